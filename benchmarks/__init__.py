@@ -1,0 +1,1 @@
+"""Measures Thinfer beside its dense self and beside its peers."""

@@ -1,0 +1,205 @@
+"""The one representation of a network: ONNX's operators (opset 24) and logical layout, weights in a table, referenced by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Union
+
+import numpy as np
+
+from .errors import GraphError
+from .tensor import EncodedTensor
+
+Dim = Union[int, str]
+"""A known length, or the name of a symbolic dimension."""
+
+DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
+
+
+@dataclass(frozen=True)
+class ActivationQuantization:
+    """How a value is quantized: ``static`` (scale and zero point from calibration) or ``dynamic`` (per row, at run time)."""
+
+    kind: Literal["static", "dynamic"]
+    scale: float = 1.0
+    zero_point: int = 0
+
+
+@dataclass(frozen=True)
+class ValueInfo:
+    """A value's name, dtype, shape (symbolic dimensions by name) and activation quantization (None: not quantized)."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+    quantization: ActivationQuantization | None = None
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What the model was before compression, so that ratios have an honest denominator.
+
+    ``macs`` are multiply-accumulates at batch 1, ``nbytes`` the bytes of the source's weights in its own dtypes.
+    """
+
+    parameters: int = 0
+    macs: int = 0
+    nbytes: int = 0
+
+
+Attribute = Union[int, float, str, tuple[int, ...], tuple[float, ...], tuple[str, ...], np.ndarray, "Graph"]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator. ``inputs`` name values, weights or graph inputs, "" stands for an absent optional one.
+
+    ``attrs`` holds only attributes that differ from the operator's defaults.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def with_inputs(self, inputs: tuple[str, ...]) -> Node:
+        return replace(self, inputs=inputs)
+
+    def subgraphs(self) -> Iterator[tuple[str, Graph]]:
+        """Attributes that are graphs (the branches of an ``If``, the body of a ``Loop``)."""
+        return ((key, value) for key, value in self.attrs.items() if isinstance(value, Graph))
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network: ``nodes`` in topological order, ``weights`` by name, ``values`` only for values with something to say (quantization).
+
+    A subgraph (an attribute of a node) may name values and weights of the graphs around it; its own ``weights`` table is empty.
+    """
+
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, EncodedTensor] = field(default_factory=dict)
+    values: Mapping[str, ValueInfo] = field(default_factory=dict)
+    source: SourceInfo = SourceInfo()
+
+    def producers(self) -> dict[str, Node]:
+        """Value name → the node that makes it."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """Value or weight name → the nodes of this graph that read it (once per node)."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                if name:
+                    found.setdefault(name, []).append(node)
+        return found
+
+    def label(self, node: Node) -> str:
+        """The name people see: the node's own, or that of its first weight without its suffix, or the operator and its place."""
+        if node.name:
+            return node.name
+        weights = [name for name in node.inputs if name in self.weights]
+        if weights:
+            return weights[0].rsplit(".", 1)[0] if "." in weights[0] else weights[0]
+        place = next((i for i, other in enumerate(self.nodes) if other is node), -1)
+        return f"{node.op}_{place}"
+
+
+def problems(graph: Graph, outer: frozenset[str] = frozenset()) -> list[str]:
+    """Every structural inconsistency of ``graph``, one sentence each; ``outer`` are the names that enclosing graphs provide."""
+    found = _weight_problems(graph) + _value_problems(graph.inputs) + _value_problems(graph.outputs)
+    known = set(outer) | set(graph.weights)
+    for info in graph.inputs:
+        if info.name in known:
+            found.append(f"graph input {info.name!r} has the name of another value")
+        known.add(info.name)
+    for index, node in enumerate(graph.nodes):
+        where = f"node {index} ({node.op})"
+        later = {name for other in graph.nodes[index:] for name in other.outputs}
+        for name in node.inputs:
+            if name and name not in known:
+                reason = "is made only by a later node or by itself" if name in later else "does not exist"
+                found.append(f"{where} reads {name!r}, which {reason}")
+        for key, sub in node.subgraphs():
+            if sub.weights:
+                found.append(f"{where} attribute {key!r} is a subgraph with a weight table of its own")
+            found += [f"{where} attribute {key!r}: {text}" for text in problems(sub, frozenset(known))]
+        if not any(node.outputs):
+            found.append(f"{where} has no output")
+        for name in node.outputs:
+            if name and name in known:
+                found.append(f"{where} makes {name!r}, which another value already has as its name")
+            if name:
+                known.add(name)
+    found += [f"graph output {info.name!r} is made by nothing" for info in graph.outputs if info.name not in known]
+    found += [f"annotation of {name!r} belongs to no value" for name in graph.values if name not in known]
+    return found
+
+
+def _value_problems(infos: tuple[ValueInfo, ...]) -> list[str]:
+    found = []
+    seen: set[str] = set()
+    for info in infos:
+        if not info.name:
+            found.append("a graph input or output has no name")
+        if info.name in seen:
+            found.append(f"the name {info.name!r} stands twice among the graph's inputs or outputs")
+        seen.add(info.name)
+        if info.dtype not in DTYPES:
+            found.append(f"value {info.name!r} has dtype {info.dtype!r}, which is none of {', '.join(DTYPES)}")
+        found += [f"value {info.name!r} has the dimension {dim!r}" for dim in info.shape
+                  if (isinstance(dim, int) and dim < 0) or dim == ""]
+    return found
+
+
+def _weight_problems(graph: Graph) -> list[str]:
+    from .tensor import Binary, Codebook, Plain, Sparse
+
+    found = []
+    for name, tensor in graph.weights.items():
+        where = f"weight {name!r}"
+        if not name:
+            found.append("a weight has no name")
+        if tensor.dtype not in DTYPES:
+            found.append(f"{where} has dtype {tensor.dtype!r}, which is none of {', '.join(DTYPES)}")
+            continue
+        if any(dim < 0 for dim in tensor.shape):
+            found.append(f"{where} has the shape {tensor.shape}")
+            continue
+        if tensor.shape and not 0 <= tensor.axis < len(tensor.shape):
+            found.append(f"{where} has channel axis {tensor.axis}, but {len(tensor.shape)} dimensions")
+            continue
+        expected = tensor.size
+        if isinstance(tensor.structure, Sparse):
+            if tensor.structure.mask.size != -(-tensor.size // 8):
+                found.append(f"{where} has a mask of {tensor.structure.mask.size} bytes for {tensor.size} positions")
+                continue
+            expected = int(np.count_nonzero(tensor.kept()))
+        if tensor.held != expected:
+            found.append(f"{where} holds {tensor.held} values, but its structure has room for {expected}")
+        values = tensor.values
+        if isinstance(values, Codebook):
+            if not 1 <= values.bits <= 8 or values.entries.ndim != 2 or not 1 <= values.entries.shape[1] <= 2 ** values.bits:
+                found.append(f"{where} has a codebook of shape {values.entries.shape} for {values.bits}-bit indices")
+            elif values.indices.size and int(values.indices.max()) >= values.entries.shape[1]:
+                found.append(f"{where} has the index {int(values.indices.max())}, but {values.entries.shape[1]} codebook entries")
+            elif not 1 <= values.entries.shape[0] <= max(tensor.channels, 1):
+                found.append(f"{where} has {values.entries.shape[0]} codebook groups for {tensor.channels} channels")
+        if not isinstance(values, Plain):
+            scale = values.scale
+            if scale is not None and scale.shape != (tensor.channels,):
+                found.append(f"{where} has {scale.size} scales for {tensor.channels} channels")
+    return found
+
+
+def verify(graph: Graph) -> Graph:
+    """Returns ``graph`` if it is structurally sound, else raises GraphError that lists every problem."""
+    found = problems(graph)
+    if found:
+        raise GraphError("the graph is inconsistent: " + "; ".join(found))
+    return graph

@@ -1,0 +1,1 @@
+"""Operators and the kernels that run them: C++ per ISA level, and NumPy. Needs NumPy alone."""

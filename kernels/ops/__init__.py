@@ -1,0 +1,43 @@
+"""The operators. Each is found by its name and imported when a model first uses it: ``GlobalAveragePool`` lies in ``global_average_pool.py``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from functools import lru_cache
+
+from ._op import Op
+
+
+def _file_of(op_name: str) -> str:
+    """``GlobalAveragePool`` → ``global_average_pool``; ``MatMul`` → ``mat_mul``; ``LSTM`` → ``lstm``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", op_name).lower()
+
+
+@lru_cache(maxsize=None)
+def find(op_name: str) -> Op | None:
+    """The operator of that (ONNX) name, or None if there is no file for it."""
+    module = _file_of(op_name)
+    try:
+        found = importlib.import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{module}":
+            raise
+        return None
+    op: Op = found.OP
+    return op if op.name == op_name else None
+
+
+def get(op_name: str) -> Op:
+    """The operator of that name; KeyError lists those that exist."""
+    op = find(op_name)
+    if op is None:
+        raise KeyError(f"no operator {op_name!r}; there are {', '.join(names())}")
+    return op
+
+
+def names() -> list[str]:
+    """The names of all operators."""
+    files = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
+    return sorted(importlib.import_module(f"{__name__}.{name}").OP.name for name in files)

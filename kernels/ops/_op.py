@@ -1,0 +1,127 @@
+"""What a file of this folder says about its operator: one op, one file, everything that the rest of Thinfer needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from ...formats.errors import ThinferError
+from ...formats.graph import Node
+
+REQUIRED: Final = object()
+"""Marks an attribute without a default."""
+
+
+class OpError(ThinferError, ValueError):
+    """A node uses its operator wrongly; the message names the node, what was found and what the operator expects."""
+
+
+@dataclass(frozen=True, eq=False)
+class Type:
+    """What is known of a value at plan time: its dtype, its concrete shape, and its elements if they are known already."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    value: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @staticmethod
+    def of(array: np.ndarray) -> Type:
+        """The type of an array whose elements are known."""
+        return Type(array.dtype.name, array.shape, array)
+
+
+class Tie(Protocol):
+    """Records that index ``index_a[k]`` of one axis and ``index_b[k]`` of another stand or fall together.
+
+    An axis is (value or weight name, axis number ≥ 0). Without index arrays the two axes have equal length and are tied
+    one to one. **An axis of a node's inputs or outputs that its flow does not mention cannot be pruned.**
+    """
+
+    def __call__(self, a: tuple[str, int], b: tuple[str, int], index_a: np.ndarray | None = None,
+                 index_b: np.ndarray | None = None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One input of a case: random (seeded) in [low, high], or ``value``. ``weight`` marks inputs that may be encoded constants,
+    and ``constant`` those that must be constants (shapes, axes). ``absent`` is an optional input left out."""
+
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
+    low: float = -1.0
+    high: float = 1.0
+    value: Any = None
+    weight: bool = False
+    constant: bool = False
+    absent: bool = False
+
+    def array(self, rng: np.random.Generator) -> np.ndarray:
+        if self.value is not None:
+            return np.asarray(self.value, self.dtype)
+        if np.dtype(self.dtype).kind == "f":
+            return rng.uniform(self.low, self.high, self.shape).astype(self.dtype)
+        if self.dtype == "bool":
+            return rng.integers(0, 2, self.shape).astype(bool)
+        return rng.integers(int(self.low), int(self.high) + 1, self.shape).astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small use of an operator. Tests run it on every backend and ISA level, benchmarks time those marked ``bench``."""
+
+    name: str
+    args: tuple[Arg, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    bench: bool = False
+
+    def arrays(self, seed: int = 0) -> list[np.ndarray | None]:
+        """The inputs; None where an optional one is absent."""
+        rng = np.random.default_rng(seed)
+        return [None if arg.absent else arg.array(rng) for arg in self.args]
+
+
+Infer = Callable[[Node, Mapping[str, Any], Sequence["Type | None"]], "list[Type]"]
+"""(node, all attributes, input types; None where absent) → output types. Sets ``value`` where it can be known cheaply."""
+
+Run = Callable[..., "tuple[np.ndarray, ...]"]
+"""(attrs, *inputs; None where absent) → outputs, in the dtype of the inputs (so float64 in, float64 out)."""
+
+Flow = Callable[[Node, Mapping[str, Any], Mapping[str, "tuple[int, ...]"], Tie], None]
+"""(node, all attributes, shape by value or weight name, tie): how channels flow through the node."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operator. ``attributes``: every attribute with its default (or REQUIRED). ``inputs``: (least, most) number of inputs.
+
+    ``macs``: multiply-accumulates of a node from its input and output types (0 where it has none worth counting).
+    ``resize``: the attributes of a node after channels were removed, from its old attributes and its inputs' new shapes.
+    """
+
+    name: str
+    attributes: Mapping[str, Any]
+    inputs: tuple[int, int]
+    infer: Infer
+    run: Run
+    cases: tuple[Case, ...]
+    flow: Flow | None = None
+    macs: Callable[[Mapping[str, Any], Sequence[Type | None], Sequence[Type]], int] | None = None
+    resize: Callable[[Mapping[str, Any], Mapping[int, tuple[int, ...]]], dict[str, Any]] | None = None
+
+    def attrs_of(self, node: Node) -> dict[str, Any]:
+        """The node's attributes with the defaults filled in; OpError if one is unknown or a required one is missing."""
+        unknown = sorted(set(node.attrs) - set(self.attributes))
+        if unknown:
+            valid = ", ".join(sorted(self.attributes)) or "none"
+            raise OpError(f"{self.name} node {node.name or node.outputs[0]!r} has the attribute {unknown[0]!r}; {self.name} knows {valid}")
+        missing = sorted(key for key, default in self.attributes.items() if default is REQUIRED and key not in node.attrs)
+        if missing:
+            raise OpError(f"{self.name} node {node.name or node.outputs[0]!r} lacks the attribute {missing[0]!r}")
+        return {**self.attributes, **node.attrs}

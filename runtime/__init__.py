@@ -1,0 +1,1 @@
+"""Loads a ``.thin`` file and runs it, still compressed. Needs NumPy alone."""

@@ -1,0 +1,101 @@
+"""Builds thinfer: maps the repository's folders onto the namespace package and compiles the kernels.
+
+Every kernel source is compiled once per ISA level (the flags are in ``ISA_FLAGS``) and all of them are
+linked into one extension; the best level that the CPU has is chosen at import. Nothing is ever compiled
+for the machine that happens to build.
+
+Without a compiler the install still succeeds and the NumPy backend runs everything;
+``THINFER_REQUIRE_NATIVE=1`` makes a failed build an error instead.
+"""
+
+import os
+import platform
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+from setuptools.extension import Extension
+
+ROOT = Path(__file__).parent
+TOP_PACKAGES = ("formats", "kernels", "runtime", "toolchain", "benchmarks")
+COMMON_FLAGS = ["-std=c++17", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-fno-math-errno"]
+X86_FLAGS = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mbmi",
+               "-mbmi2", "-mpopcnt", "-mprefer-vector-width=512"],
+}
+
+
+def isa_flags() -> dict[str, list[str]]:
+    """The ISA levels of the target machine, each with its compiler flags."""
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
+    return X86_FLAGS if is_x86 else {"baseline": []}
+
+
+def kernel_sources() -> list[str]:
+    """The sources that are compiled once per ISA level: ``kernels/<family>/*.cpp``."""
+    found = (p.relative_to(ROOT) for p in (ROOT / "kernels").glob("*/*.cpp"))
+    return sorted(str(p) for p in found if p.parent.name != "native")
+
+
+def sources(folder: str) -> list[str]:
+    return sorted(str(p.relative_to(ROOT)) for p in (ROOT / folder).glob("*.cpp"))
+
+
+def headers() -> list[str]:
+    return sorted(str(p.relative_to(ROOT)) for top in TOP_PACKAGES for kind in ("h", "inc")
+                  for p in (ROOT / top).rglob(f"*.{kind}"))
+
+
+class BuildNative(build_ext):
+    """``build_ext`` that compiles an extension's ``per_isa`` sources once per ISA level."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            import pybind11
+
+            ext.include_dirs.append(pybind11.get_include())
+            ext.extra_objects = [obj for isa, flags in isa_flags().items() for obj in self.compile_level(ext, isa, flags)]
+            super().build_extension(ext)
+        except Exception as error:
+            if os.environ.get("THINFER_REQUIRE_NATIVE") == "1":
+                raise
+            print(f"warning: {ext.name} was not built, the NumPy backend will be used: {error}")
+
+    def compile_level(self, ext: Extension, isa: str, flags: list[str]) -> list[str]:
+        """Objects of one ISA level, in a build folder of their own."""
+        return self.compiler.compile(
+            getattr(ext, "per_isa", []), output_dir=str(Path(self.build_temp) / isa), include_dirs=["kernels/native"],
+            macros=[("THIN_ISA", isa), (f"THIN_ISA_{isa.upper()}", "1")],
+            # A level's code may run on no weaker CPU, so nothing in it may be shared with another level:
+            # no exceptions, no RTTI, no inline functions with external linkage.
+            extra_preargs=[*COMMON_FLAGS, *flags, "-fno-exceptions", "-fno-rtti", "-fPIC", "-ffp-contract=fast"],
+            depends=ext.depends)
+
+
+def extension(name: str, folders: list[str], per_isa: list[str]) -> Extension:
+    isa_macros: list[tuple[str, str | None]] = [(f"THIN_HAVE_{isa.upper()}", "1") for isa in isa_flags()]
+    ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=headers(), language="c++",
+                    include_dirs=["kernels/native", "kernels", "."], define_macros=isa_macros,
+                    extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread"], optional=False)
+    ext.per_isa = per_isa
+    return ext
+
+
+def packages() -> list[str]:
+    folders = {p.parent.relative_to(ROOT) for top in TOP_PACKAGES for p in (ROOT / top).rglob("__init__.py")}
+    return sorted("thinfer." + ".".join(folder.parts) for folder in folders)
+
+
+setup(
+    packages=packages(),
+    package_dir={f"thinfer.{top}": top for top in TOP_PACKAGES},
+    package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"],
+                  "thinfer.benchmarks": ["results/*.json"]},
+    ext_modules=[
+        extension("thinfer.formats._native", ["formats/native"], []),
+        extension("thinfer.runtime._native", ["runtime/native", "kernels/native"], kernel_sources()),
+    ],
+    cmdclass={"build_ext": BuildNative},
+)
