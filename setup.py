@@ -95,7 +95,7 @@ setup(
                   "thinfer.benchmarks": ["results/*.json"]},
     ext_modules=[
         extension("thinfer.formats._native", ["formats/native"], []),
-        extension("thinfer.runtime._native", ["runtime/native", "kernels/native"], kernel_sources()),
+        extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], kernel_sources()),
     ],
     cmdclass={"build_ext": BuildNative},
 )

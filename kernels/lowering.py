@@ -1,0 +1,144 @@
+"""Lowering: how one node becomes steps of the native engine, and what a kernel family must say to take part.
+
+A family (``kernels/<family>/``) registers a function per operator with ``@lowers("Conv", …)``. For a node it yields every way
+in which it could run it, as ``Lowering`` objects: layouts read and written, an estimated cost, and ``emit``, which writes the
+steps once the planner has chosen. A better kernel is one more line in ``kernels.inc`` and one more ``yield``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from ..formats.graph import Node
+from ..formats.tensor import EncodedTensor
+from .ops._op import Type
+
+Layout = Literal["NCHW", "NHWC"]
+"""Order of a value's axes in memory. NCHW: as in the graph; NHWC: axis 1 last (any rank ≥ 3; the same as NCHW below that)."""
+
+FAMILIES = ("gemm", "depthwise", "sparse", "elementwise", "pool", "softmax", "movement")
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A buffer of a step: a value, weight or constant of the plan, and a byte offset into it. Opaque to families but for ``plus``."""
+
+    kind: Literal["value", "weight"]
+    key: Any
+    offset: int = 0
+
+    def plus(self, nbytes: int) -> Ref:
+        return Ref(self.kind, self.key, self.offset + nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A node as a family sees it. ``inputs``: type of each input (None: absent). ``weights``: those inputs that are constants,
+    by position. Everything that is not a constant is float32 when a family is asked."""
+
+    node: Node
+    attrs: Mapping[str, Any]
+    inputs: tuple[Type | None, ...]
+    outputs: tuple[Type, ...]
+    weights: Mapping[int, EncodedTensor]
+    threads: int
+    isa: str
+
+    def constant(self, i: int) -> np.ndarray | None:
+        """Input ``i`` as an array, if it is present and known."""
+        kind = self.inputs[i] if i < len(self.inputs) else None
+        if kind is None:
+            return None
+        if kind.value is not None:
+            return kind.value
+        return self.weights[i].decode() if i in self.weights else None
+
+
+class Emitter(Protocol):
+    """What ``emit`` writes to."""
+
+    low: float
+    """The chosen lowering's ``fuses`` is set and an activation was fused: clamp outputs to [low, high]; else -inf, inf."""
+    high: float
+
+    def input(self, i: int) -> Ref:
+        """Input ``i`` in the layout that the lowering declared. Works for constants too (expanded to float32: for small ones)."""
+        ...
+
+    def output(self, i: int = 0) -> Ref: ...
+
+    def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
+        """Constant input ``i`` as ``pack`` lays it out (1-D array, 64-byte aligned in the plan). ``layout`` names that layout:
+        packed weights are shared between plans by (weight, layout), and reports show its name and bytes."""
+        ...
+
+    def constant(self, array: np.ndarray) -> Ref:
+        """A small table that belongs to the plan."""
+        ...
+
+    def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:
+        """Appends a step: ``items`` independent work items, ``scratch`` bytes per thread."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Lowering:
+    """One way to run a node. ``inputs``: layout wanted of each input, None for inputs that ``emit`` reads as weights or not at all.
+
+    ``cost``: estimated nanoseconds on one thread. ``fuses``: a following Relu or Clip can be done in the same steps.
+    ``alias``: no steps; output 0 is input 0's memory under another shape.
+    """
+
+    kernel: str
+    inputs: tuple[Layout | None, ...]
+    output: Layout
+    cost: float
+    emit: Callable[[Emitter], None]
+    fuses: bool = False
+    alias: bool = False
+
+
+Lower = Callable[[Site], Iterator[Lowering]]
+_LOWERINGS: dict[str, list[Lower]] = {}
+
+
+def lowers(*op_names: str) -> Callable[[Lower], Lower]:
+    """Registers a family's function for these operators."""
+
+    def register(function: Lower) -> Lower:
+        for name in op_names:
+            _LOWERINGS.setdefault(name, []).append(function)
+        return function
+
+    return register
+
+
+def lowerings(site: Site) -> list[Lowering]:
+    """Every way to run the node natively; empty if there is none."""
+    for family in FAMILIES:
+        importlib.import_module(f".{family}.lowering", __package__)
+    return [found for lower in _LOWERINGS.get(site.node.op, ()) for found in lower(site)]
+
+
+def f32(value: float) -> int:
+    """A float as a step parameter."""
+    return int(struct.unpack("<i", struct.pack("<f", value))[0])
+
+
+def aligned(nbytes: int) -> np.ndarray:
+    """uint8[nbytes] that starts at a multiple of 64 bytes; not initialised."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start:start + nbytes]
+
+
+def channels_last(shape: Sequence[int]) -> tuple[int, ...]:
+    """A logical shape in NHWC order: (N, C, H, W) → (N, H, W, C)."""
+    return (*shape[:1], *shape[2:], *shape[1:2]) if len(shape) > 2 else tuple(shape)
