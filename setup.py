@@ -77,7 +77,7 @@ class BuildNative(build_ext):
 def extension(name: str, folders: list[str], per_isa: list[str]) -> Extension:
     isa_macros: list[tuple[str, str | None]] = [(f"THIN_HAVE_{isa.upper()}", "1") for isa in isa_flags()]
     ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=headers(), language="c++",
-                    include_dirs=["kernels/native", "kernels", "."], define_macros=isa_macros,
+                    include_dirs=["kernels/native"], define_macros=isa_macros,
                     extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread"], optional=False)
     ext.per_isa = per_isa
     return ext
@@ -93,9 +93,9 @@ setup(
     package_dir={f"thinfer.{top}": top for top in TOP_PACKAGES},
     package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"],
                   "thinfer.benchmarks": ["results/*.json"]},
-    ext_modules=[
-        extension("thinfer.formats._native", ["formats/native"], []),
+    ext_modules=[ext for ext in [
         extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], kernel_sources()),
-    ],
+        extension("thinfer.formats._native", ["formats/native"], []),
+    ] if ext.sources],
     cmdclass={"build_ext": BuildNative},
 )

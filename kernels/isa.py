@@ -1,0 +1,40 @@
+"""Which ISA levels the compiled kernels exist for, and which one is used: the best that the CPU has, or what ``THINFER_ISA`` says."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+from ..formats.errors import ThinferError
+
+
+class UnknownIsa(ThinferError, ValueError):
+    """``THINFER_ISA`` names a level that does not exist here."""
+
+
+def native() -> ModuleType | None:
+    """The compiled extension, or None if this install was built without a compiler."""
+    try:
+        from . import _native
+    except ModuleNotFoundError as error:
+        if error.name != f"{__package__}._native":
+            raise
+        return None
+    return _native
+
+
+def levels() -> list[str]:
+    """ISA levels that can run here, weakest first; empty without compiled kernels."""
+    module = native()
+    return list(module.levels()) if module else []
+
+
+def selected() -> str:
+    """The level in use. Raises UnknownIsa if ``THINFER_ISA`` is none of ``levels()``."""
+    found = levels()
+    forced = os.environ.get("THINFER_ISA")
+    if not forced:
+        return found[-1]
+    if forced not in found:
+        raise UnknownIsa(f"THINFER_ISA is {forced!r}; this machine runs {', '.join(found) or 'no compiled kernels'}")
+    return forced

@@ -1,0 +1,105 @@
+// The only file of the engine that knows Python.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "dispatch.h"
+#include "engine.h"
+
+namespace py = pybind11;
+using thinfer::Buffer;
+using thinfer::Engine;
+using thinfer::ThreadPool;
+
+namespace {
+
+constexpr size_t MOST_VALUES = 64;  // inputs or outputs of one segment whose pointers fit on the stack
+
+std::vector<std::string> levels() {
+  std::vector<std::string> found;
+  for (int isa = 0; isa < THIN_ISA_LEVELS; isa++)
+    if (thin_isa_runs(isa)) found.push_back(thin_isa_name(isa));
+  return found;
+}
+
+int level_of(const std::string& name) {
+  for (int isa = 0; isa < THIN_ISA_LEVELS; isa++)
+    if (name == thin_isa_name(isa) && thin_isa_runs(isa)) return isa;
+  throw py::value_error("this CPU does not run the ISA level '" + name + "'");
+}
+
+// (kernel, ISA level, layout) of every line of kernels.inc that this build holds.
+std::vector<std::tuple<std::string, std::string, std::string>> kernels() {
+  std::vector<std::tuple<std::string, std::string, std::string>> rows;
+  for (size_t i = 0; i < thin_kernel_count; i++)
+    rows.emplace_back(thin_kernels[i].name, thin_isa_name(thin_kernels[i].isa), thin_kernels[i].layout);
+  return rows;
+}
+
+// The level of the row that would run, or None.
+py::object resolve(const std::string& name, const std::string& isa) {
+  const ThinKernelRow* row = thin_find(name.c_str(), level_of(isa));
+  return row ? py::object(py::str(thin_isa_name(row->isa))) : py::object(py::none());
+}
+
+struct Runner {
+  std::unique_ptr<Engine> engine;
+  std::vector<py::array> keep;  // the weights' memory
+
+  Runner(py::array_t<int64_t, py::array::c_style> program, const std::vector<std::string>& names, const std::string& isa,
+         std::vector<py::array> weights, std::vector<int64_t> input_bytes, std::vector<int64_t> output_bytes,
+         int64_t arena_bytes, int64_t scratch_bytes, std::shared_ptr<ThreadPool> pool)
+      : keep(std::move(weights)) {
+    std::vector<ThinKernelFn> table;
+    for (const std::string& name : names) {
+      const ThinKernelRow* row = thin_find(name.c_str(), level_of(isa));
+      if (!row) throw py::value_error("there is no kernel '" + name + "' at or below the ISA level '" + isa + "'");
+      table.push_back(row->fn);
+    }
+    std::vector<Buffer> buffers;
+    for (const py::array& weight : keep) buffers.push_back({weight.data(), static_cast<int64_t>(weight.nbytes())});
+    engine = std::make_unique<Engine>(program.data(), static_cast<size_t>(program.size()), std::move(table), std::move(buffers),
+                                      std::move(input_bytes), std::move(output_bytes), arena_bytes, scratch_bytes,
+                                      std::move(pool));
+  }
+
+  static const void* checked(const py::handle& item, int64_t nbytes, const char* what) {
+    const py::array array = py::reinterpret_borrow<py::array>(item);
+    if (static_cast<int64_t>(array.nbytes()) != nbytes || !(array.flags() & py::array::c_style))
+      throw py::value_error(std::string(what) + " is not C-contiguous or has the wrong number of bytes");
+    return array.data();
+  }
+
+  void run(const py::tuple& inputs, const py::tuple& outputs) {
+    const void* in[MOST_VALUES];
+    void* out[MOST_VALUES];
+    if (inputs.size() != engine->inputs() || outputs.size() != engine->outputs() || inputs.size() > MOST_VALUES ||
+        outputs.size() > MOST_VALUES)
+      throw py::value_error("wrong number of inputs or outputs");
+    for (size_t i = 0; i < inputs.size(); i++) in[i] = checked(inputs[i], engine->input_bytes(i), "an input");
+    for (size_t i = 0; i < outputs.size(); i++)
+      out[i] = const_cast<void*>(checked(outputs[i], engine->output_bytes(i), "an output"));
+    py::gil_scoped_release release;
+    engine->run(in, out);
+  }
+};
+
+}  // namespace
+
+PYBIND11_MODULE(_native, m) {
+  m.doc() = "The native engine and its kernels.";
+  m.attr("MOST_VALUES") = MOST_VALUES;
+  m.def("levels", &levels, "ISA levels that this build holds and this CPU runs, weakest first.");
+  m.def("kernels", &kernels, "(kernel, ISA level, layout) of every kernel in the build, best first.");
+  m.def("resolve", &resolve, py::arg("name"), py::arg("isa"), "The level of the kernel that would run at `isa`, or None.");
+  py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(m, "ThreadPool").def(py::init<int>(), py::arg("threads"));
+  py::class_<Runner>(m, "Engine")
+      .def(py::init<py::array_t<int64_t, py::array::c_style>, const std::vector<std::string>&, const std::string&,
+                    std::vector<py::array>, std::vector<int64_t>, std::vector<int64_t>, int64_t, int64_t,
+                    std::shared_ptr<ThreadPool>>(),
+           py::arg("program"), py::arg("kernels"), py::arg("isa"), py::arg("weights"), py::arg("input_bytes"),
+           py::arg("output_bytes"), py::arg("arena_bytes"), py::arg("scratch_bytes"), py::arg("pool"))
+      .def("run", &Runner::run, py::arg("inputs"), py::arg("outputs"),
+           "One inference: arrays are C-contiguous and of the exact size; the GIL is released meanwhile.")
+      .def_property_readonly("arena_bytes", [](const Runner& r) { return r.engine->arena_bytes(); });
+}

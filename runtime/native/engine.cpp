@@ -1,0 +1,159 @@
+#include "engine.h"
+
+#include <stdlib.h>
+
+#include <new>
+#include <stdexcept>
+
+namespace thinfer {
+namespace {
+
+constexpr int64_t LINE = 64;
+
+int64_t round_up(int64_t n) { return (n + LINE - 1) / LINE * LINE; }
+
+void require(bool good, const char* what) {
+  if (!good) throw std::invalid_argument(what);
+}
+
+}  // namespace
+
+struct Engine::State {
+  State(const Engine& engine, int threads)
+      : scratch_stride(round_up(engine.scratch_bytes_)),
+        bytes(round_up(engine.arena_bytes_) + scratch_stride * threads + LINE),
+        memory(static_cast<char*>(aligned_alloc(LINE, static_cast<size_t>(bytes)))),
+        table(engine.references_.size() / 3) {
+    if (!memory) throw std::bad_alloc();
+    scratch = memory + round_up(engine.arena_bytes_);
+    for (size_t i = 0; i < table.size(); i++) {
+      const int64_t* ref = &engine.references_[3 * i];
+      if (ref[0] == ARENA) table[i] = memory + ref[2];
+      if (ref[0] == WEIGHT) {
+        const void* data = engine.weights_[static_cast<size_t>(ref[1])].data;
+        table[i] = const_cast<char*>(static_cast<const char*>(data)) + ref[2];
+      }
+    }
+  }
+  ~State() { free(memory); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  const int64_t scratch_stride;
+  const int64_t bytes;
+  char* const memory;
+  char* scratch;
+  std::vector<void*> table;
+  const Engine* engine = nullptr;
+};
+
+Engine::Engine(const int64_t* program, size_t length, std::vector<ThinKernelFn> kernels, std::vector<Buffer> weights,
+               std::vector<int64_t> input_bytes, std::vector<int64_t> output_bytes, int64_t arena_bytes,
+               int64_t scratch_bytes, std::shared_ptr<ThreadPool> pool)
+    : program_(program, program + length),
+      kernels_(std::move(kernels)),
+      weights_(std::move(weights)),
+      input_bytes_(std::move(input_bytes)),
+      output_bytes_(std::move(output_bytes)),
+      arena_bytes_(arena_bytes),
+      scratch_bytes_(scratch_bytes),
+      pool_(std::move(pool)) {
+  require(arena_bytes >= 0 && scratch_bytes >= 0, "negative arena or scratch size");
+  parse(length);
+  give_back(take());  // the first run shall not be the one that allocates
+}
+
+Engine::~Engine() = default;
+
+// Turns the program into steps; every index and offset is checked here, once.
+void Engine::parse(size_t length) {
+  size_t at = 0;
+  auto next = [&]() -> int64_t {
+    require(at < length, "the program ends inside a step");
+    return program_[at++];
+  };
+  const int64_t count = next();
+  require(count >= 0 && static_cast<size_t>(count) <= length, "the program has an impossible number of steps");
+  for (int64_t s = 0; s < count; s++) {
+    Step step;
+    const int64_t kernel = next();
+    require(kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size(), "a step names a kernel that is not in the table");
+    step.kernel = kernels_[static_cast<size_t>(kernel)];
+    step.items = next();
+    require(step.items >= 0, "a step has a negative number of items");
+    step.first_buffer = references_.size() / 3;
+    const int64_t buffers = next();
+    require(buffers >= 0 && buffers <= 64, "a step has an impossible number of buffers");
+    for (int64_t b = 0; b < buffers; b++) {
+      const int64_t space = next(), index = next(), offset = next();
+      int64_t size = -1;
+      const size_t i = static_cast<size_t>(index);
+      if (space == ARENA) size = arena_bytes_;
+      if (space == WEIGHT && index >= 0 && i < weights_.size()) size = weights_[i].nbytes;
+      if (space == INPUT && index >= 0 && i < input_bytes_.size()) size = input_bytes_[i];
+      if (space == OUTPUT && index >= 0 && i < output_bytes_.size()) size = output_bytes_[i];
+      require(size >= 0 && offset >= 0 && offset <= size, "a step's buffer lies outside its space");
+      if (space == INPUT || space == OUTPUT)
+        externals_.push_back({references_.size() / 3, i, offset, space == OUTPUT});
+      references_.insert(references_.end(), {space, index, offset});
+    }
+    const int64_t params = next();
+    require(params >= 0 && static_cast<size_t>(params) <= length - at, "a step has an impossible number of parameters");
+    step.params = program_.data() + at;
+    at += static_cast<size_t>(params);
+    steps_.push_back(step);
+  }
+  require(at == length, "the program goes on after its last step");
+}
+
+Engine::State* Engine::take() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (free_.empty()) {
+    states_.push_back(std::make_unique<State>(*this, pool_->threads()));
+    free_.reserve(states_.size());
+    return states_.back().get();
+  }
+  State* state = free_.back();
+  free_.pop_back();
+  return state;
+}
+
+void Engine::give_back(State* state) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  free_.push_back(state);
+}
+
+void Engine::run(const void* const* inputs, void* const* outputs) {
+  State* state = take();
+  state->engine = this;
+  for (const External& external : externals_) {
+    char* base = static_cast<char*>(external.is_output ? outputs[external.index] : const_cast<void*>(inputs[external.index]));
+    state->table[external.slot] = base + external.offset;
+  }
+  if (pool_->try_acquire()) {
+    pool_->run(&Engine::job, state);
+    pool_->release();
+  } else {
+    run_steps(*state, 0, 1, false);
+  }
+  give_back(state);
+}
+
+void Engine::job(void* context, int thread) {
+  State* state = static_cast<State*>(context);
+  state->engine->run_steps(*state, thread, state->engine->pool_->threads(), true);
+}
+
+void Engine::run_steps(State& state, int thread, int threads, bool together) const {
+  ThinCall call;
+  call.scratch = state.scratch + state.scratch_stride * thread;
+  for (const Step& step : steps_) {
+    call.buf = state.table.data() + step.first_buffer;
+    call.p = step.params;
+    const int64_t begin = step.items * thread / threads, end = step.items * (thread + 1) / threads;
+    if (begin < end) step.kernel(&call, begin, end);
+    if (together) pool_->barrier();
+  }
+}
+
+}  // namespace thinfer

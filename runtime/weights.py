@@ -1,0 +1,60 @@
+"""The weights of a session in RAM: each packed once per layout that some plan's kernel wants, still encoded, shared by all plans."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..formats.tensor import EncodedTensor
+from ..kernels.compact import CompactTensor
+from ..kernels.lowering import ALIGNMENT, aligned
+
+Pack = Callable[[EncodedTensor], np.ndarray]
+
+
+class PackedWeights:
+    """Packs weights on first use. The source table may be lazy (a file): a tensor is taken from it, packed, and let go."""
+
+    def __init__(self, source: Mapping[str, EncodedTensor]) -> None:
+        self.source = source
+        self._packed: dict[tuple[str, str], np.ndarray] = {}
+        self._compact: dict[str, CompactTensor] = {}
+        self._lock = threading.Lock()
+
+    def packed(self, name: str, layout: str, pack: Pack, tensor: EncodedTensor | None = None) -> np.ndarray:
+        """uint8 array, 64-byte aligned: the weight as ``pack`` lays it out. ``tensor``: the weight, if the caller has it at hand."""
+        with self._lock:
+            found = self._packed.get((name, layout))
+            if found is None:
+                found = _aligned(pack(self.source[name] if tensor is None else tensor))
+                self._packed[name, layout] = found
+            return found
+
+    def compact(self, name: str) -> CompactTensor:
+        """The weight as the NumPy backend keeps it."""
+        with self._lock:
+            if name not in self._compact:
+                self._compact[name] = CompactTensor(self.source[name])
+            return self._compact[name]
+
+    def memory(self) -> dict[str, list[tuple[str, int]]]:
+        """Weight name → (layout, bytes in RAM) of every form in which it is held."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        with self._lock:
+            for (name, layout), array in self._packed.items():
+                found.setdefault(name, []).append((layout, array.nbytes))
+            for name, tensor in self._compact.items():
+                found.setdefault(name, []).append((tensor.layout, tensor.nbytes))
+        return found
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """The array's bytes at a 64-byte boundary; copied only if they do not lie so."""
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    if flat.ctypes.data % ALIGNMENT == 0:
+        return flat
+    out = aligned(flat.nbytes)
+    out[:] = flat
+    return out
