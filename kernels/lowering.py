@@ -41,7 +41,8 @@ class Ref:
 @dataclass(frozen=True, eq=False)
 class Site:
     """A node as a family sees it. ``inputs``: type of each input (None: absent). ``weights``: those inputs that are constants,
-    by position. Everything that is not a constant is float32 when a family is asked."""
+    by position: an outline, whose kinds, shapes and sizes hold but whose elements may be missing (use ``constant`` for those).
+    Everything that is not a constant is float32 when a family is asked."""
 
     node: Node
     attrs: Mapping[str, Any]
@@ -52,13 +53,9 @@ class Site:
     isa: str
 
     def constant(self, i: int) -> np.ndarray | None:
-        """Input ``i`` as an array, if it is present and known."""
+        """Input ``i`` as an array, if it is present and known at plan time (few elements: shapes, axes, bounds)."""
         kind = self.inputs[i] if i < len(self.inputs) else None
-        if kind is None:
-            return None
-        if kind.value is not None:
-            return kind.value
-        return self.weights[i].decode() if i in self.weights else None
+        return None if kind is None else kind.value
 
 
 class Emitter(Protocol):

@@ -44,9 +44,16 @@ def _checked_op(graph: Graph, node: Node) -> Op:
     return op
 
 
-def weight_type(tensor: EncodedTensor) -> Type:
+def outline(weights: Mapping[str, EncodedTensor], name: str) -> EncodedTensor:
+    """The weight's kind, shape and sizes. A table that lies in a file gives them without decoding the elements."""
+    found: EncodedTensor = getattr(weights, "outline", weights.__getitem__)(name)
+    return found
+
+
+def weight_type(weights: Mapping[str, EncodedTensor], name: str) -> Type:
     """The type of a constant; its elements are known if there are few."""
-    return Type(tensor.dtype, tensor.shape, tensor.decode() if tensor.size <= KNOWN_LIMIT else None)
+    tensor = outline(weights, name)
+    return Type(tensor.dtype, tensor.shape, weights[name].decode() if tensor.size <= KNOWN_LIMIT else None)
 
 
 def infer(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, Type | None]:
@@ -54,7 +61,7 @@ def infer(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, 
 
     Raises OpError where shapes contradict each other.
     """
-    types: dict[str, Type | None] = {name: weight_type(tensor) for name, tensor in graph.weights.items()}
+    types: dict[str, Type | None] = {name: weight_type(graph.weights, name) for name in graph.weights}
     for info in graph.inputs:
         types[info.name] = Type(info.dtype, tuple(input_shapes[info.name]))
     for node in graph.nodes:

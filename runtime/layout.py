@@ -1,0 +1,74 @@
+"""Chooses how each unit of a native segment runs, and so in which layout each value lies, at the least estimated cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from ..kernels.lowering import Layout, Lowering
+from ..kernels.movement.lowering import reorder_cost, reorder_is_free
+from .partition import Types, Unit
+
+SWEEPS = 8
+"""Rounds of improvement; nets settle after two or three."""
+
+
+class LayoutChoice:
+    """A choice of one option per unit. Reorders follow from it: one per (value, layout that some reader wants and the value is not in)."""
+
+    def __init__(self, units: Sequence[Unit], types: Types, given: Collection[str], results: Collection[str]) -> None:
+        self.units, self.types = units, types
+        self.results = results
+        self.made: dict[str, Layout] = {name: "NCHW" for name in given}  # segment inputs come in the graph's order
+        self.readers: dict[str, list[tuple[int, int]]] = {}
+        for u, unit in enumerate(units):
+            for i, name in enumerate(unit.site.node.inputs):
+                if name and i not in unit.site.weights:
+                    self.readers.setdefault(name, []).append((u, i))
+        self.chosen: list[Lowering | None] = [None] * len(units)
+
+    def solve(self) -> list[Lowering]:
+        """Forward greedy, then single flips until nothing gets cheaper."""
+        for u, unit in enumerate(self.units):
+            self._set(u, min(unit.options, key=lambda option, u=u: self._cost(u, option)))  # type: ignore[misc]
+        for _ in range(SWEEPS):
+            if not any([self._improve(u) for u in range(len(self.units))]):
+                break
+        return [option for option in self.chosen if option is not None]
+
+    def _improve(self, u: int) -> bool:
+        before = self.chosen[u]
+        assert before is not None
+        best = min(self.units[u].options, key=lambda option: self._cost(u, option))
+        improved = best is not before and self._cost(u, best) < self._cost(u, before) - 1e-9
+        self._set(u, best if improved else before)
+        return improved
+
+    def _set(self, u: int, option: Lowering) -> None:
+        self.chosen[u] = option
+        self.made[self.units[u].output] = option.output
+
+    def _cost(self, u: int, option: Lowering) -> float:
+        """The option's own cost and that of the reorders around the unit, everything else as chosen so far."""
+        self._set(u, option)
+        names = {name for i, name in enumerate(self.units[u].site.node.inputs) if name and i not in self.units[u].site.weights}
+        return option.cost + sum(self._reorders(name) for name in names | {self.units[u].output})
+
+    def _reorders(self, name: str) -> float:
+        kind = self.types[name]
+        assert kind is not None
+        if len(kind.shape) < 3 or reorder_is_free(kind.shape):
+            return 0.0
+        wanted = {option.inputs[i] for u, i in self.readers.get(name, ()) if (option := self.chosen[u]) is not None}
+        if name in self.results:
+            wanted.add("NCHW")
+        return reorder_cost(kind.shape) * len(wanted - {None, self.made[name]})
+
+
+def choose(units: Sequence[Unit], types: Types, given: Collection[str], results: Collection[str]) -> list[Lowering]:
+    """The option of each unit. ``given``: values that come from outside the segment, ``results``: values that leave it."""
+    return LayoutChoice(units, types, given, results).solve()
+
+
+def layouts(units: Sequence[Unit], chosen: Sequence[Lowering]) -> Mapping[str, Layout]:
+    """Value → layout, for reports."""
+    return {unit.output: option.output for unit, option in zip(units, chosen)}

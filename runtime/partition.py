@@ -1,0 +1,175 @@
+"""Which nodes of a graph have to run for given shapes, which of them the native engine can run, and in what segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Union
+
+import numpy as np
+
+from ..formats.graph import Graph, Node
+from ..formats.tensor import EncodedTensor
+from ..kernels import ops
+from ..kernels.lowering import Lowering, Site, lowerings
+from ..kernels.ops._op import Type
+from .shapes import outline
+
+Types = Mapping[str, "Type | None"]
+
+
+@dataclass(eq=False)
+class Unit:
+    """What one native kernel choice covers: a node, and the Relu or Clip fused into it.
+
+    ``output`` is the value that the unit makes (the activation's, if one is fused), ``options`` the ways to run it.
+    """
+
+    site: Site
+    output: str
+    options: list[Lowering]
+    low: float = -np.inf
+    high: float = np.inf
+
+
+@dataclass(frozen=True, eq=False)
+class NativeSegment:
+    """Units that run in one native call."""
+
+    units: list[Unit]
+
+
+@dataclass(frozen=True, eq=False)
+class PythonSegment:
+    """Nodes that run one by one in NumPy."""
+
+    nodes: list[Node]
+
+
+Segment = Union[NativeSegment, PythonSegment]
+
+
+def known_values(graph: Graph, types: Types) -> dict[str, np.ndarray]:
+    """Values (not weights, not graph inputs) whose elements are known at plan time."""
+    made = (name for node in graph.nodes for name in node.outputs if name)
+    return {name: kind.value for name in made if (kind := types[name]) is not None and kind.value is not None}
+
+
+def needed_nodes(graph: Graph, known: Mapping[str, np.ndarray]) -> list[Node]:
+    """The nodes that the graph's outputs depend on and whose outputs are not known already, in order."""
+    wanted = {info.name for info in graph.outputs if info.name not in known}
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if wanted.intersection(node.outputs):
+            kept.append(node)
+            wanted.update(name for name in node.inputs if name and name not in known)
+    return kept[::-1]
+
+
+class Partitioner:
+    """Splits the needed nodes into segments. ``isa`` None: everything runs in NumPy."""
+
+    def __init__(self, graph: Graph, types: Types, known: Mapping[str, np.ndarray], threads: int, isa: str | None) -> None:
+        self.graph, self.types, self.known, self.threads, self.isa = graph, types, known, threads, isa
+        self.consumers = graph.consumers()
+        self.results = {info.name for info in graph.outputs}
+
+    def segments(self) -> list[Segment]:
+        nodes = needed_nodes(self.graph, self.known)
+        options = {id(node): self._options(node) for node in nodes}
+        found: list[Segment] = []
+        for native, run in _runs(nodes, {key for key, (_, ways) in options.items() if ways}):
+            if native:
+                found.append(NativeSegment(self._units(run, options)))
+            else:
+                found.append(PythonSegment(run))
+        return found
+
+    def _options(self, node: Node) -> tuple[Site | None, list[Lowering]]:
+        site = self._site(node) if self.isa is not None else None
+        return site, lowerings(site) if site is not None else []
+
+    def _site(self, node: Node) -> Site | None:
+        """The node as kernel families see it; None if the native engine cannot take it (dtype, unknown shape, no elements)."""
+        inputs = tuple(self.types[name] if name else None for name in node.inputs)
+        outputs = tuple(kind for name in node.outputs if name and (kind := self.types[name]) is not None)
+        if len(outputs) != 1 or len([name for name in node.outputs if name]) != 1:
+            return None
+        weights: dict[int, EncodedTensor] = {}
+        for i, (name, kind) in enumerate(zip(node.inputs, inputs)):
+            if not name:
+                continue
+            if name in self.graph.weights:
+                weights[i] = outline(self.graph.weights, name)
+            elif name in self.known:
+                weights[i] = EncodedTensor.dense(self.known[name])
+            elif kind is None or kind.dtype != "float32" or kind.size == 0:
+                return None
+        if outputs[0].dtype != "float32" or outputs[0].size == 0 or len(weights) == sum(map(bool, node.inputs)):
+            return None
+        attrs = ops.get(node.op).attrs_of(node)
+        assert self.isa is not None
+        return Site(node, attrs, inputs, outputs, weights, self.threads, self.isa)
+
+    def _units(self, nodes: Sequence[Node], options: Mapping[int, tuple[Site | None, list[Lowering]]]) -> list[Unit]:
+        units: list[Unit] = []
+        fused: set[int] = set()
+        inside = {id(node) for node in nodes}
+        for node in nodes:
+            if id(node) in fused:
+                continue
+            site, ways = options[id(node)]
+            assert site is not None
+            unit = Unit(site, node.outputs[0], ways)
+            follower = self._clamp_after(node, inside)
+            fusing = [way for way in ways if way.fuses]
+            if follower is not None and fusing:
+                unit.low, unit.high = self._bounds(follower)
+                unit.output, unit.options = follower.outputs[0], fusing
+                fused.add(id(follower))
+            units.append(unit)
+        return units
+
+    def _clamp_after(self, node: Node, inside: set[int]) -> Node | None:
+        """The Relu or Clip (with known bounds) that is the only reader of the node's output."""
+        readers = self.consumers.get(node.outputs[0], [])
+        if len(readers) != 1 or node.outputs[0] in self.results or id(readers[0]) not in inside:
+            return None
+        reader = readers[0]
+        if reader.inputs[0] != node.outputs[0] or reader.op not in ("Relu", "Clip"):
+            return None
+        bounds = [name for name in reader.inputs[1:] if name]
+        return reader if all(self._value(name) is not None for name in bounds) else None
+
+    def _bounds(self, node: Node) -> tuple[float, float]:
+        if node.op == "Relu":
+            return 0.0, float("inf")
+        given = [self._value(name) if name else None for name in (*node.inputs[1:], "", "")[:2]]
+        low, high = given
+        return (float("-inf") if low is None else float(low)), (float("inf") if high is None else float(high))
+
+    def _value(self, name: str) -> np.ndarray | None:
+        kind = self.types[name]
+        return None if kind is None else kind.value
+
+
+def _runs(nodes: Sequence[Node], native: set[int]) -> list[tuple[bool, list[Node]]]:
+    """Groups nodes of one kind while dependencies allow, so that there are few segments; order inside a group is kept."""
+    pending = list(nodes)
+    made_by_pending = {name for node in pending for name in node.outputs if name}
+    runs: list[tuple[bool, list[Node]]] = []
+    kind = True
+    while pending:
+        taken: list[Node] = []
+        left: list[Node] = []
+        for node in pending:
+            ready = (id(node) in native) == kind and not any(name in made_by_pending for name in node.inputs)
+            if ready:
+                taken.append(node)
+                made_by_pending.difference_update(node.outputs)
+            else:
+                left.append(node)
+        if taken:
+            runs.append((kind, taken))
+        pending, kind = left, not kind
+    return runs

@@ -1,0 +1,121 @@
+"""A plan: how one graph runs for one set of input shapes. Made once per shape, run many times, by any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..formats.graph import Graph
+from ..kernels.isa import native
+from .interpreter import execute
+from .layout import choose
+from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, known_values
+from .program import Program, ProgramBuilder
+from .shapes import infer
+from .weights import PackedWeights
+
+Values = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a plan is made for. ``isa`` None means the NumPy backend; ``pool`` is the engine's thread pool then unused."""
+
+    isa: str | None
+    threads: int
+    pool: Any = None
+
+
+class _NativeStage:
+    """One native segment, ready to run."""
+
+    def __init__(self, program: Program, types: Types, target: Target) -> None:
+        self.program = program
+        module = native()
+        assert module is not None
+        code, names = program.serialise()
+        self._results = [(name, kind.shape) for name in program.outputs if (kind := types[name]) is not None]
+        self._engine = module.Engine(code, names, target.isa, program.weights, [_nbytes(types, n) for n in program.inputs],
+                                     [_nbytes(types, n) for n in program.outputs], program.arena_bytes, program.scratch_bytes,
+                                     target.pool)
+
+    def run(self, values: Values) -> None:
+        outputs = tuple(np.empty(shape, np.float32) for _, shape in self._results)
+        self._engine.run(tuple(np.ascontiguousarray(values[name]) for name in self.program.inputs), outputs)
+        values.update((name, out) for (name, _), out in zip(self._results, outputs))
+
+
+class _PythonStage:
+    """One segment that runs in NumPy, expanding the weights of one node at a time."""
+
+    def __init__(self, segment: PythonSegment, keep: frozenset[str], weights: PackedWeights, known: Mapping[str, np.ndarray]) -> None:
+        self._nodes, self._weights, self._known = segment.nodes, weights, known
+        self._keep = keep
+        for node in segment.nodes:
+            for name in node.inputs:
+                if name in weights.source:
+                    weights.compact(name)
+
+    def run(self, values: Values) -> None:
+        execute(self._nodes, values, self._constant, self._keep)
+
+    def _constant(self, name: str) -> np.ndarray:
+        known = self._known.get(name)
+        return self._weights.compact(name).decode() if known is None else known
+
+
+class Plan:
+    """``run`` maps feeds to outputs, both by name. Raises OpError if the shapes contradict the graph."""
+
+    def __init__(self, graph: Graph, input_shapes: Mapping[str, tuple[int, ...]], weights: PackedWeights, target: Target) -> None:
+        types = infer(graph, input_shapes)
+        self._known = known_values(graph, types)
+        self._fixed = {info.name for info in graph.outputs if info.name in self._known or info.name in graph.weights}
+        self._weights = weights
+        self._outputs = tuple(info.name for info in graph.outputs)
+        self.segments = Partitioner(graph, types, self._known, target.threads, target.isa).segments()
+        later = _read_later(self.segments, self._outputs)
+        self.stages: list[_NativeStage | _PythonStage] = []
+        for segment, keep in zip(self.segments, later):
+            if isinstance(segment, PythonSegment):
+                self.stages.append(_PythonStage(segment, keep, weights, self._known))
+            else:
+                self.stages.append(_NativeStage(self._program(segment, keep, types), types, target))
+
+    def _program(self, segment: NativeSegment, keep: frozenset[str], types: Types) -> Program:
+        made = [unit.output for unit in segment.units]
+        read = (name for unit in segment.units for i, name in enumerate(unit.site.node.inputs) if name and i not in unit.site.weights)
+        inputs = [name for name in dict.fromkeys(read) if name not in set(made)]
+        outputs = [name for name in made if name in keep]
+        chosen = choose(segment.units, types, inputs, set(outputs))
+        return ProgramBuilder(types, self._weights, self._known, inputs, outputs).build(segment.units, chosen)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Values:
+        values = dict(feeds)
+        for stage in self.stages:
+            stage.run(values)
+        return {name: self._fixed_value(name) if name in self._fixed else values[name] for name in self._outputs}
+
+    def _fixed_value(self, name: str) -> np.ndarray:
+        known = self._known.get(name)
+        return self._weights.compact(name).decode() if known is None else known.copy()
+
+
+def _read_later(segments: Sequence[Segment], outputs: Sequence[str]) -> list[frozenset[str]]:
+    """For each segment the values that later segments or the caller read."""
+    wanted = set(outputs)
+    found: list[frozenset[str]] = []
+    for segment in reversed(segments):
+        found.append(frozenset(wanted))
+        nodes = segment.nodes if isinstance(segment, PythonSegment) else [unit.site.node for unit in segment.units]
+        wanted.update(name for node in nodes for name in node.inputs if name)
+    return found[::-1]
+
+
+def _nbytes(types: Types, name: str) -> int:
+    kind = types[name]
+    assert kind is not None
+    return kind.size * np.dtype(kind.dtype).itemsize

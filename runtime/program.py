@@ -1,0 +1,210 @@
+"""Writes the program of one native segment: emits the chosen lowerings, adds reorders, places buffers, serialises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..formats.tensor import EncodedTensor
+from ..kernels.lowering import Layout, Lowering, Ref, channels_last
+from ..kernels.movement.lowering import emit_reorder, reorder_is_free
+from ..kernels.ops._op import Type
+from .arena import Lifetime, place
+from .partition import Types, Unit
+from .weights import PackedWeights
+
+ARENA, WEIGHT, INPUT, OUTPUT = range(4)
+"""Spaces of a buffer, as runtime/native/engine.h numbers them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Plain data: one kernel call. ``buffers``: (space, index, byte offset) each."""
+
+    kernel: str
+    items: int
+    buffers: tuple[tuple[int, int, int], ...]
+    params: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Everything the engine needs. ``weights`` are the arrays that the steps index; ``inputs``/``outputs`` name the outside values."""
+
+    steps: tuple[Step, ...]
+    weights: list[np.ndarray]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    arena_bytes: int
+    scratch_bytes: int
+
+    def serialise(self) -> tuple[np.ndarray, list[str]]:
+        """(int64 array as engine.h describes it, kernel names that it indexes)."""
+        names = list(dict.fromkeys(step.kernel for step in self.steps))
+        index = {name: i for i, name in enumerate(names)}
+        code = [len(self.steps)]
+        for step in self.steps:
+            code += [index[step.kernel], step.items, len(step.buffers)]
+            code += [number for buffer in step.buffers for number in buffer]
+            code += [len(step.params), *step.params]
+        return np.array(code, np.int64), names
+
+
+@dataclass(eq=False)
+class _Buffer:
+    """Memory of one value in one layout; several values may share it (aliases)."""
+
+    nbytes: int
+    space: int = ARENA
+    index: int = 0
+
+
+@dataclass(eq=False)
+class _Pending:
+    kernel: str
+    buffers: list[tuple[_Buffer | int, int]]  # (value's buffer or index of a weight, byte offset)
+    params: tuple[int, ...]
+    items: int
+
+
+@dataclass(eq=False)
+class ProgramBuilder:
+    """Builds the program of a segment; also the ``Emitter`` that lowerings write to."""
+
+    types: Types
+    weights: PackedWeights
+    constants: Mapping[str, np.ndarray]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    low: float = -np.inf
+    high: float = np.inf
+    _steps: list[_Pending] = field(default_factory=list)
+    _buffers: dict[tuple[str, Layout], _Buffer] = field(default_factory=dict)
+    _weights: list[np.ndarray] = field(default_factory=list)
+    _index_of: dict[object, int] = field(default_factory=dict)
+    _scratch: int = 0
+    _unit: Unit | None = None
+    _option: Lowering | None = None
+
+    def build(self, units: Sequence[Unit], chosen: Sequence[Lowering]) -> Program:
+        for index, name in enumerate(self.inputs):
+            self._buffers[name, "NCHW"] = _Buffer(self._nbytes(name), INPUT, index)
+        for unit, option in zip(units, chosen):
+            self._emit(unit, option)
+        for index, name in enumerate(self.outputs):
+            self._deliver(name, index)
+        return self._finish()
+
+    def _emit(self, unit: Unit, option: Lowering) -> None:
+        self._unit, self._option = unit, option
+        self.low, self.high = unit.low, unit.high
+        if option.alias:
+            self._buffers[unit.output, option.output] = self._buffer(unit.site.node.inputs[0], option.inputs[0] or "NCHW")
+        else:
+            option.emit(self)
+
+    # What lowerings call (see kernels.lowering.Emitter)
+
+    def input(self, i: int) -> Ref:
+        unit, option = self._current()
+        layout = option.inputs[i] or "NCHW"
+        if i not in unit.site.weights:
+            return Ref("value", self._buffer(unit.site.node.inputs[i], layout))
+        return self.weight(i, f"dense fp32 {layout}", lambda tensor: _expanded(tensor, layout))
+
+    def output(self, i: int = 0) -> Ref:
+        unit, option = self._current()
+        key = (unit.output, option.output)
+        if key not in self._buffers:
+            self._buffers[key] = _Buffer(self._nbytes(unit.output))
+        return Ref("value", self._buffers[key])
+
+    def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
+        unit, _ = self._current()
+        name = unit.site.node.inputs[i]
+        if name in self.constants:
+            return self.constant(pack(unit.site.weights[i]))
+        if (name, layout) not in self._index_of:
+            self._index_of[name, layout] = self._add_weight(self.weights.packed(name, layout, pack))
+        return Ref("weight", self._index_of[name, layout])
+
+    def constant(self, array: np.ndarray) -> Ref:
+        return Ref("weight", self._add_weight(np.ascontiguousarray(array)))
+
+    def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:
+        self._scratch = max(self._scratch, scratch)
+        self._steps.append(_Pending(kernel, [(ref.key, ref.offset) for ref in buffers], tuple(int(p) for p in params), int(items)))
+
+    # Buffers
+
+    def _current(self) -> tuple[Unit, Lowering]:
+        assert self._unit is not None and self._option is not None
+        return self._unit, self._option
+
+    def _add_weight(self, array: np.ndarray) -> int:
+        self._weights.append(array)
+        return len(self._weights) - 1
+
+    def _type(self, name: str) -> Type:
+        kind = self.types[name]
+        assert kind is not None
+        return kind
+
+    def _nbytes(self, name: str) -> int:
+        return self._type(name).size * np.dtype(self._type(name).dtype).itemsize
+
+    def _buffer(self, name: str, layout: Layout) -> _Buffer:
+        """The value in that layout, reordered if it lies in the other one only."""
+        found = self._buffers.get((name, layout))
+        if found is not None:
+            return found
+        other: Layout = "NHWC" if layout == "NCHW" else "NCHW"
+        source = self._buffers[name, other]
+        shape = self._type(name).shape
+        if len(shape) < 3 or reorder_is_free(shape):
+            target = source
+        else:
+            target = _Buffer(source.nbytes)
+            emit_reorder(self, Ref("value", source), Ref("value", target), shape, other, layout)
+        self._buffers[name, layout] = target
+        return target
+
+    def _deliver(self, name: str, index: int) -> None:
+        """Makes the value the segment's output: in place if its memory is the segment's own, else by a copy."""
+        buffer = self._buffer(name, "NCHW")
+        if buffer.space == ARENA:
+            buffer.space, buffer.index = OUTPUT, index
+            return
+        target = _Buffer(buffer.nbytes, OUTPUT, index)
+        emit_reorder(self, Ref("value", buffer), Ref("value", target), self._type(name).shape, "NCHW", "NCHW")
+
+    def _finish(self) -> Program:
+        first: dict[_Buffer, int] = {}
+        last: dict[_Buffer, int] = {}
+        for at, step in enumerate(self._steps):
+            for key, _ in step.buffers:
+                if isinstance(key, _Buffer):
+                    first.setdefault(key, at)
+                    last[key] = at
+        own = [buffer for buffer in first if buffer.space == ARENA]
+        offsets, arena = place([Lifetime(buffer.nbytes, first[buffer], last[buffer]) for buffer in own])
+        at_offset = {id(buffer): offset for buffer, offset in zip(own, offsets)}
+
+        def resolve(key: _Buffer | int, offset: int) -> tuple[int, int, int]:
+            if isinstance(key, int):
+                return WEIGHT, key, offset
+            return key.space, key.index, at_offset.get(id(key), 0) + offset
+
+        steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params) for s in self._steps)
+        return Program(steps, self._weights, tuple(self.inputs), tuple(self.outputs), arena, self._scratch)
+
+
+def _expanded(tensor: EncodedTensor, layout: Layout) -> np.ndarray:
+    """The constant as float32 in the wanted order."""
+    array = tensor.decode().astype(np.float32, copy=False)
+    if layout == "NHWC" and array.ndim > 2:
+        array = np.moveaxis(array, 1, -1)
+        assert array.shape == channels_last(tensor.shape)
+    return np.ascontiguousarray(array).reshape(-1)

@@ -1,0 +1,170 @@
+"""Sessions: a loaded model that runs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Union, overload
+
+import numpy as np
+
+from ..formats.errors import ThinferError
+from ..formats.graph import Graph, ValueInfo, verify
+from ..formats.reader import read
+from ..kernels import isa
+from .plan import Plan, Target
+from .shapes import check, concrete
+from .weights import PackedWeights
+
+BACKENDS = ("native", "numpy")
+MOST_PLANS = 8
+"""Plans kept per session, least recently used out first; packed weights are shared by all of them."""
+
+MOST_THREADS = 256
+
+Feeds = Mapping[str, np.ndarray]
+
+
+class BackendError(ThinferError, ValueError):
+    """The backend or the number of threads that was asked for does not exist here."""
+
+
+class InputError(ThinferError, ValueError):
+    """``run`` was fed something that the model does not take; the message says what it expects."""
+
+
+def load(model: Union[str, os.PathLike[str], Graph], *, backend: str | None = None, threads: int = 1) -> Session:
+    """A session for a ``.thin`` file (or a Graph).
+
+    ``backend``: "native" (compiled kernels) or "numpy"; None takes the best there is. ``threads``: of one ``run`` call (native).
+    Raises FormatError (not a well-formed file), BackendError, OpError (operators wrongly used or unknown), OSError (no such file).
+    """
+    graph = verify(model) if isinstance(model, Graph) else read(Path(model))  # what the reader gives is verified
+    return Session(graph, backend=backend, threads=threads)
+
+
+class Session:
+    """A model, ready to run. Safe to use from several threads at once."""
+
+    def __init__(self, graph: Graph, *, backend: str | None = None, threads: int = 1) -> None:
+        self.backend = _checked_backend(backend)
+        if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+            raise BackendError(f"threads is {threads!r}; it must be a whole number from 1 to {MOST_THREADS}")
+        check(graph)
+        self._graph = graph
+        self._weights = PackedWeights(graph.weights)
+        self._plans: OrderedDict[tuple[tuple[int, ...], ...], Plan] = OrderedDict()
+        self._lock = threading.Lock()
+        native = isa.native() if self.backend == "native" else None
+        self.isa = isa.selected() if native else None
+        self.threads = threads
+        self._target = Target(self.isa, threads, native.ThreadPool(threads) if native else None)
+        self._plan(tuple(concrete(info) for info in graph.inputs))  # packs every weight, so that a bad file fails here
+
+    @property
+    def inputs(self) -> tuple[ValueInfo, ...]:
+        """Name, dtype and shape of each input; symbolic dimensions by name."""
+        return self._graph.inputs
+
+    @property
+    def outputs(self) -> tuple[ValueInfo, ...]:
+        return self._graph.outputs
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The output of a model with one input and one output. Raises InputError if it has more."""
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            raise InputError(f"the model has {len(self.inputs)} inputs and {len(self.outputs)} outputs; use run with names")
+        return next(iter(self.run({self.inputs[0].name: x}).values()))
+
+    @overload
+    def run(self, output_names: Feeds) -> dict[str, np.ndarray]: ...
+    @overload
+    def run(self, output_names: Sequence[str] | None, feeds: Feeds) -> list[np.ndarray]: ...
+
+    def run(self, output_names: Any, feeds: Feeds | None = None) -> Any:
+        """One inference.
+
+        ``run(feeds)`` returns a dict by output name; ``run(output_names or None, feeds)`` returns a list, in onnxruntime's order.
+        Raises InputError (names, shapes or dtypes), OpError (shapes that contradict the graph).
+        """
+        if feeds is None:
+            return self._run(output_names)
+        found = self._run(feeds)
+        names = [info.name for info in self.outputs] if output_names is None else list(output_names)
+        unknown = [name for name in names if name not in found]
+        if unknown:
+            raise InputError(f"there is no output {unknown[0]!r}; the model's outputs are {', '.join(found)}")
+        return [found[name] for name in names]
+
+    def weight_memory(self) -> dict[str, dict[str, Any]]:
+        """Weight name → {"layout": names of the layouts it is held in, "nbytes": bytes in RAM}, for every weight in RAM."""
+        return {name: {"layout": ", ".join(layout for layout, _ in forms), "nbytes": sum(size for _, size in forms)}
+                for name, forms in self._weights.memory().items()}
+
+    def _run(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        arrays = checked_feeds(self.inputs, feeds)
+        return self._plan(tuple(arrays[info.name].shape for info in self.inputs)).run(arrays)
+
+    def _plan(self, shapes: tuple[tuple[int, ...], ...]) -> Plan:
+        with self._lock:
+            plan = self._plans.get(shapes)
+            if plan is None:
+                by_name = {info.name: shape for info, shape in zip(self.inputs, shapes)}
+                plan = Plan(self._graph, by_name, self._weights, self._target)
+                self._plans[shapes] = plan
+                if len(self._plans) > MOST_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(shapes)
+            return plan
+
+
+def _checked_backend(backend: str | None) -> str:
+    compiled = isa.native() is not None
+    if backend is None:
+        return "native" if compiled else "numpy"
+    if backend not in BACKENDS:
+        raise BackendError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
+    if backend == "native" and not compiled:
+        raise BackendError("this install has no compiled kernels (it was built without a C++ compiler); use backend='numpy'")
+    return backend
+
+
+def checked_feeds(inputs: Sequence[ValueInfo], feeds: Feeds) -> dict[str, np.ndarray]:
+    """The feeds as arrays, if they are what ``inputs`` describe; raises InputError that says what was expected."""
+    if not isinstance(feeds, Mapping):
+        raise InputError(f"feeds must be a dict of arrays by input name, not {type(feeds).__name__}")
+    expected = ", ".join(f"{info.name}: {info.dtype}{_shape_text(info.shape)}" for info in inputs)
+    for name in feeds:
+        if name not in {info.name for info in inputs}:
+            raise InputError(f"there is no input {name!r}; the model takes {expected}")
+    symbols: dict[str, int] = {}
+    arrays = {}
+    for info in inputs:
+        if info.name not in feeds:
+            raise InputError(f"the input {info.name!r} is missing; the model takes {expected}")
+        array = np.asarray(feeds[info.name])
+        if array.dtype != np.dtype(info.dtype):
+            raise InputError(f"input {info.name!r} has dtype {array.dtype}; the model takes {info.dtype}")
+        _check_shape(info, array.shape, symbols)
+        arrays[info.name] = array
+    return arrays
+
+
+def _check_shape(info: ValueInfo, shape: tuple[int, ...], symbols: dict[str, int]) -> None:
+    fits = len(shape) == len(info.shape) and all(dim == length for dim, length in zip(info.shape, shape) if isinstance(dim, int))
+    if not fits:
+        raise InputError(f"input {info.name!r} has shape {shape}; the model takes {_shape_text(info.shape)}")
+    for dim, length in zip(info.shape, shape):
+        if isinstance(dim, str) and symbols.setdefault(dim, length) != length:
+            raise InputError(f"input {info.name!r} has shape {shape}, but {dim} is {symbols[dim]} in another input")
+
+
+def _shape_text(shape: Sequence[object]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
