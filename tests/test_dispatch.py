@@ -1,0 +1,89 @@
+"""Levels can be forced, the forced one is the one that runs, and no level's code can leak into another's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from thinfer.kernels import isa
+
+pytestmark = pytest.mark.skipif(isa.native() is None, reason="no compiled kernels in this install")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def in_fresh_process(script: str, level: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "THINFER_ISA": level}, cwd="/")
+
+
+@pytest.mark.parametrize("level", isa.levels())
+def test_forced_level_is_the_one_that_runs(level: str) -> None:
+    """Every kernel resolves to a line of kernels.inc at or below the forced level, and to that level where it has one."""
+    native = isa.native()
+    assert native is not None
+    rows = {(name, at) for name, at, _ in native.kernels()}
+    order = isa.levels()
+    for name, _, _ in native.kernels():
+        resolved = native.resolve(name, level)
+        if (name, level) in rows:
+            assert resolved == level
+        else:
+            assert resolved is None or order.index(resolved) < order.index(level)
+    done = in_fresh_process("from thinfer.kernels import isa; print(isa.selected())", level)
+    assert done.stdout.strip() == level
+
+
+def test_unknown_level_lists_the_valid_ones() -> None:
+    done = in_fresh_process("from thinfer.kernels import isa\ntry: isa.selected()\nexcept isa.UnknownIsa as e: print(e)", "avx1024")
+    assert "avx1024" in done.stdout
+    assert all(level in done.stdout for level in isa.levels())
+
+
+def test_every_kernel_has_a_baseline() -> None:
+    native = isa.native()
+    assert native is not None
+    names = {name for name, _, _ in native.kernels()}
+    assert names == {name for name, level, _ in native.kernels() if level == "baseline"}
+
+
+def test_kernels_inc_is_best_first() -> None:
+    native = isa.native()
+    assert native is not None
+    order = ["baseline", "avx2", "avx512"]
+    seen: dict[str, int] = {}
+    for name, level, _ in native.kernels():
+        assert order.index(level) < seen.get(name, len(order)), f"{name} lists {level} after a weaker level"
+        seen[name] = order.index(level)
+
+
+@pytest.mark.parametrize("level", isa.levels())
+def test_level_objects_export_kernels_alone(level: str, tmp_path: Path) -> None:
+    """A weak symbol (a shared inline) compiled for a newer CPU could be picked by the linker for an older one."""
+    flags = _setup_flags()
+    for source in sorted((ROOT / "kernels").glob("*/*.cpp")):
+        if source.parent.name == "native":
+            continue
+        target = tmp_path / (source.stem + ".o")
+        subprocess.run(["g++", "-std=c++17", "-O1", "-fPIC", "-fno-exceptions", "-fno-rtti", *flags[level], f"-DTHIN_ISA={level}",
+                        f"-DTHIN_ISA_{level.upper()}=1", "-I", str(ROOT / "kernels/native"), "-c", str(source), "-o", str(target)], check=True)
+        listed = subprocess.run(["nm", str(target)], capture_output=True, text=True, check=True).stdout
+        for line in listed.splitlines():
+            kind, symbol = line.split()[-2:]
+            assert kind not in "WwVvu", f"{source.name}: weak symbol {symbol}"
+            if kind == "T":
+                assert symbol.startswith("thin_"), f"{source.name}: {symbol}"
+                assert symbol.endswith(f"_{level}"), f"{source.name}: {symbol}"
+
+
+def _setup_flags() -> dict[str, list[str]]:
+    """ISA level → compiler flags, as setup.py has them (read, since importing it would run it)."""
+    import ast
+
+    for node in ast.parse((ROOT / "setup.py").read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "X86_FLAGS":
+            found: dict[str, list[str]] = ast.literal_eval(node.value)
+            return found
+    raise AssertionError("setup.py has no X86_FLAGS")
