@@ -1,0 +1,54 @@
+"""What a figure was measured on: it stands beside every number that is written down."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..kernels import isa
+
+PACKAGES = ("numpy", "torch", "onnx", "onnxruntime")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def cpu_name() -> str:
+    """Model name, family and model number of the CPU, as the kernel gives them."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    fields = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
+    found = {key.strip(): value.strip() for key, value in fields.items()}
+    return f"{found.get('model name', platform.machine())} (family {found.get('cpu family', '?')}, model {found.get('model', '?')})"
+
+
+def revision() -> str:
+    """The git revision of the checkout, or "unknown" outside one."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def describe() -> dict[str, Any]:
+    """CPU, cores, ISA level, versions, git revision and the command line."""
+    return {
+        "command": shlex.join(["python", "-m", "thinfer.benchmarks", *sys.argv[1:]]),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "isa": isa.selected() if isa.levels() else "none",
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {package: _version(package) for package in PACKAGES},
+        "revision": revision(),
+    }
