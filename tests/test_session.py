@@ -1,0 +1,228 @@
+"""Sessions: what ``run`` checks, plan cache, threads, allocation, mixed segments, memory of weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import encode, error, reference
+from thinfer import runtime
+from thinfer.formats.graph import Graph, Node, ValueInfo
+from thinfer.formats.tensor import EncodedTensor
+from thinfer.kernels import isa
+
+BACKENDS = ["numpy", "native"] if isa.native() else ["numpy"]
+needs_native = pytest.mark.skipif(isa.native() is None, reason="no compiled kernels in this install")
+
+
+def dense(*shape: int, seed: int = 0) -> EncodedTensor:
+    return EncodedTensor.dense(np.random.default_rng(seed).normal(0, 0.3, shape).astype(np.float32))
+
+
+def small_cnn(kind: str = "fp32") -> Graph:
+    """Conv, Relu, depthwise Conv, residual Add, pool, Flatten, Gemm, with a symbolic batch."""
+    weights = {
+        "c1.weight": encode(dense(16, 3, 3, 3).decode(), kind), "c1.bias": dense(16, seed=1), "dw.weight": dense(16, 1, 3, 3, seed=2),
+        "c2.weight": encode(dense(16, 16, 1, 1).decode(), kind, seed=3), "fc.weight": encode(dense(10, 16).decode(), kind, seed=4),
+        "fc.bias": dense(10, seed=5)}
+    pads = {"pads": (1, 1, 1, 1)}
+    nodes = (
+        Node("Conv", ("x", "c1.weight", "c1.bias"), ("a",), {**pads, "strides": (2, 2)}), Node("Relu", ("a",), ("b",)),
+        Node("Conv", ("b", "dw.weight"), ("c",), {**pads, "group": 16}), Node("Conv", ("c", "c2.weight"), ("d",)),
+        Node("Add", ("d", "b"), ("e",)), Node("Sigmoid", ("e",), ("f",)), Node("GlobalAveragePool", ("f",), ("g",)),
+        Node("Flatten", ("g",), ("h",)), Node("Gemm", ("h", "fc.weight", "fc.bias"), ("y",), {"transB": 1}))
+    return Graph((ValueInfo("x", "float32", ("N", 3, 17, 17)),), (ValueInfo("y", "float32", ("N", 10)),), nodes, weights)
+
+
+def image(batch: int = 1, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(batch, 3, 17, 17)).astype(np.float32)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook4", "sparse", "sparse-codebook4", "binary"])
+def test_whole_net(backend: str, kind: str) -> None:
+    graph = small_cnn(kind)
+    session = runtime.load(graph, backend=backend)
+    for batch in (1, 3):
+        feeds = {"x": image(batch)}
+        assert error(session.run(feeds)["y"], reference(graph, feeds)["y"]) < 1e-5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ways_to_run(backend: str) -> None:
+    session = runtime.load(small_cnn(), backend=backend)
+    x = image()
+    by_name = session.run({"x": x})["y"]
+    np.testing.assert_array_equal(session(x), by_name)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], by_name)
+    np.testing.assert_array_equal(session.run(["y"], {"x": x})[0], by_name)
+    assert [info.name for info in session.inputs] == ["x"]
+    assert session.inputs[0].shape == ("N", 3, 17, 17)
+
+
+@pytest.mark.parametrize(("feeds", "said"), [
+    ({}, "'x' is missing"), ({"z": image()}, "no input 'z'"), ({"x": image().astype(np.float64)}, "float64; the model takes float32"),
+    ({"x": image()[0]}, r"shape \(3, 17, 17\); the model takes \[N, 3, 17, 17\]"), ([1], "must be a dict"),
+    ({"x": image()[:, :2]}, r"the model takes \[N, 3, 17, 17\]")])
+def test_wrong_feeds_say_what_was_expected(feeds: object, said: str) -> None:
+    with pytest.raises(runtime.InputError, match=said):
+        runtime.load(small_cnn()).run(feeds)  # type: ignore[arg-type]
+
+
+def test_wrong_output_backend_and_threads() -> None:
+    session = runtime.load(small_cnn())
+    with pytest.raises(runtime.InputError, match="no output 'q'; the model's outputs are y"):
+        session.run(["q"], {"x": image()})
+    with pytest.raises(runtime.BackendError, match="no backend 'cuda'; there are native, numpy"):
+        runtime.load(small_cnn(), backend="cuda")
+    with pytest.raises(runtime.BackendError, match="whole number from 1"):
+        runtime.load(small_cnn(), threads=0)
+
+
+def test_all_unsupported_operators_at_once() -> None:
+    graph = Graph((ValueInfo("x", "float32", (1,)),), (ValueInfo("z", "float32", (1,)),),
+                  (Node("Frob", ("x",), ("y",), name="first"), Node("Grok", ("y",), ("z",), name="second")))
+    with pytest.raises(runtime.UnsupportedOps, match=r"2 operators are not supported: Frob \(first\); Grok \(second\)"):
+        runtime.load(graph)
+
+
+@needs_native
+def test_one_native_segment() -> None:
+    """The planner finds a native kernel for all of the net, and the Relu is no step of its own."""
+    session = runtime.load(small_cnn(), backend="native")
+    plan = session._plan(((1, 3, 17, 17),))
+    assert len(plan.stages) == 1
+    segment = plan.segments[0]
+    assert "Relu" not in [unit.site.node.op for unit in segment.units]  # type: ignore[union-attr]
+
+
+@needs_native
+def test_mixed_segments() -> None:
+    """Nodes without a native kernel (here: float64 in the middle) run in NumPy between native segments."""
+    nodes = (Node("Relu", ("x",), ("a",)), Node("Cast", ("a",), ("b",), {"to": 11}), Node("Tanh", ("b",), ("c",)),
+             Node("Cast", ("c",), ("d",), {"to": 1}), Node("Sigmoid", ("d",), ("y",)))
+    graph = Graph((ValueInfo("x", "float32", (2, 5)),), (ValueInfo("y", "float32", (2, 5)), ValueInfo("a", "float32", (2, 5))), nodes)
+    feeds = {"x": np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)}
+    got = runtime.load(graph, backend="native").run(feeds)
+    expected = runtime.load(graph, backend="numpy").run(feeds)
+    for name in expected:
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-6)
+
+
+def test_plans_are_bounded_and_share_weights() -> None:
+    session = runtime.load(small_cnn("codebook4"))
+    before = session.weight_memory()
+    for batch in range(1, 30):
+        session.run({"x": image(batch)})
+    assert len(session._plans) <= 8
+    assert {name: entry["nbytes"] for name, entry in session.weight_memory().items()} == {
+        name: entry["nbytes"] for name, entry in before.items()}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_one_session_from_several_threads(threads: int) -> None:
+    session = runtime.load(small_cnn("codebook4"), threads=threads)
+    batches = [image(1 + i % 3, seed=i) for i in range(12)]
+    expected = [session.run({"x": x})["y"] for x in batches]
+    wrong: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            for i, x in enumerate(batches):
+                if not np.array_equal(session.run({"x": x})["y"], expected[i]):
+                    wrong.append(i)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_sessions_in_several_threads_agree() -> None:
+    graph, x = small_cnn("sparse"), image()
+    expected = runtime.load(graph)(x)
+    results: list[np.ndarray] = []
+    workers = [threading.Thread(target=lambda: results.append(runtime.load(graph, threads=2)(x))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(results) == 4
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
+
+
+@needs_native
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_can_run() -> None:
+    """The child has none of the pool's threads and must not wait for them."""
+    session, x = runtime.load(small_cnn(), threads=2), image()
+    expected = session(x)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(session(x), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+COUNTER = """
+#include <stdlib.h>
+static long calls;
+long malloc_calls(void) { return calls; }
+extern void* __libc_malloc(size_t); extern void* __libc_calloc(size_t, size_t); extern void* __libc_realloc(void*, size_t);
+extern void* __libc_memalign(size_t, size_t);
+void* malloc(size_t n) { calls++; return __libc_malloc(n); }
+void* calloc(size_t n, size_t m) { calls++; return __libc_calloc(n, m); }
+void* realloc(void* p, size_t n) { calls++; return __libc_realloc(p, n); }
+void* aligned_alloc(size_t a, size_t n) { calls++; return __libc_memalign(a, n); }
+"""
+COUNTING = """
+import ctypes, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from test_session import image, small_cnn
+from thinfer import runtime
+count = ctypes.CDLL(None).malloc_calls
+session = runtime.load(small_cnn(sys.argv[2]), backend="native", threads=int(sys.argv[3]))
+stage, = session._plan(((1, 3, 17, 17),)).stages
+inputs, outputs = (image(),), (np.empty((1, 10), np.float32),)
+run = stage._engine.run
+for _ in range(10): run(inputs, outputs)
+before = count()
+for _ in range(1000): run(inputs, outputs)
+print(count() - before, before)
+"""
+
+
+@needs_native
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts through glibc's malloc")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", ["fp32", "codebook4", "sparse"])
+def test_a_run_allocates_nothing(tmp_path: Path, kind: str, threads: int) -> None:
+    """1,000 engine calls under a malloc that counts: not one allocation."""
+    (tmp_path / "counter.c").write_text(COUNTER)
+    library = tmp_path / "counter.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-fno-builtin", "-o", str(library), str(tmp_path / "counter.c")], check=True)
+    done = subprocess.run([sys.executable, "-c", COUNTING, str(Path(__file__).parent), kind, str(threads)], capture_output=True, text=True,
+                          env={**os.environ, "LD_PRELOAD": str(library), "PYTHONMALLOC": "pymalloc"})
+    assert done.returncode == 0, done.stderr
+    during, before = map(int, done.stdout.split())
+    assert before > 0, "the counter saw no allocation at all, so it counts nothing"
+    assert during == 0
+
+
+def test_weights_stay_encoded_in_ram() -> None:
+    """4096 × 4096: codebook-4 in about an eighth of fp32, codebook-2 a sixteenth, 95 % sparse in less than a fifth."""
+    for kind, most in (("codebook4", 0.13), ("codebook2", 0.07), ("binary", 0.04), ("fp16", 0.51)):
+        weight = encode(np.zeros((1024, 2048), np.float32), kind)
+        graph = Graph((ValueInfo("x", "float32", (1, 2048)),), (ValueInfo("y", "float32", (1, 1024)),),
+                      (Node("Gemm", ("x", "w"), ("y",), {"transB": 1}),), {"w": weight})
+        for backend in BACKENDS:
+            memory = runtime.load(graph, backend=backend).weight_memory()
+            assert memory["w"]["nbytes"] <= most * weight.nbytes_dense, (backend, kind)
