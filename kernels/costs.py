@@ -12,3 +12,15 @@ MOVEMENT = {
     "copy_rows": 0.12,  # per float
     "row": 4.0,  # per row
 }
+
+ELEMENTWISE = {
+    "clamp": 0.18,  # per float, as all below but the last
+    "sigmoid": 0.4,
+    "tanh": 0.5,
+    "hard_sigmoid": 0.18,
+    "hard_swish": 0.18,
+    "binary": 0.2,
+    "strided": 2.0,
+    "scale_shift": 0.18,
+    "row": 3.0,  # per row of a broadcast operation
+}
