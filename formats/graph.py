@@ -9,7 +9,7 @@ from typing import Any, Literal, Union
 import numpy as np
 
 from .errors import GraphError
-from .tensor import EncodedTensor
+from .tensor import CODERS, ENTRY_DTYPES, Codebook, EncodedTensor, Plain, Sparse
 
 Dim = Union[int, str]
 """A known length, or the name of a symbolic dimension."""
@@ -112,32 +112,49 @@ class Graph:
 
 def problems(graph: Graph, outer: frozenset[str] = frozenset()) -> list[str]:
     """Every structural inconsistency of ``graph``, one sentence each; ``outer`` are the names that enclosing graphs provide."""
-    found = _weight_problems(graph) + _value_problems(graph.inputs) + _value_problems(graph.outputs)
-    known = set(outer) | set(graph.weights)
+    found = [text for name, tensor in graph.weights.items() for text in weight_problems(name, tensor)]
+    return found + structure_problems(graph, outer)
+
+
+def structure_problems(graph: Graph, outer: frozenset[str] = frozenset()) -> list[str]:
+    """As ``problems``, without looking into the weights."""
+    return _structure_problems(graph, set(outer))
+
+
+def _structure_problems(graph: Graph, known: set[str]) -> list[str]:
+    """``known``: the names that enclosing graphs provide; the same again afterwards, so that many subgraphs cost no copies."""
+    found = _value_problems(graph.inputs) + _value_problems(graph.outputs)
+    own: list[str] = []
+
+    def define(name: str, problem: str) -> None:
+        if name in known:
+            found.append(problem)
+        else:
+            known.add(name)
+            own.append(name)
+
+    for name in graph.weights:
+        define(name, f"weight {name!r} has the name of another value")
     for info in graph.inputs:
-        if info.name in known:
-            found.append(f"graph input {info.name!r} has the name of another value")
-        known.add(info.name)
+        define(info.name, f"graph input {info.name!r} has the name of another value")
+    all_made = {name for node in graph.nodes for name in node.outputs}
     for index, node in enumerate(graph.nodes):
         where = f"node {index} ({node.op})"
-        later = {name for other in graph.nodes[index:] for name in other.outputs}
         for name in node.inputs:
             if name and name not in known:
-                reason = "is made only by a later node or by itself" if name in later else "does not exist"
+                reason = "is made only by a later node or by itself" if name in all_made else "does not exist"
                 found.append(f"{where} reads {name!r}, which {reason}")
         for key, sub in node.subgraphs():
             if sub.weights:
                 found.append(f"{where} attribute {key!r} is a subgraph with a weight table of its own")
-            found += [f"{where} attribute {key!r}: {text}" for text in problems(sub, frozenset(known))]
+            found += [f"{where} attribute {key!r}: {text}" for text in _structure_problems(sub, known)]
         if not any(node.outputs):
             found.append(f"{where} has no output")
-        for name in node.outputs:
-            if name and name in known:
-                found.append(f"{where} makes {name!r}, which another value already has as its name")
-            if name:
-                known.add(name)
+        for name in filter(None, node.outputs):
+            define(name, f"{where} makes {name!r}, which another value already has as its name")
     found += [f"graph output {info.name!r} is made by nothing" for info in graph.outputs if info.name not in known]
     found += [f"annotation of {name!r} belongs to no value" for name in graph.values if name not in known]
+    known.difference_update(own)
     return found
 
 
@@ -157,43 +174,53 @@ def _value_problems(infos: tuple[ValueInfo, ...]) -> list[str]:
     return found
 
 
-def _weight_problems(graph: Graph) -> list[str]:
-    from .tensor import Binary, Codebook, Plain, Sparse
+def weight_problems(name: str, tensor: EncodedTensor) -> list[str]:
+    """Every inconsistency of one weight, one sentence each."""
+    where = f"weight {name!r}"
+    found = [] if name else ["a weight has no name"]
+    if tensor.dtype not in DTYPES:
+        return [*found, f"{where} has dtype {tensor.dtype!r}, which is none of {', '.join(DTYPES)}"]
+    if any(dim < 0 for dim in tensor.shape):
+        return [*found, f"{where} has the shape {tensor.shape}"]
+    if tensor.shape and not 0 <= tensor.axis < len(tensor.shape):
+        return [*found, f"{where} has channel axis {tensor.axis}, but {len(tensor.shape)} dimensions"]
+    if tensor.coder not in CODERS:
+        found.append(f"{where} has the coder {tensor.coder!r}, which is none of {', '.join(CODERS)}")
+    expected = tensor.size
+    if isinstance(tensor.structure, Sparse):
+        mask = tensor.structure.mask
+        if mask.dtype != np.uint8 or mask.shape != (-(-tensor.size // 8),):
+            return [*found, f"{where} has a mask of {mask.size} bytes for {tensor.size} positions"]
+        if tensor.size % 8 and int(mask[-1]) >> tensor.size % 8:
+            found.append(f"{where} has mask bits set past its last position")
+        expected = int(np.count_nonzero(tensor.kept()))
+    if tensor.held != expected:
+        found.append(f"{where} holds {tensor.held} values, but its structure has room for {expected}")
+    return found + _values_problems(where, tensor)
 
-    found = []
-    for name, tensor in graph.weights.items():
-        where = f"weight {name!r}"
-        if not name:
-            found.append("a weight has no name")
-        if tensor.dtype not in DTYPES:
-            found.append(f"{where} has dtype {tensor.dtype!r}, which is none of {', '.join(DTYPES)}")
-            continue
-        if any(dim < 0 for dim in tensor.shape):
-            found.append(f"{where} has the shape {tensor.shape}")
-            continue
-        if tensor.shape and not 0 <= tensor.axis < len(tensor.shape):
-            found.append(f"{where} has channel axis {tensor.axis}, but {len(tensor.shape)} dimensions")
-            continue
-        expected = tensor.size
-        if isinstance(tensor.structure, Sparse):
-            if tensor.structure.mask.size != -(-tensor.size // 8):
-                found.append(f"{where} has a mask of {tensor.structure.mask.size} bytes for {tensor.size} positions")
-                continue
-            expected = int(np.count_nonzero(tensor.kept()))
-        if tensor.held != expected:
-            found.append(f"{where} holds {tensor.held} values, but its structure has room for {expected}")
-        values = tensor.values
-        if isinstance(values, Codebook):
-            if not 1 <= values.bits <= 8 or values.entries.ndim != 2 or not 1 <= values.entries.shape[1] <= 2 ** values.bits:
-                found.append(f"{where} has a codebook of shape {values.entries.shape} for {values.bits}-bit indices")
-            elif values.indices.size and int(values.indices.max()) >= values.entries.shape[1]:
-                found.append(f"{where} has the index {int(values.indices.max())}, but {values.entries.shape[1]} codebook entries")
-            elif not 1 <= values.entries.shape[0] <= max(tensor.channels, 1):
-                found.append(f"{where} has {values.entries.shape[0]} codebook groups for {tensor.channels} channels")
-        if not isinstance(values, Plain):
-            scale = values.scale
-            if scale is not None and scale.shape != (tensor.channels,):
-                found.append(f"{where} has {scale.size} scales for {tensor.channels} channels")
+
+def _values_problems(where: str, tensor: EncodedTensor) -> list[str]:
+    values, found = tensor.values, []
+    if isinstance(values, Plain):
+        return [] if values.data.ndim == 1 else [f"{where} has values of shape {values.data.shape}, which should be one-dimensional"]
+    if isinstance(values, Codebook):
+        entries, indices = values.entries, values.indices
+        if not 1 <= values.bits <= 8 or entries.ndim != 2 or not 1 <= entries.shape[1] <= 2 ** values.bits:
+            found.append(f"{where} has a codebook of shape {entries.shape} for {values.bits}-bit indices")
+        elif indices.size and int(indices.max()) >= entries.shape[1]:
+            found.append(f"{where} has the index {int(indices.max())}, but {entries.shape[1]} codebook entries")
+        elif not 1 <= entries.shape[0] <= max(tensor.channels, 1):
+            found.append(f"{where} has {entries.shape[0]} codebook groups for {tensor.channels} channels")
+        if entries.dtype.name not in ENTRY_DTYPES or indices.dtype != np.uint8 or indices.ndim != 1:
+            found.append(f"{where} has a codebook of {entries.dtype.name} and indices of {indices.dtype.name}; they should be "
+                         f"{', '.join(ENTRY_DTYPES)} and one-dimensional uint8")
+    elif values.signs.dtype != np.uint8 or values.signs.ndim != 1 or (values.signs.size and int(values.signs.max()) > 1):
+        found.append(f"{where} has signs that are not a one-dimensional uint8 array of 0 and 1")
+    scale = values.scale
+    if scale is not None and scale.shape != (tensor.channels,):
+        found.append(f"{where} has {scale.size} scales for {tensor.channels} channels")
+    elif scale is not None and scale.dtype != np.float32:
+        found.append(f"{where} has scales of dtype {scale.dtype.name}, which should be float32")
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Literal, Union
 import numpy as np
 
 CODERS = ("raw", "huffman")
+ENTRY_DTYPES = ("float32", "float16", "int8")
 Coder = Literal["raw", "huffman"]
 
 

@@ -1,0 +1,95 @@
+"""The numbers of the header and blobs that name things: dtypes, attribute types, kinds of values; and the format's bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from .cursor import Cursor
+from .errors import BooleanError, CodeError, ShapeError
+from .graph import DTYPES
+
+MAGIC = b"THIN"
+VERSION = 0
+
+PLAIN, PLAIN_AS, CODEBOOK, BINARY = range(4)
+"""Kinds of values; ``PLAIN_AS`` holds them in another dtype than the tensor's."""
+
+INT, FLOAT, STRING, INTS, EQUAL_INTS, FLOATS, STRINGS, TENSOR, GRAPH = range(9)
+"""Attribute types."""
+
+MAX_HEADER = 2 ** 24
+MAX_RANK = 15
+MAX_DEPTH = 16
+MAX_SIZE = 2 ** 48
+"""Bound of the product of a shape's non-zero dimensions, so that NumPy can always make the array's strides."""
+
+MAX_RUN = 4095
+"""The most elements that one coded symbol can stand for; it is at least one bit, so a blob stands for at most 8 * 4095 a byte."""
+
+ALIGNED_FROM = 4096
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class WeightEntry:
+    """What the header says of a weight. ``stored`` is the dtype of plain values, ``offset`` the blob's place in the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    axis: int
+    coder: str
+    is_sparse: bool
+    kind: int
+    stored: str
+    nbytes: int
+    crc: int
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def channels(self) -> int:
+        return self.shape[self.axis] if self.shape else 1
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the blob is nothing but the values, so that its length follows from the shape."""
+        return self.coder == "raw" and not self.is_sparse and self.kind in (PLAIN, PLAIN_AS)
+
+    @property
+    def is_aligned(self) -> bool:
+        return self.is_bare and self.nbytes >= ALIGNED_FROM
+
+
+def little_endian(dtype: str) -> np.dtype:
+    return np.dtype(dtype).newbyteorder("<")
+
+
+def dtype_of(cursor: Cursor, code: int, what: str) -> str:
+    if code >= len(DTYPES):
+        cursor.fail(CodeError, f"{what} has dtype code {code}, but codes go to {len(DTYPES) - 1}")
+    return DTYPES[code]
+
+
+def read_dims(cursor: Cursor, rank: int, what: str) -> tuple[int, ...]:
+    """``rank`` lengths; ShapeError if the product of those that are not zero exceeds MAX_SIZE."""
+    shape = tuple(cursor.varint(f"a dimension of {what}") for _ in range(rank))
+    if prod(dim or 1 for dim in shape) > MAX_SIZE:
+        cursor.fail(ShapeError, f"{what} has the shape {shape}, but at most 2**48 elements are allowed")
+    return shape
+
+
+def read_array(cursor: Cursor, dtype: str, count: int, what: str) -> np.ndarray:
+    """``count`` elements, native byte order, a view where that is possible; BooleanError if a boolean is neither 0 nor 1."""
+    little = little_endian(dtype)
+    data = np.frombuffer(cursor.take(count * little.itemsize, what), np.uint8)
+    if dtype == "bool" and data.size and int(data.max()) > 1:
+        cursor.fail(BooleanError, f"{what} has a boolean {int(data.max())}, but they are 0 or 1")
+    array = data.view(little).astype(np.dtype(dtype), copy=False)
+    return array if array.flags.aligned else array.copy()

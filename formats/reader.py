@@ -1,0 +1,186 @@
+"""``.thin`` file → Graph, over mmap. The header is read and checked at once, a weight when it is asked for. Nothing is trusted."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from . import codes, huffman
+from .blobs import decode_blob
+from .codes import WeightEntry
+from .cursor import Cursor
+from .errors import (
+    BlobChecksumError,
+    FileAccessError,
+    HeaderChecksumError,
+    InconsistentGraphError,
+    MagicError,
+    PaddingError,
+    TrailingDataError,
+    TruncatedError,
+    VersionError,
+)
+from .graph import Graph, structure_problems, weight_problems
+from .header_reader import parse_header
+from .layout import gaps, place
+from .streams import Decoder, StreamInfo
+from .tensor import EncodedTensor
+
+DecoderName = Literal["native", "numpy"]
+
+
+def read(path: str | os.PathLike[str], *, decoder: DecoderName | None = None, check: bool = False) -> Graph:
+    """The graph in the file. Its weights are a lazy table: each access checks the CRC-32, decodes, and keeps nothing.
+
+    ``decoder``: who decodes Huffman codes; None takes the native one where it was built. ``check`` decodes every weight once.
+    Raises FileAccessError if the file cannot be opened, a subclass of FormatError if it is not well-formed; with ``check``
+    False, what is wrong inside a weight is raised when that weight is accessed. The file must not be changed in place while
+    the graph is in use (``write`` replaces it as a whole, which is safe).
+    """
+    return from_bytes(_map(path), decoder=decoder, check=check)
+
+
+def from_bytes(buffer: bytes | bytearray | memoryview | mmap.mmap, *, decoder: DecoderName | None = None, check: bool = False) -> Graph:
+    """The graph in ``buffer``, which holds a whole file; as ``read``."""
+    view = memoryview(buffer).toreadonly()
+    graph, entries, _ = _parse(view)
+    table = WeightTable(view, entries, find_decoder(decoder))
+    if check:
+        table.check()
+    return replace(graph, weights=table)
+
+
+class WeightTable(Mapping[str, EncodedTensor]):
+    """Name → weight. An access decodes the weight anew and keeps nothing; it raises a FormatError if the blob is not well-formed."""
+
+    def __init__(self, buffer: memoryview, entries: Sequence[WeightEntry], decoder: Decoder) -> None:
+        self._buffer, self._decoder = buffer, decoder
+        self._entries = {entry.name: entry for entry in entries}
+
+    def __getitem__(self, name: str) -> EncodedTensor:
+        return self.decode(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def entry(self, name: str) -> WeightEntry:
+        """Shape, dtype, encoding and bytes of a weight, without decoding it."""
+        return self._entries[name]
+
+    def check(self) -> None:
+        """Decodes every weight once; raises the first FormatError."""
+        for name in self:
+            self.decode(name)
+
+    def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:
+        """As ``[name]``; ``report`` collects what was found in each stream."""
+        entry = self._entries[name]
+        crc = zlib.crc32(self._buffer[entry.offset:entry.offset + entry.nbytes])
+        if crc != entry.crc:
+            raise BlobChecksumError(f"weight {name!r}, bytes {entry.offset} to {entry.offset + entry.nbytes} of the file: "
+                                    f"their CRC-32 is {crc:08x}, but must be {entry.crc:08x}")
+        tensor = decode_blob(entry, self._buffer, self._decoder, report)
+        found = weight_problems(name, tensor)
+        if found:
+            raise InconsistentGraphError("; ".join(found))
+        return tensor
+
+
+def find_decoder(name: DecoderName | None) -> Decoder:
+    """The Huffman decoder of that name; None is the native one where it was built, else NumPy's."""
+    if name not in ("native", "numpy", None):
+        raise ValueError(f"no decoder {name!r}; there are native, numpy")
+    return huffman.decode
+
+
+@dataclass(frozen=True)
+class WeightInfo:
+    """A weight in the file: its header entry (shape, dtype, encoding, bytes) and its streams."""
+
+    entry: WeightEntry
+    streams: tuple[StreamInfo, ...]
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """Where a file's bytes are: ``nbytes`` in all, ``header`` (with magic and CRC-32), ``padding`` between blobs, ``weights``."""
+
+    nbytes: int
+    header: int
+    padding: int
+    weights: dict[str, WeightInfo]
+
+
+def weight_sizes(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Weight name → bytes of its blob in the file. Nothing is decoded."""
+    return {entry.name: entry.nbytes for entry in _parse(memoryview(_map(path)))[1]}
+
+
+def file_info(path: str | os.PathLike[str], *, decoder: DecoderName | None = None) -> FileInfo:
+    """Sizes and entropies of everything in the file; decodes every weight."""
+    view = memoryview(_map(path))
+    _, entries, start = _parse(view)
+    table = WeightTable(view, entries, find_decoder(decoder))
+    weights = {}
+    for entry in entries:
+        report: list[StreamInfo] = []
+        table.decode(entry.name, report)
+        weights[entry.name] = WeightInfo(entry, tuple(report))
+    return FileInfo(len(view), start, len(view) - start - sum(entry.nbytes for entry in entries), weights)
+
+
+def _map(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return b""
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise FileAccessError(f"cannot read {os.fspath(path)!r}: {error.strerror or error}") from error
+
+
+def _parse(view: memoryview) -> tuple[Graph, list[WeightEntry], int]:
+    """The graph without weights, its weights placed and bounded, and where the blobs begin."""
+    start, end = _header_place(view)
+    graph, entries = parse_header(view, start, end)
+    found = structure_problems(graph, frozenset(entry.name for entry in entries))
+    if found:
+        raise InconsistentGraphError("the graph in the file is inconsistent: " + "; ".join(found))
+    placed, total = place(entries, end + 4)
+    if total != len(view):
+        kind, text = (TruncatedError, "ends too early") if total > len(view) else (TrailingDataError, "goes on too long")
+        raise kind(f"the file {text}: it has {len(view)} bytes, but its header describes {total}")
+    for begin, stop in gaps(placed, end + 4):
+        if any(view[begin:stop]):
+            raise PaddingError(f"bytes {begin} to {stop} of the file are padding and must be zero")
+    return graph, placed, end + 4
+
+
+def _header_place(view: memoryview) -> tuple[int, int]:
+    """Where the header begins and ends; checks magic, version and CRC-32."""
+    cursor = Cursor(view, 0, len(view), "preamble")
+    magic = bytes(view[:4])
+    if magic != codes.MAGIC:
+        raise MagicError(f"the file begins with {magic!r}, but a .thin file begins with {codes.MAGIC!r}")
+    cursor.take(4, "the magic")
+    version = cursor.byte("the version")
+    if version != codes.VERSION:
+        raise VersionError(f"the file has version {version}, but this reader knows version {codes.VERSION} alone")
+    size = cursor.bounded("the length of the header", 0, codes.MAX_HEADER)
+    start = cursor.position
+    cursor.take(size, "the header")
+    stored = int.from_bytes(cursor.take(4, "the CRC-32 of the header"), "little")
+    found = zlib.crc32(view[:start + size])
+    if found != stored:
+        raise HeaderChecksumError(f"bytes 0 to {start + size} of the file: their CRC-32 is {found:08x}, but must be {stored:08x}")
+    return start, start + size
