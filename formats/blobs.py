@@ -10,7 +10,7 @@ from .cursor import Cursor, put_varint
 from .errors import CodebookError, CodeError, GraphError, TrailingDataError
 from .graph import DTYPES
 from .streams import Decoder, StreamInfo, StreamReader, encode_stream
-from .tensor import ENTRY_DTYPES, Binary, Codebook, Dense, EncodedTensor, Plain, Sparse, Structure, Values
+from .tensor import ENTRY_DTYPES, Binary, Codebook, Dense, EncodedTensor, Plain, Sparse, Structure, Values, absent
 
 # ---------------------------------------------------------------- writing
 
@@ -89,6 +89,19 @@ def decode_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder, report
     if cursor.left:
         cursor.fail(TrailingDataError, f"{cursor.left} bytes are left over after the last stream")
     return EncodedTensor(entry.shape, entry.dtype, values, structure, entry.axis, "huffman" if entry.coder == "huffman" else "raw")
+
+
+def outline_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder) -> EncodedTensor:
+    """The dense weight of ``entry`` as ``EncodedTensor.outline`` gives it, without decoding its values."""
+    cursor = Cursor(buffer, entry.offset, entry.offset + entry.nbytes, f"weight {entry.name!r}")
+    reader = _ValuesReader(entry, StreamReader(cursor, decoder, entry.coder, None))
+    reader.prelude()
+    values: Values = Plain(absent(entry.size, entry.stored))
+    if entry.kind == codes.CODEBOOK:
+        values = Codebook(absent(entry.size, "uint8"), reader.bits, reader.entries, reader.scale)
+    elif reader.scale is not None:
+        values = Binary(absent(entry.size, "uint8"), reader.scale)
+    return EncodedTensor(entry.shape, entry.dtype, values, Dense(), entry.axis, "huffman" if entry.coder == "huffman" else "raw")
 
 
 class _ValuesReader:

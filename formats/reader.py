@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from . import codes, huffman
-from .blobs import decode_blob
+from .blobs import decode_blob, outline_blob
 from .codes import WeightEntry
 from .cursor import Cursor
 from .errors import (
@@ -60,6 +60,7 @@ class WeightTable(Mapping[str, EncodedTensor]):
     def __init__(self, buffer: memoryview, entries: Sequence[WeightEntry], decoder: Decoder) -> None:
         self._buffer, self._decoder = buffer, decoder
         self._entries = {entry.name: entry for entry in entries}
+        self._outlines: dict[str, EncodedTensor] = {}
 
     def __getitem__(self, name: str) -> EncodedTensor:
         return self.decode(name)
@@ -82,13 +83,28 @@ class WeightTable(Mapping[str, EncodedTensor]):
         for name in self:
             self.decode(name)
 
-    def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:
-        """As ``[name]``; ``report`` collects what was found in each stream."""
+    def outline(self, name: str) -> EncodedTensor:
+        """The weight with its kinds, shapes and number of held values, but elements that are all zero and take no memory.
+
+        A dense weight is not decoded for it; a sparse one is, once, to count what it holds. Raises as ``[name]``.
+        """
+        if name not in self._outlines:
+            entry = self._checked_entry(name)
+            tensor = self.decode(name) if entry.is_sparse else None
+            self._outlines[name] = outline_blob(entry, self._buffer, self._decoder) if tensor is None else tensor.outline()
+        return self._outlines[name]
+
+    def _checked_entry(self, name: str) -> WeightEntry:
         entry = self._entries[name]
         crc = zlib.crc32(self._buffer[entry.offset:entry.offset + entry.nbytes])
         if crc != entry.crc:
             raise BlobChecksumError(f"weight {name!r}, bytes {entry.offset} to {entry.offset + entry.nbytes} of the file: "
                                     f"their CRC-32 is {crc:08x}, but must be {entry.crc:08x}")
+        return entry
+
+    def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:
+        """As ``[name]``; ``report`` collects what was found in each stream."""
+        entry = self._checked_entry(name)
         tensor = decode_blob(entry, self._buffer, self._decoder, report)
         found = weight_problems(name, tensor)
         if found:

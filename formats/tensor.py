@@ -77,6 +77,11 @@ class Binary:
     scale: np.ndarray
 
 
+def absent(size: int, dtype: str) -> np.ndarray:
+    """A 1-D array of zeros that takes no memory, whatever its size."""
+    return np.broadcast_to(np.zeros((), dtype), (size,))
+
+
 Structure = Union[Dense, Sparse]
 Values = Union[Plain, Codebook, Binary]
 
@@ -157,6 +162,18 @@ class EncodedTensor:
         out = np.zeros(self.size, self.dtype)
         out[self.kept()] = held
         return out.reshape(self.shape)
+
+    def outline(self) -> EncodedTensor:
+        """The tensor with its kinds, shapes and sizes, but elements that are all zero and take no memory (codebooks and scales stay)."""
+        v: Values = self.values
+        if isinstance(v, Plain):
+            v = Plain(absent(v.data.size, v.data.dtype.name))
+        elif isinstance(v, Codebook):
+            v = replace(v, indices=absent(v.indices.size, "uint8"))
+        else:
+            v = replace(v, signs=absent(v.signs.size, "uint8"))
+        structure = Sparse(absent(self.structure.mask.size, "uint8")) if isinstance(self.structure, Sparse) else self.structure
+        return replace(self, values=v, structure=structure)
 
     def with_coder(self, coder: Coder) -> EncodedTensor:
         return replace(self, coder=coder)

@@ -9,8 +9,9 @@ from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.ops._op import Op, OpError, Type
 
-KNOWN_LIMIT = 1024
-"""Constants of at most this many elements are expanded at plan time, so that shape arithmetic can follow them."""
+KNOWN_INTEGERS = 1024
+KNOWN_FLOATS = 16
+"""Constants of at most this many elements are expanded at plan time, so that shape arithmetic, axes and bounds are known."""
 
 
 class UnsupportedOps(OpError):
@@ -53,7 +54,8 @@ def outline(weights: Mapping[str, EncodedTensor], name: str) -> EncodedTensor:
 def weight_type(weights: Mapping[str, EncodedTensor], name: str) -> Type:
     """The type of a constant; its elements are known if there are few."""
     tensor = outline(weights, name)
-    return Type(tensor.dtype, tensor.shape, weights[name].decode() if tensor.size <= KNOWN_LIMIT else None)
+    limit = KNOWN_FLOATS if tensor.dtype.startswith("float") else KNOWN_INTEGERS
+    return Type(tensor.dtype, tensor.shape, weights[name].decode() if tensor.size <= limit else None)
 
 
 def infer(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, Type | None]:
