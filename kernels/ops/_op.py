@@ -48,6 +48,17 @@ class Tie(Protocol):
                  index_b: np.ndarray | None = None) -> None: ...
 
 
+class Shapes(dict[str, "tuple[int, ...]"]):
+    """Shapes by name for a flow that may also look at elements: ``known`` are the small constants (axes, pads, shapes) by name.
+
+    A flow that is given a plain mapping follows what the shapes alone tell and leaves the rest pinned.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], known: Mapping[str, np.ndarray]) -> None:
+        super().__init__(shapes)
+        self.known = known
+
+
 @dataclass(frozen=True)
 class Arg:
     """One input of a case: random (seeded) in [low, high], or ``value``. ``weight`` marks inputs that may be encoded constants,
@@ -88,7 +99,8 @@ class Case:
 
 
 Infer = Callable[[Node, Mapping[str, Any], Sequence["Type | None"]], "list[Type]"]
-"""(node, all attributes, input types; None where absent) → output types. Sets ``value`` where it can be known cheaply."""
+"""(node, all attributes, input types; None where absent) → output types. Sets ``value`` where it can be known cheaply.
+The list is empty where only running tells the shape (a Reshape whose target is computed from data)."""
 
 Run = Callable[..., "tuple[np.ndarray, ...]"]
 """(attrs, *inputs; None where absent) → outputs, in the dtype of the inputs (so float64 in, float64 out)."""
@@ -103,6 +115,7 @@ class Op:
 
     ``macs``: multiply-accumulates of a node from its input and output types (0 where it has none worth counting).
     ``resize``: the attributes of a node after channels were removed, from its old attributes and its inputs' new shapes.
+    ``resize_constants``: likewise the new elements of constant inputs, by place, from the old ones and the outputs' new shapes.
     """
 
     name: str
@@ -114,6 +127,7 @@ class Op:
     flow: Flow | None = None
     macs: Callable[[Mapping[str, Any], Sequence[Type | None], Sequence[Type]], int] | None = None
     resize: Callable[[Mapping[str, Any], Mapping[int, tuple[int, ...]]], dict[str, Any]] | None = None
+    resize_constants: Callable[[Mapping[int, np.ndarray], Sequence[tuple[int, ...]]], dict[int, np.ndarray]] | None = None
 
     def attrs_of(self, node: Node) -> dict[str, Any]:
         """The node's attributes with the defaults filled in; OpError if one is unknown or a required one is missing."""

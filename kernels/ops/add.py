@@ -1,0 +1,9 @@
+"""Add: ``a + b`` with broadcasting."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._elementwise import binary
+
+OP = binary("Add", np.add)
