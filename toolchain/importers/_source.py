@@ -1,0 +1,47 @@
+"""What a model was before compression: parameters, multiply-accumulates and bytes."""
+
+from __future__ import annotations
+
+from ...formats.errors import ThinferError
+from ...formats.graph import Graph, SourceInfo
+from ...formats.tensor import EncodedTensor
+from ...kernels import ops
+from ...runtime import shapes
+
+STATISTICS = {"BatchNormalization": (3, 4)}
+"""Operator → inputs that hold running statistics: counted in bytes, not among the parameters (as torch counts)."""
+
+
+def source_info(graph: Graph, own: frozenset[str]) -> SourceInfo:
+    """Parameters, MACs and bytes of ``graph`` as it is, counting the weights in ``own``; scalars and integers are no parameters."""
+    buffers = {node.inputs[place] for node in graph.nodes for place in STATISTICS.get(node.op, ()) if place < len(node.inputs)}
+    floats = {name: tensor for name, tensor in graph.weights.items() if name in own and _is_parameter(tensor)}
+    return SourceInfo(sum(tensor.size for name, tensor in floats.items() if name not in buffers), macs(graph),
+                      sum(tensor.nbytes_dense for tensor in floats.values()))
+
+
+def _is_parameter(tensor: EncodedTensor) -> bool:
+    return tensor.dtype.startswith("float") and len(tensor.shape) > 0
+
+
+def macs(graph: Graph) -> int:
+    """Multiply-accumulates at batch 1 (symbolic dimensions at 1, a fixed batch divided out); 0 if the shapes cannot be known."""
+    try:
+        types = shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
+    except ThinferError:
+        return 0
+    total = 0
+    for node in graph.nodes:
+        op = ops.get(node.op)
+        args = [types[name] if name else None for name in node.inputs]
+        results = [types[name] for name in node.outputs if name]
+        if op.macs is not None and all(arg is not None for arg, name in zip(args, node.inputs) if name) and None not in results:
+            total += op.macs(op.attrs_of(node), args, [made for made in results if made is not None])
+    return total // _batch(graph)
+
+
+def _batch(graph: Graph) -> int:
+    """The fixed batch size: the first length that all inputs and outputs share, else 1."""
+    firsts = {info.shape[0] if info.shape else 1 for info in (*graph.inputs, *graph.outputs)}
+    only = firsts.pop() if len(firsts) == 1 else 1
+    return only if isinstance(only, int) and only > 0 else 1

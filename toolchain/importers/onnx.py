@@ -1,0 +1,221 @@
+"""ONNX models, opset 13 to 24, as graphs: names as the source has them, nothing folded but what has no operator here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from ...formats.graph import DTYPES, Dim, Graph, Node, ValueInfo, verify
+from ...formats.tensor import EncodedTensor
+from ...runtime import shapes
+from ..passes import clean
+from ..passes._edit import read_names, with_channel_axes
+from ..passes.canonicalize import without_defaults
+from ..passes.dead_code import dead_code
+from . import _external
+from ._errors import InputShapeError, UnreadableModel, UnsupportedModel
+from ._residue import resolve
+from ._source import source_info
+from ._upgrade import NEWEST, OLDEST, upgrade
+
+DOMAINS = ("", "ai.onnx")
+"""The two names of the standard operators' domain."""
+
+
+def load(file: Path, input_shapes: Mapping[str, tuple[Dim, ...]]) -> Graph:
+    """The ONNX model in ``file``; see ``importers.load``."""
+    model = _parse(file)
+    _external.load(model, file.parent)
+    return convert(model, str(file), input_shapes)
+
+
+def convert(model: onnx.ModelProto, origin: str, input_shapes: Mapping[str, tuple[Dim, ...]],
+            tidy: Callable[[Graph], Graph] = lambda graph: graph) -> Graph:
+    """The model as a cleaned graph. ``origin`` names it in messages, ``tidy`` undoes what an exporter added."""
+    opset = _opset(model, origin)
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    if model.graph.sparse_initializer:
+        raise UnsupportedModel(f"{origin} has sparse initializers, which are not supported")
+    graph = _graph(model, origin)
+    own = frozenset(graph.weights)
+    graph = dead_code(tidy(resolve(upgrade(graph, opset), model)))
+    graph = _with_input_shapes(shapes.check(without_defaults(verify(graph))), input_shapes)
+    graph = verify(with_channel_axes(_with_output_shapes(graph)))
+    return clean(replace(graph, source=source_info(graph, own)))
+
+
+def _parse(file: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.ModelProto.FromString(file.read_bytes())
+    except DecodeError:
+        raise UnreadableModel(f"{file} is no whole ONNX model and no torch file: it is truncated, or of another kind") from None
+    if not model.graph.output or not model.opset_import:
+        raise UnreadableModel(f"{file} is no whole ONNX model and no torch file: it has no graph with outputs")
+    return model
+
+
+def _opset(model: onnx.ModelProto, origin: str) -> int:
+    opset = next((entry.version for entry in model.opset_import if entry.domain in DOMAINS), None)
+    if opset is None:
+        raise UnsupportedModel(f"{origin} imports no standard ONNX operators, only {[e.domain for e in model.opset_import]}")
+    if not OLDEST <= opset <= NEWEST:
+        raise UnsupportedModel(f"{origin} has ONNX opset {opset}; opsets {OLDEST} to {NEWEST} are supported")
+    return opset
+
+
+def _graph(model: onnx.ModelProto, origin: str) -> Graph:
+    """The model's graph as it is, in its own opset."""
+    proto = model.graph
+    weights = {tensor.name: _weight(tensor, tensor.name, origin) for tensor in proto.initializer}
+    nodes = []
+    for item in proto.node:
+        if item.op_type == "Constant" and item.domain in DOMAINS:
+            weights[item.output[0]] = _constant(item, origin)
+        else:
+            nodes.append(_node(item))
+    inputs = tuple(_value(info, origin) for info in proto.input if info.name not in weights)
+    outputs = tuple(_value(info, origin) for info in proto.output)
+    return Graph(inputs, outputs, _without_unread_outputs(nodes, {info.name for info in outputs}), weights)
+
+
+def _node(item: onnx.NodeProto) -> Node:
+    op = item.op_type if item.domain in DOMAINS else f"{item.domain}::{item.op_type}"
+    attrs = {attribute.name: _attribute(attribute) for attribute in item.attribute}
+    return Node(op, _trimmed(item.input), _trimmed(item.output), attrs, item.name)
+
+
+def _trimmed(names: Sequence[str]) -> tuple[str, ...]:
+    """The names without absent ones at the end."""
+    found = list(names)
+    while found and not found[-1]:
+        found.pop()
+    return tuple(found)
+
+
+def _without_unread_outputs(nodes: Sequence[Node], outputs: set[str]) -> tuple[Node, ...]:
+    """Drops optional outputs at the end of a node that no one reads (the mask of a Dropout, the indices of a MaxPool)."""
+    read = outputs | set(read_names(nodes)) | _captured(nodes)
+    return tuple(replace(node, outputs=(*node.outputs[:1], *_trimmed([name if name in read else "" for name in node.outputs[1:]])))
+                 for node in nodes)
+
+
+def _captured(nodes: Sequence[Node]) -> set[str]:
+    """Names that subgraphs still in ONNX's form read."""
+    bodies = [value for node in nodes for value in node.attrs.values() if isinstance(value, onnx.GraphProto)]
+    return {name for body in bodies for item in body.node for name in item.input}
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    """The attribute's value. Subgraphs stay in ONNX's form: so far no operator takes one, and the error that says so needs no more."""
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if isinstance(value, (int, float, onnx.GraphProto)):
+        return value
+    return tuple(item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in value)
+
+
+def _weight(tensor: onnx.TensorProto, name: str, origin: str) -> EncodedTensor:
+    try:
+        array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnreadableModel(f"weight {name!r} of {origin} is damaged: {error}") from None
+    return _dense(array, name, origin)
+
+
+def _dense(array: np.ndarray, name: str, origin: str) -> EncodedTensor:
+    if array.dtype.name not in DTYPES:
+        raise UnsupportedModel(f"weight {name!r} of {origin} has the data type {array.dtype.name}; supported are {', '.join(DTYPES)}")
+    return EncodedTensor.dense(array)
+
+
+def _constant(item: onnx.NodeProto, origin: str) -> EncodedTensor:
+    """What a Constant node holds, whichever of its attributes says it."""
+    name = item.output[0]
+    attribute = item.attribute[0] if item.attribute else onnx.AttributeProto()
+    if attribute.name == "value":
+        return _weight(attribute.t, name, origin)
+    dtype = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}.get(attribute.name)
+    if dtype is None:
+        raise UnsupportedModel(f"constant {name!r} of {origin} is given as {attribute.name or 'nothing'}, which is not supported")
+    return _dense(np.asarray(onnx.helper.get_attribute_value(attribute), dtype), name, origin)
+
+
+def _value(info: onnx.ValueInfoProto, origin: str) -> ValueInfo:
+    """A graph input or output; nameless dimensions are named after it. Shape ``("?",)`` stands for an unknown one."""
+    if not info.type.HasField("tensor_type"):
+        raise UnsupportedModel(f"value {info.name!r} of {origin} is no tensor; only tensors are supported")
+    kind = info.type.tensor_type
+    known = {onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name)): name for name in DTYPES}
+    if kind.elem_type not in known:
+        raise UnsupportedModel(f"value {info.name!r} of {origin} has the data type "
+                               f"{onnx.TensorProto.DataType.Name(kind.elem_type).lower()}; supported are {', '.join(DTYPES)}")
+    if not kind.HasField("shape"):
+        return ValueInfo(info.name, known[kind.elem_type], ("?",))
+    dims = (dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"{info.name}_{place}"
+            for place, dim in enumerate(kind.shape.dim))
+    return ValueInfo(info.name, known[kind.elem_type], tuple(dims))
+
+
+def _with_input_shapes(graph: Graph, given: Mapping[str, tuple[Dim, ...]]) -> Graph:
+    """The graph whose inputs have the shapes ``given``; a symbolic dimension that gets a length gets it everywhere."""
+    valid = [info.name for info in graph.inputs]
+    for name in given:
+        if name not in valid:
+            raise InputShapeError(f"the model has no input {name!r}; its inputs are {', '.join(valid)}")
+    symbols: dict[str, Dim] = {}
+    inputs = []
+    for info in graph.inputs:
+        if info.name in given:
+            info = replace(info, shape=_fitted(info, given[info.name], symbols))
+        if info.shape == ("?",):
+            raise InputShapeError(f"the model does not say the shape of its input {info.name!r}; give one, such as {info.name}:1,3,224,224")
+        inputs.append(info)
+
+    def known(info: ValueInfo) -> ValueInfo:
+        return replace(info, shape=tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in info.shape))
+
+    return replace(graph, inputs=tuple(map(known, inputs)), outputs=tuple(map(known, graph.outputs)))
+
+
+def _fitted(info: ValueInfo, shape: tuple[Dim, ...], symbols: dict[str, Dim]) -> tuple[Dim, ...]:
+    """``shape`` if it fits the input; what it says of symbolic dimensions is added to ``symbols``."""
+    def text(dims: tuple[Dim, ...]) -> str:
+        return "×".join(map(str, dims))
+
+    if info.shape == ("?",):
+        return shape
+    fits = len(shape) == len(info.shape) and all(isinstance(own, str) or own == dim for own, dim in zip(info.shape, shape))
+    if not fits:
+        raise InputShapeError(f"input {info.name!r} has the shape {text(info.shape)}, which {text(shape)} does not fit")
+    for own, dim in zip(info.shape, shape):
+        if isinstance(own, str) and symbols.setdefault(own, dim) != dim:
+            raise InputShapeError(f"the dimension {own} cannot be both {symbols[own]} and {dim}")
+    return shape
+
+
+def _with_output_shapes(graph: Graph) -> Graph:
+    """Gives outputs whose shape the source leaves open the rank that the operators' rules find, with a name for each dimension."""
+    if all(info.shape != ("?",) for info in graph.outputs):
+        return graph
+    types = shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
+    fixed = all(isinstance(dim, int) for info in graph.inputs for dim in info.shape)
+
+    def known(info: ValueInfo) -> ValueInfo:
+        found = types.get(info.name)
+        if info.shape != ("?",) or found is None:
+            return info
+        return replace(info, shape=found.shape if fixed else tuple(f"{info.name}_{place}" for place in range(len(found.shape))))
+
+    return replace(graph, outputs=tuple(map(known, graph.outputs)))

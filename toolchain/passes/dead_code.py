@@ -1,0 +1,26 @@
+"""Removes what no output depends on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...formats.graph import Graph
+from ._edit import read_names
+
+
+def dead_code(graph: Graph) -> Graph:
+    """Drops nodes, weights and annotations that no graph output depends on. Graph inputs stay: they are the model's interface.
+
+        x ──► Relu ──► y (output)             x ──► Relu ──► y
+        x ──► Conv(w) ──► z (read by no one)
+    """
+    needed = {info.name for info in graph.outputs}
+    kept = []
+    for node in reversed(graph.nodes):
+        if any(name in needed for name in node.outputs if name):
+            kept.append(node)
+            needed.update(read_names([node]))
+    known = needed | {name for node in kept for name in node.outputs} | {info.name for info in graph.inputs}
+    return replace(graph, nodes=tuple(reversed(kept)),
+                   weights={name: tensor for name, tensor in graph.weights.items() if name in needed},
+                   values={name: info for name, info in graph.values.items() if name in known})
