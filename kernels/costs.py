@@ -24,3 +24,27 @@ ELEMENTWISE = {
     "scale_shift": 0.18,
     "row": 3.0,  # per row of a broadcast operation
 }
+
+POOL = {
+    "max_pool_nhwc": 0.1,  # per tap of an output, as the next three
+    "max_pool_nchw": 0.3,
+    "average_pool_nhwc": 0.1,
+    "average_pool_nchw": 0.3,
+    "mean_rows": 0.1,  # per float read, as the next one
+    "mean_lanes": 0.1,
+}
+
+SLOWER = {"avx2": 2.0, "baseline": 8.0}
+"""How much longer the products below take at that ISA level than with AVX-512."""
+
+GEMM: dict[str, float] = {
+    "gemm": 0.007,  # per weight and row, as "gather" per activation copied and "decode_…" per weight and block of rows
+    "gather": 0.1,
+    "decode_fp16": 0.05,
+    "decode_codebook": 0.08,
+    "gemv_f32": 0.25,  # per weight, as all below
+    "gemv_f16": 0.12,
+    "gemv_runs1": 0.01,
+    "gemv_runs2": 0.02,
+    "gemv_codebook": 0.05,
+}

@@ -1,1 +1,76 @@
-"""Not written yet."""
+"""Products with a dense constant matrix: Gemm, MatMul and Conv, on weights in panels (README.md has the kernels' parameters)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from ..lowering import Lowering, Site, lowers
+from ..ops._window import Window, window
+from .pack import plan
+from .product import Product, lowering
+
+
+@lowers("Gemm")
+def lower_gemm(site: Site) -> Iterator[Lowering]:
+    if 0 in site.weights or 1 not in site.weights or site.attrs["transA"]:
+        return
+    x, outputs = site.inputs[0], site.outputs[0].shape[1]
+    layout = plan(site.weights[1], 1, "rows" if site.attrs["transB"] else "columns")
+    bias, known = _row_bias(site, 2, outputs)
+    if x is not None and layout is not None and known:
+        if bias is not None:
+            bias = bias * np.float32(site.attrs["beta"])
+        yield lowering(site, Product(layout, x.shape[0], layout.columns, bias, site.attrs["alpha"]))
+
+
+@lowers("MatMul")
+def lower_mat_mul(site: Site) -> Iterator[Lowering]:
+    x = site.inputs[0]
+    if x is None or 0 in site.weights or 1 not in site.weights or len(site.weights[1].shape) != 2:
+        return
+    layout = plan(site.weights[1], 1, "columns")
+    if layout is not None:
+        yield lowering(site, Product(layout, prod(x.shape[:-1]), layout.columns, None))
+
+
+@lowers("Conv")
+def lower_conv(site: Site) -> Iterator[Lowering]:
+    x = site.inputs[0]
+    if x is None or 0 in site.weights or 1 not in site.weights or len(x.shape) > 5:
+        return
+    layout = plan(site.weights[1], site.attrs["group"], "conv")
+    bias, known = _row_bias(site, 2, site.outputs[0].shape[1])
+    if layout is None or not known:
+        return
+    win = window("Conv", site.attrs, x.shape[2:], site.weights[1].shape[2:])
+    rows, ldx, geometry = _rows_of(x.shape, site.attrs["group"], win)
+    yield lowering(site, Product(layout, rows, ldx, bias, geometry=geometry, scheme="NHWC"))
+
+
+def _row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]:
+    """(the bias as float32[outputs] or None if there is none, whether it is known and the same for every row)."""
+    if i >= len(site.inputs) or site.inputs[i] is None:
+        return None, True
+    bias = site.constant(i)
+    if bias is None or prod(bias.shape[:-1]) != 1:
+        return None, False
+    return np.broadcast_to(bias.reshape(-1), (outputs,)).astype(np.float32), True
+
+
+def _rows_of(shape: tuple[int, ...], groups: int, win: Window) -> tuple[int, int, tuple[int, ...] | None]:
+    """(rows, ldx, geometry) of a convolution over x of this shape; no geometry where the rows lie in x as they are needed."""
+    batch, channels, *spatial = shape
+    rows, taps = batch * prod(win.out), prod(win.kernel)
+    whole_image = win.kernel == tuple(spatial) and prod(win.dilations) == 1 and (groups == 1 or taps == 1)
+    if not win.padded and whole_image:
+        return rows, channels * taps, None
+    if not win.padded and taps == 1 and (prod(win.strides) == 1 or rows == 1):
+        return rows, channels, None
+    axes = (tuple(spatial), win.out, win.kernel, win.strides, win.begin, win.dilations)
+    missing = 3 - len(spatial)
+    fill = (1, 1, 1, 1, 0, 1)
+    geometry = (channels // groups, *(n for axis, one in zip(axes, fill) for n in (*(one,) * missing, *axis)))
+    return rows, channels, geometry

@@ -5,6 +5,9 @@
 #include <stdint.h>
 
 #if defined(__SSE2__)
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 warns of its own AVX-512 header (GCC bug 105593)
+#endif
 #include <immintrin.h>
 #endif
 

@@ -1,0 +1,182 @@
+// y[M, N] = clamp(alpha * scale * (x[M, K] · Wᵀ) + bias), weights in panels of 16 rows of W, decoded a tile at a time.
+#include "decode.h"
+#include "gather.h"
+
+namespace {
+
+// Tile of the micro-kernel: MR rows of x × NP panels, held in registers.
+#if defined(__AVX512F__)
+constexpr int MR = 8, NP = 3;  // 24 of 32 registers hold sums; 8 rows leave enough general registers for their pointers
+#elif defined(__AVX2__)
+constexpr int MR = 6, NP = 1;
+#elif defined(__aarch64__)
+constexpr int MR = 6, NP = 1;
+#else
+constexpr int MR = 3, NP = 1;
+#endif
+
+enum Param {
+  M, K, N, GROUPS,          // rows of x, columns of x and outputs per group, groups
+  LDX, LDY,                 // floats between rows
+  K_BLOCK, ROWS, CHUNK,     // columns per pass, rows and panels per work item
+  ALPHA, LOW, HIGH,         // floats
+  GATHER,                   // 1: x is an image, its rows are patches (ConvParam); 0: x is read in place
+  PATCHES_AT,               // floats from the start of scratch: after the decoded panels
+  PACKED,                   // PackedParam from here on, then ConvParam
+  CONV = PACKED + W_PARAMS
+};
+
+struct Tile {
+  const float* x;
+  int64_t ldx;
+  const float* w;  // [panels][n][16], panels ldw floats apart
+  int64_t ldw, n;
+  float* y;
+  int64_t ldy;
+  int columns;        // of y, at most panels * 16
+  bool first, last;   // of the blocks of K: start from zero; finish
+  const float *scale, *bias;
+  float alpha, low, high;
+};
+
+template <int R, int P>
+inline void finish(vf (&sum)[R][P * NV], const Tile& t) {
+  const vf low = splat(t.low), high = splat(t.high);
+#pragma GCC unroll 16
+  for (int i = 0; i < P * NV; i++) {
+    const vf bias = load(t.bias + i * VL);
+    vf scale = splat(t.alpha);
+    if (t.scale) scale *= load(t.scale + i * VL);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) sum[r][i] = clamp(sum[r][i] * scale + bias, low, high);
+  }
+}
+
+template <int R, int P>
+inline void multiply(vf (&sum)[R][P * NV], const Tile& t) {
+  const float* x[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) x[r] = t.x + r * t.ldx;
+  const float* w[P];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) w[p] = t.w + p * t.ldw;
+  for (int64_t k = 0; k < t.n; k++) {
+    vf column[P * NV];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) column[p * NV + v] = load(w[p] + k * PANEL + v * VL);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      const float value = x[r][k];
+#pragma GCC unroll 16
+      for (int i = 0; i < P * NV; i++) sum[r][i] += column[i] * value;
+    }
+  }
+}
+
+template <int R, int P>
+void tile(const Tile& t) {
+  constexpr int WIDTH = P * PANEL;
+  vf sum[R][P * NV];
+  float edge[R * WIDTH];  // stands in for y where its last panel is not whole
+  const bool whole = t.columns == WIDTH;
+  if (!t.first && !whole)
+    for (int r = 0; r < R; r++)
+      for (int i = 0; i < WIDTH; i++) edge[r * WIDTH + i] = i < t.columns ? t.y[r * t.ldy + i] : 0;
+  float* y = whole ? t.y : edge;
+  const int64_t ldy = whole ? t.ldy : WIDTH;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
+    for (int i = 0; i < P * NV; i++) sum[r][i] = t.first ? vf{} : load(y + r * ldy + i * VL);
+  multiply<R, P>(sum, t);
+  if (t.last) finish<R, P>(sum, t);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
+    for (int i = 0; i < P * NV; i++) store(y + r * ldy + i * VL, sum[r][i]);
+  if (!whole)
+    for (int r = 0; r < R; r++)
+      for (int i = 0; i < t.columns; i++) t.y[r * t.ldy + i] = edge[r * WIDTH + i];
+}
+
+template <int R, int P>
+inline void tile_of(int rows, const Tile& t) {
+  if (rows == R) tile<R, P>(t);
+  else if constexpr (R > 1) tile_of<R - 1, P>(rows, t);
+}
+
+template <int P>
+inline void panels_of(int panels, int rows, const Tile& t) {
+  if (panels == P) tile_of<MR, P>(rows, t);
+  else if constexpr (P > 1) panels_of<P - 1>(panels, rows, t);
+}
+
+// Gives `rows` rows to the micro-kernel in tiles of nearly equal height.
+inline void all_rows(int panels, int64_t rows, Tile t) {
+  const int64_t tiles = (rows + MR - 1) / MR;
+  for (int64_t i = 0, at = 0; i < tiles; i++) {
+    const int64_t next = rows * (i + 1) / tiles;
+    panels_of<NP>(panels, (int)(next - at), t);
+    t.x += (next - at) * t.ldx;
+    t.y += (next - at) * t.ldy;
+    at = next;
+  }
+}
+
+typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out);
+
+// One work item: some rows × some panels of one group. Scratch: decoded weights [NP][K_BLOCK][16], patches [ROWS][K_BLOCK].
+void block(const ThinCall* call, int64_t group, int64_t row0, int64_t panel0, Decode decode) {
+  const int64_t* p = call->p;
+  const int64_t panels = (p[N] + PANEL - 1) / PANEL, rows = p[M] - row0 < p[ROWS] ? p[M] - row0 : p[ROWS];
+  const int64_t panel1 = panel0 + p[CHUNK] < panels ? panel0 + p[CHUNK] : panels;
+  const Packed packed{(const char*)call->buf[1], p + PACKED};
+  const float* x = (const float*)call->buf[0] + group * (p[GATHER] ? p[CONV + C_CHANNELS] : p[K]);
+  float *decoded = (float*)call->scratch, *patches = decoded + p[PATCHES_AT];
+  const Patches source(x, p[LDX], p + CONV);
+  for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) {
+    Tile t;
+    t.n = p[K] - k < p[K_BLOCK] ? p[K] - k : p[K_BLOCK];
+    t.x = p[GATHER] ? patches : x + row0 * p[LDX] + k;
+    t.ldx = p[GATHER] ? p[K_BLOCK] : p[LDX];
+    if (p[GATHER])
+      for (int64_t r = 0; r < rows; r++) source.row(row0 + r, k, t.n, patches + r * p[K_BLOCK]);
+    t.ldy = p[LDY];
+    t.first = k == 0;
+    t.last = k + t.n == p[K];
+    t.alpha = thin_f32(p[ALPHA]);
+    t.low = thin_f32(p[LOW]);
+    t.high = thin_f32(p[HIGH]);
+    for (int64_t panel = panel0; panel < panel1; panel += NP) {
+      const int count = (int)(panel1 - panel < NP ? panel1 - panel : NP);
+      const int64_t index = group * panels + panel, column = panel * PANEL;
+      t.w = decode ? decoded : (const float*)packed.panel(index) + k * PANEL;
+      t.ldw = decode ? t.n * PANEL : p[K] * PANEL;
+      if (decode)
+        for (int i = 0; i < count; i++) decode(packed, index + i, k, t.n, decoded + i * t.ldw);
+      t.y = (float*)call->buf[3] + row0 * p[LDY] + group * p[N] + column;
+      t.columns = (int)(p[N] - column < count * PANEL ? p[N] - column : count * PANEL);
+      t.scale = packed.scale(index);
+      t.bias = (const float*)call->buf[2] + index * PANEL;
+      all_rows(count, rows, t);
+    }
+  }
+}
+
+void blocks(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
+  const int64_t* p = call->p;
+  const int64_t panels = (p[N] + PANEL - 1) / PANEL, chunks = (panels + p[CHUNK] - 1) / p[CHUNK];
+  for (int64_t item = begin; item < end; item++) {
+    const int64_t group = item / chunks % p[GROUPS], row = item / chunks / p[GROUPS] * p[ROWS];
+    block(call, group, row, item % chunks * p[CHUNK], decode);
+  }
+}
+
+}  // namespace
+
+// buf: x, packed weights, bias [panels * 16], y. p: Param. One work item per block of rows × group × chunk of panels.
+THIN_KERNEL(gemm_f32) { blocks(call, begin, end, nullptr); }
+THIN_KERNEL(gemm_f16) { blocks(call, begin, end, decode_half); }
+THIN_KERNEL(gemm_codebook) { blocks(call, begin, end, decode_codebook); }

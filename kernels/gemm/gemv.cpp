@@ -1,0 +1,190 @@
+// y[N] = clamp(alpha * scale * (W · x) + bias) for one row of activations: every weight is read once, decoded in registers.
+#include "decode.h"
+
+namespace {
+
+enum Param { K, N, GROUPS, ALPHA, LOW, HIGH, PACKED };
+
+constexpr int CHAINS = 8;            // independent sums, to hide the latency of the additions
+constexpr int DEPTH = CHAINS / NV;   // of which this many per vector of rows
+constexpr int64_t AHEAD = 4096;      // bytes between what is read and what is fetched: the streams are longer than a page
+
+struct Sums {
+  vf at[DEPTH][NV];
+  Sums() {
+    for (int d = 0; d < DEPTH; d++)
+      for (int v = 0; v < NV; v++) at[d][v] = vf{};
+  }
+  vf total(int v) const {
+    vf sum = at[0][v];
+    for (int d = 1; d < DEPTH; d++) sum += at[d][v];
+    return sum;
+  }
+};
+
+struct Layer {
+  const ThinCall* call;
+  const int64_t* p;
+  Packed packed;
+  int64_t panels;  // per group
+  explicit Layer(const ThinCall* c)
+      : call(c), p(c->p), packed{(const char*)c->buf[1], c->p + PACKED}, panels((c->p[N] + PANEL - 1) / PANEL) {}
+  const float* x(int64_t item) const { return (const float*)call->buf[0] + item / panels * p[K]; }
+
+  // Scales, adds the bias, clamps and writes the sums of panel `item`.
+  void write(int64_t item, const float* sums) const {
+    const float *scale = packed.scale(item), *bias = (const float*)call->buf[2] + item * PANEL;
+    float* y = (float*)call->buf[3] + item / panels * p[N] + item % panels * PANEL;
+    const int64_t left = p[N] - item % panels * PANEL;
+    const vf low = splat(thin_f32(p[LOW])), high = splat(thin_f32(p[HIGH]));
+    for (int v = 0; v < NV && v * VL < left; v++) {
+      vf factor = splat(thin_f32(p[ALPHA]));
+      if (scale) factor *= load(scale + v * VL);
+      const vf done = clamp(load(sums + v * VL) * factor + load(bias + v * VL), low, high);
+      if (left - v * VL >= VL) store(y + v * VL, done);
+      else store_n(y + v * VL, done, (int)(left - v * VL));
+    }
+  }
+  void write(int64_t item, const Sums& sums) const {
+    float total[PANEL];
+    for (int v = 0; v < NV; v++) store(total + v * VL, sums.total(v));
+    write(item, total);
+  }
+};
+
+struct Floats {
+  typedef float Element;
+  static vf read(const float* p, int v) { return load(p + v * VL); }
+};
+struct Halves {
+  typedef uint16_t Element;
+  static vf read(const uint16_t* p, int v) { return load_half(p, v); }
+};
+
+template <class Values>
+void plain(const ThinCall* call, int64_t begin, int64_t end) {
+  typedef typename Values::Element Element;
+  const Layer layer(call);
+  for (int64_t item = begin; item < end; item++) {
+    const float* x = layer.x(item);
+    const Element* w = (const Element*)layer.packed.panel(item);
+    const int64_t n = call->p[K];
+    Sums sums;
+    int64_t k = 0;
+    for (; k + DEPTH <= n; k += DEPTH, w += DEPTH * PANEL) {
+      for (int64_t b = 0; b < DEPTH * PANEL * (int64_t)sizeof(Element); b += 64) __builtin_prefetch((const char*)w + AHEAD + b);
+#pragma GCC unroll 8
+      for (int d = 0; d < DEPTH; d++)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) sums.at[d][v] += Values::read(w + d * PANEL, v) * x[k + d];
+    }
+    for (; k < n; k++, w += PANEL)
+      for (int v = 0; v < NV; v++) sums.at[0][v] += Values::read(w, v) * x[k];
+    layer.write(item, sums);
+  }
+}
+
+// Codebook: a word of each row gives per_word(BITS) weights.
+template <int BITS, class Lookup>
+inline void words(const Layer& layer, int64_t item, const float* x, Sums& sums) {
+  constexpr int PER = per_word(BITS);
+  const int64_t n = layer.p[K];
+  for (int v = 0; v < NV; v++) {
+    const Lookup lookup(layer.packed.table(item), layer.packed.lanes(item), v);
+    const int32_t* w = (const int32_t*)layer.packed.panel(item) + v * VL;
+    int64_t k = 0;
+    for (; k + PER <= n; k += PER, w += PANEL) {
+      const vi word = loadi(w);
+      __builtin_prefetch((const char*)w + AHEAD);
+#pragma GCC unroll 32
+      for (int j = 0; j < PER; j++) sums.at[j % DEPTH][v] += lookup(word >> (BITS * j)) * x[k + j];
+    }
+    if (k < n)
+      for (vi word = loadi(w); k < n; k++, word >>= BITS) sums.at[0][v] += lookup(word) * x[k];
+  }
+}
+
+template <int BITS>
+void codebook(const ThinCall* call, int64_t begin, int64_t end) {
+  const Layer layer(call);
+  for (int64_t item = begin; item < end; item++) {
+    Sums sums;
+    if (layer.packed.lanes(item)) words<BITS, LaneTable<BITS>>(layer, item, layer.x(item), sums);
+    else words<BITS, Table<BITS>>(layer, item, layer.x(item), sums);
+    layer.write(item, sums);
+  }
+}
+
+// 1 and 2 bits with one table for all panels: the products of every possible run of RUN weights with RUN activations are tabled
+// once, 16 sums per run, and each look-up then adds RUN weights (the idea of T-MAC, arXiv 2407.00088 section 3.2, in fp32).
+template <int BITS>
+struct Runs {
+  static constexpr int RUN = 4 / BITS, PER_WORD = 8;
+  static constexpr int64_t BLOCK = 512;  // runs whose tables are in use together: 32 KB
+
+  // tables[r][i] = Σ_j entry(bits j of i) * x[r * RUN + j]
+  static void build(const float* entries, const float* x, int64_t n, float* tables) {
+    float entry[RUN][16];
+    for (int j = 0; j < RUN; j++)
+      for (int i = 0; i < 16; i++) entry[j][i] = entries[(i >> (BITS * j)) & ((1 << BITS) - 1)];
+    for (int64_t k = 0; k < n; k += RUN, tables += 16)
+      for (int part = 0; part < 16; part += VL) {
+        vf sum = load(entry[0] + part) * x[k];
+        for (int j = 1; j < RUN && k + j < n; j++) sum += load(entry[j] + part) * x[k + j];
+        store(tables + part, sum);
+      }
+  }
+
+  static void add(const int32_t* w, const float* tables, int64_t runs, float* total) {
+    for (int v = 0; v < NV; v++, w += VL) {
+      vf sum[4] = {load(total + v * VL)};
+      const int32_t* p = w;
+      const float* t = tables;
+      int64_t r = 0;
+      for (; r + PER_WORD <= runs; r += PER_WORD, p += PANEL) {
+        const vi word = loadi(p);
+        __builtin_prefetch((const char*)p + AHEAD);
+#pragma GCC unroll 8
+        for (int j = 0; j < PER_WORD; j++, t += 16) sum[j % 4] += Table<4>(t, nullptr, 0)(word >> (4 * j));
+      }
+      if (r < runs)
+        for (vi word = loadi(p); r < runs; r++, t += 16, word >>= 4) sum[0] += Table<4>(t, nullptr, 0)(word);
+      store(total + v * VL, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+    }
+  }
+
+  static void all(const ThinCall* call, int64_t begin, int64_t end) {
+    const Layer layer(call);
+    float *tables = (float*)call->scratch, *totals = tables + BLOCK * 16;
+    for (int64_t i = 0; i < (end - begin) * PANEL; i++) totals[i] = 0;
+    const int64_t runs = (call->p[K] + RUN - 1) / RUN;
+    for (int64_t r = 0; r < runs; r += BLOCK) {
+      const int64_t count = runs - r < BLOCK ? runs - r : BLOCK, left = call->p[K] - r * RUN;
+      build(layer.packed.table(0), layer.x(0) + r * RUN, left < count * RUN ? left : count * RUN, tables);
+      for (int64_t item = begin; item < end; item++)
+        add((const int32_t*)layer.packed.panel(item) + r / PER_WORD * PANEL, tables, count, totals + (item - begin) * PANEL);
+    }
+    for (int64_t item = begin; item < end; item++) layer.write(item, totals + (item - begin) * PANEL);
+  }
+};
+
+}  // namespace
+
+// buf: x, packed weights, bias [panels * 16], y. p: Param. One work item per panel. gemv_runs1 and gemv_runs2 need one group and
+// one table, and 32 KB + 64 bytes per panel of scratch.
+THIN_KERNEL(gemv_f32) { plain<Floats>(call, begin, end); }
+THIN_KERNEL(gemv_f16) { plain<Halves>(call, begin, end); }
+THIN_KERNEL(gemv_codebook) {
+  switch (call->p[PACKED + W_BITS]) {
+    case 1: return codebook<1>(call, begin, end);
+    case 2: return codebook<2>(call, begin, end);
+    case 3: return codebook<3>(call, begin, end);
+    case 4: return codebook<4>(call, begin, end);
+    case 5: return codebook<5>(call, begin, end);
+    case 6: return codebook<6>(call, begin, end);
+    case 7: return codebook<7>(call, begin, end);
+    default: return codebook<8>(call, begin, end);
+  }
+}
+THIN_KERNEL(gemv_runs1) { Runs<1>::all(call, begin, end); }
+THIN_KERNEL(gemv_runs2) { Runs<2>::all(call, begin, end); }

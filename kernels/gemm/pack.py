@@ -1,0 +1,169 @@
+"""Repacks dense weights into panels of 16 output rows, still encoded (README.md: the layout byte by byte)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...formats.tensor import Binary, Dense, EncodedTensor, Plain
+from ..lowering import ALIGNMENT, aligned
+
+PANEL = 16
+Kind = Literal["fp32", "fp16", "codebook"]
+Order = Literal["rows", "columns", "conv"]
+"""How the tensor holds W: [out, in]; [in, out]; [out, channels per group, kernel…] (K becomes kernel…, channels)."""
+
+
+@dataclass(frozen=True)
+class PanelLayout:
+    """Where everything lies in a packed weight. ``outputs`` and ``columns`` (K) are per group; sections not there are at 0."""
+
+    kind: Kind
+    name: str
+    groups: int
+    outputs: int
+    columns: int
+    order: Order
+    bits: int = 0
+    table_size: int = 0
+    tables: int = 0
+    run: int = 0
+    own_tables: bool = False
+    has_scale: bool = False
+
+    @property
+    def panels(self) -> int:
+        """Panels of all groups."""
+        return self.groups * -(-self.outputs // PANEL)
+
+    @property
+    def per_word(self) -> int:
+        """Columns that share a word."""
+        return 32 // self.bits if self.bits else 1
+
+    @property
+    def panel_bytes(self) -> int:
+        if self.kind == "codebook":
+            return -(-self.columns // self.per_word) * 4 * PANEL
+        return self.columns * PANEL * (4 if self.kind == "fp32" else 2)
+
+    def sections(self) -> tuple[int, int, int, int]:
+        """Byte offsets of tables, lanes and scale, and the size of the whole."""
+        at = _round_up(self.panels * self.panel_bytes)
+        tables = at if self.kind == "codebook" else 0
+        at += _round_up(self.tables * self.table_size * 4)
+        lanes = at if self.own_tables else 0
+        at += self.panels * PANEL * 4 if self.own_tables else 0
+        scale = at if self.has_scale else 0
+        return tables, lanes, scale, at + (self.panels * PANEL * 4 if self.has_scale else 0)
+
+    def params(self) -> list[int]:
+        """PackedParam of decode.h."""
+        tables, lanes, scale, _ = self.sections()
+        per_table = 1 << 40 if self.tables <= 1 else max(self.run // PANEL, 1)
+        return [self.bits, self.panel_bytes, tables, per_table, lanes, scale]
+
+
+def plan(tensor: EncodedTensor, groups: int, order: Order) -> PanelLayout | None:
+    """The layout for this tensor, or None if panels cannot hold it: sparse, not fp32 or fp16, or scales that run along its inputs."""
+    values = tensor.values
+    if not isinstance(tensor.structure, Dense) or tensor.dtype not in ("float32", "float16") or tensor.size == 0:
+        return None
+    out_axis = 1 if order == "columns" else 0
+    outputs = tensor.shape[out_axis] // groups
+    columns = tensor.size // tensor.shape[out_axis]
+    if isinstance(values, Plain):
+        kinds: dict[str, Kind] = {"float32": "fp32", "float16": "fp16"}
+        kind = kinds.get(values.data.dtype.name)
+        return PanelLayout(kind, f"panel16 {kind}", groups, outputs, columns, order) if kind else None
+    if isinstance(values, Binary):
+        return None if tensor.axis != out_axis else PanelLayout(
+            "codebook", "panel16 binary", groups, outputs, columns, order, 1, PANEL, 1, has_scale=True)
+    tables = values.entries.shape[0]
+    if tensor.axis != out_axis and (tables > 1 or values.scale is not None):
+        return None
+    run = -(-tensor.channels // tables)
+    own = tables > 1 and (run % PANEL != 0 or (groups > 1 and outputs % PANEL != 0))
+    return PanelLayout("codebook", f"panel16 codebook{values.bits}", groups, outputs, columns, order, values.bits,
+                       max(PANEL, 1 << values.bits), tables, run, own, values.scale is not None)
+
+
+def pack(tensor: EncodedTensor, layout: PanelLayout) -> np.ndarray:
+    """uint8: panels, tables, lanes, scale. Rows that fill up the last panel of a group are zero bits; their sums are never stored."""
+    tables, lanes, scale, nbytes = layout.sections()
+    packed = aligned(nbytes)
+    packed[:] = 0
+    body = packed[:layout.panels * layout.panel_bytes].reshape(layout.panels, layout.panel_bytes)
+    values = tensor.values
+    if isinstance(values, Plain):
+        data = values.data.view(np.uint32 if layout.kind == "fp32" else np.uint16)
+        _fill(body.view(data.dtype).reshape(layout.panels, layout.columns, PANEL), data.reshape(tensor.shape), layout)
+        return packed
+    symbols = values.signs if isinstance(values, Binary) else values.indices
+    _fill_words(body.view(np.uint32).reshape(layout.panels, -1, PANEL), symbols.reshape(tensor.shape), layout)
+    entries = np.array([[-1, 1]], np.float32) if isinstance(values, Binary) else values.entries.astype(np.float32)
+    _put(packed, tables, _repeated(entries, layout))
+    if layout.own_tables:
+        _put(packed, lanes, _by_panel(np.arange(tensor.channels) // layout.run * layout.table_size, layout).astype(np.int32))
+    if values.scale is not None:
+        _put(packed, scale, _by_panel(values.scale, layout).astype(np.float32))
+    return packed
+
+
+def by_panel(vector: np.ndarray, layout: PanelLayout) -> np.ndarray:
+    """float32[panels * 16]: a value per output, zero where a panel's rows are only filled up."""
+    return _by_panel(vector, layout).astype(np.float32)
+
+
+def _round_up(n: int) -> int:
+    return -(-n // ALIGNMENT) * ALIGNMENT
+
+
+def _put(packed: np.ndarray, at: int, array: np.ndarray) -> None:
+    packed[at:at + array.nbytes] = array.reshape(-1).view(np.uint8)
+
+
+def _repeated(entries: np.ndarray, layout: PanelLayout) -> np.ndarray:
+    """[tables, table_size]: each table filled up to 2**bits, then repeated to 16, so that an index needs no mask there."""
+    full = np.zeros((entries.shape[0], 1 << layout.bits), np.float32)
+    full[:, :entries.shape[1]] = entries
+    return np.tile(full, (1, layout.table_size >> layout.bits))
+
+
+def _by_panel(vector: np.ndarray, layout: PanelLayout) -> np.ndarray:
+    grouped = np.zeros((layout.groups, layout.panels // layout.groups * PANEL), vector.dtype)
+    grouped[:, :layout.outputs] = vector.reshape(layout.groups, layout.outputs)
+    return grouped.reshape(-1)
+
+
+def _rows(symbols: np.ndarray, group: int, first: int, last: int, layout: PanelLayout) -> np.ndarray:
+    """[columns, last - first]: the weights of these outputs of a group, K in the kernels' order."""
+    first, last = group * layout.outputs + first, group * layout.outputs + last
+    if layout.order == "columns":
+        return symbols[:, first:last]
+    if layout.order == "rows":
+        return symbols[first:last].T
+    return np.moveaxis(symbols[first:last], 1, -1).reshape(last - first, -1).T
+
+
+def _each_panel(layout: PanelLayout) -> list[tuple[int, int, int, int]]:
+    """(panel, group, first output, last output) of every panel."""
+    per_group = layout.panels // layout.groups
+    return [(g * per_group + i, g, i * PANEL, min((i + 1) * PANEL, layout.outputs))
+            for g in range(layout.groups) for i in range(per_group)]
+
+
+def _fill(body: np.ndarray, data: np.ndarray, layout: PanelLayout) -> None:
+    for panel, group, first, last in _each_panel(layout):
+        body[panel, :, :last - first] = _rows(data, group, first, last, layout)
+
+
+def _fill_words(body: np.ndarray, symbols: np.ndarray, layout: PanelLayout) -> None:
+    """Word w of a row holds its columns w * per_word …, lowest bits first."""
+    for panel, group, first, last in _each_panel(layout):
+        rows = _rows(symbols, group, first, last, layout)
+        for j in range(layout.per_word):
+            part = rows[j::layout.per_word].astype(np.uint32)
+            body[panel, :len(part), :last - first] |= part << np.uint32(layout.bits * j)

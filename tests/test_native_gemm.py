@@ -1,0 +1,203 @@
+"""The gemm family: every encoding × ISA level × awkward shapes against float64 NumPy on the decoded weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from native_harness import check, every_level, pytestmark, run, site_of  # noqa: F401
+from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
+from thinfer.kernels import ops
+from thinfer.kernels.gemm.pack import pack, plan
+from thinfer.kernels.lowering import lowerings
+
+RNG = np.random.default_rng(7)
+ENCODINGS = ["fp32", "fp16", "binary", *(f"codebook{bits}" for bits in range(1, 9))]
+GEMM = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def encoded(shape: tuple[int, ...], kind: str, axis: int = 0, groups: int = 1, scaled: bool = False, entries: str = "float32") -> EncodedTensor:
+    size, channels = int(np.prod(shape)), shape[axis]
+    if kind == "fp32":
+        return EncodedTensor.dense(normal(*shape), axis=axis)
+    if kind == "fp16":
+        return EncodedTensor(shape, "float32", Plain(normal(size).astype(np.float16)), axis=axis)
+    if kind == "binary":
+        return EncodedTensor(shape, "float32", Binary(RNG.integers(0, 2, size).astype(np.uint8), RNG.uniform(0.5, 2, channels).astype(np.float32)),
+                             axis=axis)
+    bits = int(kind.removeprefix("codebook"))
+    used = max(1, 2 ** bits - (bits > 2))  # not every index needs an entry
+    table = RNG.integers(-100, 100, (groups, used)).astype(np.int8) if entries == "int8" else normal(groups, used).astype(entries)
+    scale = RNG.uniform(0.5, 2, channels).astype(np.float32) if scaled else None
+    return EncodedTensor(shape, "float32", Codebook(RNG.integers(0, used, size).astype(np.uint8), bits, table, scale), axis=axis)
+
+
+def close(x: np.ndarray, w: np.ndarray) -> float:
+    """A bound on the rounding of fp32 sums, from the sizes of what is summed."""
+    return 4e-7 * float(np.abs(x).max() * np.abs(w).max()) * max(8.0, np.prod(w.shape) / w.shape[0])
+
+
+def gemm(m: int, w: EncodedTensor, level: str, trans_b: int, bias: tuple[int, ...] | None = None, alpha: float = 1.0, beta: float = 1.0,
+         low: float = -np.inf, high: float = np.inf) -> str:
+    wide = w.decode().astype(np.float64)
+    wide = wide.T if trans_b else wide
+    arrays: list[np.ndarray | None] = [normal(m, wide.shape[0]), None]
+    x = arrays[0]
+    assert x is not None
+    arrays[1] = w.decode()
+    expected = alpha * (x.astype(np.float64) @ wide)
+    if bias is not None:
+        arrays.append(normal(*bias))
+        expected = expected + beta * np.asarray(arrays[2], np.float64)
+    expected = np.clip(expected, low, high)
+    attrs = {**GEMM, "alpha": alpha, "beta": beta, "transB": trans_b}
+    options = check("Gemm", arrays, expected, attrs, level=level, weights={1: w}, constants=(2,) if bias is not None else (),
+                    atol=abs(alpha) * close(x, wide.T), low=low, high=high)
+    return options[0].kernel
+
+
+@every_level
+@pytest.mark.parametrize("kind", ENCODINGS)
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (1, 67, 37), (1, 400, 130), (2, 31, 17), (9, 400, 50), (130, 33, 16)])
+def test_encodings(level: str, kind: str, m: int, k: int, n: int) -> None:
+    gemm(m, encoded((n, k), kind, scaled=True), level, 1, (n,))
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "binary", "codebook2", "codebook4", "codebook5"])
+@pytest.mark.parametrize("m", [1, 7])
+def test_columns(level: str, kind: str, m: int) -> None:
+    gemm(m, encoded((61, 35), kind, axis=1, scaled=True), level, 0)
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["codebook1", "codebook2", "codebook3", "codebook4", "codebook6", "codebook8"])
+@pytest.mark.parametrize("m", [1, 5])
+@pytest.mark.parametrize(("n", "groups"), [(64, 2), (60, 7), (160, 5), (16, 1), (33, 33)])
+def test_codebook_groups(level: str, kind: str, m: int, n: int, groups: int) -> None:
+    gemm(m, encoded((n, 45), kind, groups=groups), level, 1)
+
+
+@every_level
+@pytest.mark.parametrize("entries", ["float16", "int8"])
+def test_entries(level: str, entries: str) -> None:
+    for m in (1, 3):
+        gemm(m, encoded((20, 30), "codebook4", scaled=True, entries=entries), level, 1)
+
+
+@every_level
+@pytest.mark.parametrize("bias", [(), (1,), (21,), (1, 21), (1, 1)])
+def test_bias_alpha_beta_clamp(level: str, bias: tuple[int, ...]) -> None:
+    for m in (1, 4):
+        gemm(m, encoded((21, 13), "fp32"), level, 1, bias, alpha=0.5, beta=-2.0, low=0.0, high=1.5)
+
+
+@every_level
+@pytest.mark.parametrize("m", [*range(2, 18), 127, 128, 129])
+def test_rows(level: str, m: int) -> None:
+    gemm(m, encoded((50, 20), "fp32"), level, 1)
+
+
+@every_level
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 32, 47, 48, 49, 97])
+def test_outputs(level: str, n: int) -> None:
+    for m in (1, 11):
+        gemm(m, encoded((n, 200), "codebook4"), level, 1, (n,))
+
+
+@every_level
+@pytest.mark.parametrize("bits", [1, 2])
+def test_runs_longer_than_a_block(level: str, bits: int) -> None:
+    w = encoded((129, 4500 // bits + 3), f"codebook{bits}")
+    assert gemm(1, w, level, 1) == f"gemv_runs{bits}"
+
+
+@every_level
+@pytest.mark.parametrize("lead", [(), (1,), (4,), (2, 3, 2), (1, 1, 1)])
+def test_mat_mul(level: str, lead: tuple[int, ...]) -> None:
+    w = encoded((29, 18), "codebook3", axis=1)
+    x = normal(*lead, 29)
+    expected = x.astype(np.float64) @ w.decode().astype(np.float64)
+    check("MatMul", [x, w.decode()], expected, level=level, weights={1: w}, atol=close(x, w.decode().T))
+
+
+def conv(x: np.ndarray, w: EncodedTensor, level: str, bias: bool = True, **attrs: Any) -> list[str]:
+    op = ops.get("Conv")
+    full = {**op.attributes, **attrs}
+    arrays: list[np.ndarray | None] = [x, w.decode()]
+    if bias:
+        arrays.append(normal(w.shape[0]))
+    wide = [None if a is None else a.astype(np.float64) for a in arrays]
+    (expected,) = op.run(full, *wide)
+    options = check("Conv", arrays, expected, full, level=level, weights={1: w}, constants=(2,) if bias else (), atol=close(x, w.decode()))
+    return [option.kernel for option in options]
+
+
+@every_level
+@pytest.mark.parametrize("case", [case for case in ops.get("Conv").cases if not case.bench], ids=lambda case: case.name)
+def test_conv_cases(level: str, case: Any) -> None:
+    for kind in ("fp32", "codebook4"):
+        shape = case.args[1].shape
+        conv(normal(*case.args[0].shape), encoded(shape, kind, scaled=True), level, len(case.args) > 2, **case.attrs)
+
+
+@every_level
+@pytest.mark.parametrize("kind", ENCODINGS)
+def test_conv_encodings(level: str, kind: str) -> None:
+    conv(normal(1, 24, 9, 7), encoded((35, 24, 3, 3), kind, scaled=True), level, pads=(1, 1, 1, 1))
+    conv(normal(1, 24, 9, 7), encoded((35, 24, 1, 1), kind, scaled=True), level)
+    conv(normal(1, 24, 1, 1), encoded((35, 24, 1, 1), kind, scaled=True), level)
+
+
+@every_level
+def test_conv_groups_of_codebooks(level: str) -> None:
+    conv(normal(1, 12, 6, 5), encoded((64, 6, 3, 3), "codebook4", groups=4), level, group=2)
+    conv(normal(1, 12, 6, 5), encoded((30, 6, 3, 3), "codebook4", groups=4), level, group=2)
+    conv(normal(1, 12, 1, 1), encoded((30, 6, 1, 1), "codebook4", groups=4), level, group=2)
+
+
+@every_level
+def test_infinities_meet_no_padding(level: str) -> None:
+    """Inf and NaN stay in the sums that they belong to; the zeros that fill up panels and words touch nothing."""
+    for kind in ("fp32", "codebook4", "codebook2", "codebook1", "binary"):
+        w = encoded((37, 19), kind)
+        for m in (1, 3):
+            x = normal(m, 19)
+            x[0, 3], x[m - 1, 18] = np.inf, np.nan
+            expected = x @ w.decode().T
+            check("Gemm", [x, w.decode()], expected, {**GEMM, "transB": 1}, level=level, weights={1: w}, atol=1e-4)
+
+
+@every_level
+def test_every_half(level: str) -> None:
+    """All 65536 halves decode exactly: subnormals, infinities, NaN."""
+    halves = np.arange(65536, dtype=np.uint16).view(np.float16)
+    w = EncodedTensor((65536, 1), "float32", Plain(halves))
+    for m in (1, 2):
+        x = np.ones((m, 1), np.float32)
+        site = site_of("Gemm", [x, w.decode()], np.empty((m, 65536)), {**GEMM, "transB": 1}, {1: w}, level)
+        found = run(site, lowerings(site)[0], [x, w.decode()], level)
+        np.testing.assert_array_equal(found[0], halves.astype(np.float32))
+
+
+def test_not_for_panels() -> None:
+    w = encoded((8, 8), "fp32")
+    sparse = EncodedTensor((8, 8), "float32", Plain(normal(64)), Sparse.of(np.ones((8, 8), bool)))
+    along_inputs = encoded((8, 8), "codebook2", axis=0, scaled=True)
+    assert plan(w, 1, "rows") is not None
+    assert plan(sparse, 1, "rows") is None
+    assert plan(along_inputs, 1, "columns") is None
+
+
+@pytest.mark.parametrize(("kind", "weight_bits"), [("fp32", 32), ("fp16", 16), ("codebook8", 8), ("codebook4", 4), ("codebook2", 2), ("binary", 1)])
+def test_packed_size(kind: str, weight_bits: int) -> None:
+    """In RAM a weight takes its bits; tables, scales and filling up are small beside it."""
+    w = encoded((256, 640), kind)
+    layout = plan(w, 1, "rows")
+    assert layout is not None
+    assert pack(w, layout).nbytes <= w.size * weight_bits / 8 + 4 * 256 + 4 * 256
