@@ -7,9 +7,10 @@ import numpy as np
 from . import codes
 from .codes import WeightEntry, little_endian, read_array
 from .cursor import Cursor, put_varint
+from .decoders import Decoder
 from .errors import CodebookError, CodeError, GraphError, TrailingDataError
 from .graph import DTYPES
-from .streams import Decoder, StreamInfo, StreamReader, encode_stream
+from .streams import StreamInfo, StreamReader, encode_stream
 from .tensor import ENTRY_DTYPES, Binary, Codebook, Dense, EncodedTensor, Plain, Sparse, Structure, Values, absent
 
 # ---------------------------------------------------------------- writing

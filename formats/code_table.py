@@ -37,8 +37,8 @@ def tokens(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rice_bits(values: np.ndarray, runs: np.ndarray, k: int) -> int:
-    gamma = 2 * np.floor(np.log2(np.maximum(runs, 1))).astype(np.int64) + 1
-    return int(((values >> k) + 1 + k).sum() + gamma[runs > 0].sum())
+    exponents = np.frexp(runs)[1].astype(np.int64)  # of r > 0: its bits
+    return int(((values >> k) + 1 + k).sum() + (2 * exponents - 1)[runs > 0].sum())
 
 
 def table_size(lengths: np.ndarray) -> int:

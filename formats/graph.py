@@ -11,7 +11,7 @@ import numpy as np
 from .errors import GraphError
 from .tensor import CODERS, ENTRY_DTYPES, Codebook, EncodedTensor, Plain, Sparse
 
-Dim = Union[int, str]
+Dim = int | str
 """A known length, or the name of a symbolic dimension."""
 
 DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")

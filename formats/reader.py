@@ -7,12 +7,12 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from . import codes, huffman
+from . import codes, decoders
 from .blobs import decode_blob, outline_blob
 from .codes import WeightEntry
 from .cursor import Cursor
+from .decoders import Decoder, DecoderName
 from .errors import (
     BlobChecksumError,
     FileAccessError,
@@ -27,10 +27,8 @@ from .errors import (
 from .graph import Graph, structure_problems, weight_problems
 from .header_reader import parse_header
 from .layout import gaps, place
-from .streams import Decoder, StreamInfo
+from .streams import StreamInfo
 from .tensor import EncodedTensor
-
-DecoderName = Literal["native", "numpy"]
 
 
 def read(path: str | os.PathLike[str], *, decoder: DecoderName | None = None, check: bool = False) -> Graph:
@@ -48,7 +46,7 @@ def from_bytes(buffer: bytes | bytearray | memoryview | mmap.mmap, *, decoder: D
     """The graph in ``buffer``, which holds a whole file; as ``read``."""
     view = memoryview(buffer).toreadonly()
     graph, entries, _ = _parse(view)
-    table = WeightTable(view, entries, find_decoder(decoder))
+    table = WeightTable(view, entries, decoders.find(decoder))
     if check:
         table.check()
     return replace(graph, weights=table)
@@ -112,13 +110,6 @@ class WeightTable(Mapping[str, EncodedTensor]):
         return tensor
 
 
-def find_decoder(name: DecoderName | None) -> Decoder:
-    """The Huffman decoder of that name; None is the native one where it was built, else NumPy's."""
-    if name not in ("native", "numpy", None):
-        raise ValueError(f"no decoder {name!r}; there are native, numpy")
-    return huffman.decode
-
-
 @dataclass(frozen=True)
 class WeightInfo:
     """A weight in the file: its header entry (shape, dtype, encoding, bytes) and its streams."""
@@ -146,7 +137,7 @@ def file_info(path: str | os.PathLike[str], *, decoder: DecoderName | None = Non
     """Sizes and entropies of everything in the file; decodes every weight."""
     view = memoryview(_map(path))
     _, entries, start = _parse(view)
-    table = WeightTable(view, entries, find_decoder(decoder))
+    table = WeightTable(view, entries, decoders.find(decoder))
     weights = {}
     for entry in entries:
         report: list[StreamInfo] = []

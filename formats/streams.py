@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,9 @@ from .bits import pack, packed_size, tail_is_zero, unpack
 from .code_table import decode_lengths, encode_lengths, table_size
 from .codes import MAX_RUN
 from .cursor import Cursor, put_varint
+from .decoders import Decoder
 from .errors import CodeError, FormatError, IndexRangeError, PaddingError, StreamLengthError, TransformError
 from .transforms import HUFFMAN_RUNS, MAX_TUPLE_BITS, RAW_RUNS, RUN, SINGLE, SPLIT, TUPLE, Transform, from_runs, from_tuples, run_histograms
-
-Decoder = Callable[[np.ndarray, Sequence[int], np.ndarray, int], np.ndarray]
-"""(payload, bytes of each lane, code lengths, symbols) → uint16[symbols], as ``huffman.decode``."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def _raw_candidates(elements: np.ndarray, alphabet: int, width: int) -> Iterator
     if alphabet <= 2:
         for transform, counts in _runs(elements, RAW_RUNS):
             symbols = int(counts.sum())
-            yield _Candidate(transform, symbols, packed_size(symbols, symbol_width(transform.alphabet)) + 3)
+            yield _Candidate(transform, symbols, _parameter_size(transform, symbols) + packed_size(symbols, symbol_width(transform.alphabet)))
 
 
 def _huffman_candidates(elements: np.ndarray, alphabet: int, width: int) -> Iterator[_Candidate]:
@@ -73,8 +71,20 @@ def _huffman_candidates(elements: np.ndarray, alphabet: int, width: int) -> Iter
     histograms = [(t, np.bincount(t.apply(elements), minlength=t.alphabet)) for t in plain]
     for transform, counts in histograms + (_runs(elements, HUFFMAN_RUNS) if alphabet <= 2 else []):
         lengths = huffman.code_lengths(counts)
-        payload = int((counts * lengths).sum())
-        yield _Candidate(transform, int(counts.sum()), -(-payload // 8) + table_size(lengths) + 3, counts)
+        symbols, payload = int(counts.sum()), -(-int((counts * lengths).sum()) // 8)
+        lanes = huffman.lanes_for(symbols)
+        lane_cost = (lanes - 1) // 2 + lanes * _varint_size(payload // lanes)
+        yield _Candidate(transform, symbols, _parameter_size(transform, symbols) + table_size(lengths) + lane_cost + payload, counts)
+
+
+def _parameter_size(transform: Transform, symbols: int) -> int:
+    if transform.kind == RUN:
+        return _varint_size(transform.parameter) + _varint_size(symbols)
+    return int(transform.kind == TUPLE)
+
+
+def _varint_size(value: int) -> int:
+    return -(-max(value.bit_length(), 1) // 7)
 
 
 def _runs(elements: np.ndarray, longest: tuple[int, ...]) -> list[tuple[Transform, np.ndarray]]:
@@ -157,7 +167,8 @@ class StreamReader:
             cursor.fail(StreamLengthError, f"{symbols} symbols follow, but {cursor.left} bytes hold {8 * cursor.left} at most")
         coded = self.huffman(transform, symbols, lanes) if is_huffman else self.packed(transform, symbols)
         if self.report is not None:
-            self.report.append(StreamInfo(count, symbols, cursor.position - start, entropy(np.bincount(coded))))
+            again = transform.apply(coded[:count]) if transform.kind == TUPLE else coded
+            self.report.append(StreamInfo(count, symbols, cursor.position - start, entropy(np.bincount(again))))
         return self.undo(transform, coded, count, alphabet)
 
     def transform(self, kind: int, count: int, alphabet: int, width: int, dominant: int, is_huffman: bool) -> tuple[Transform, int]:
@@ -189,6 +200,7 @@ class StreamReader:
         return coded
 
     def huffman(self, transform: Transform, symbols: int, lanes: int) -> np.ndarray:
+        """The coded symbols, but of tuples their elements."""
         cursor = self.cursor
         lengths = decode_lengths(cursor, transform.alphabet)
         sizes = [cursor.count("the length of a lane") for _ in range(lanes)]
@@ -200,24 +212,28 @@ class StreamReader:
             expected = [packed_size(-(-(symbols - lane) // lanes), 1) for lane in range(lanes)]
             if sizes != expected or payload.any():
                 cursor.fail(StreamLengthError, f"{symbols} equal symbols need lanes of {expected} zero bytes, not of {sizes}")
-            return np.full(symbols, used[0], np.uint16)
+            coded = np.full(symbols, used[0], np.uint16)
+            return from_tuples(coded, transform.parameter, transform.width) if transform.kind == TUPLE else coded
         try:
-            return self.decoder(payload, sizes, lengths, symbols)
+            if transform.kind == TUPLE:
+                return self.decoder.tuples(payload, sizes, lengths, symbols, transform.parameter, transform.width)
+            return self.decoder.symbols(payload, sizes, lengths, symbols)
         except FormatError as error:
             cursor.fail(type(error), str(error))
 
     def undo(self, transform: Transform, coded: np.ndarray, count: int, alphabet: int) -> np.ndarray:
-        try:
-            if transform.kind == RUN:
+        elements = coded
+        if transform.kind == RUN:
+            try:
                 elements = from_runs(coded, transform.parameter, transform.dominant, count)
-            elif transform.kind == TUPLE:
-                elements = from_tuples(coded, transform.parameter, transform.width, count)
-            else:
-                return coded.astype(np.uint8, copy=False)
-        except ValueError as error:
-            self.cursor.fail(StreamLengthError, str(error))
+            except ValueError as error:
+                self.cursor.fail(StreamLengthError, str(error))
+        elif transform.kind == TUPLE:
+            if coded[count:].any():
+                self.cursor.fail(PaddingError, "the elements that fill up the last tuple are not zero")
+            elements = coded[:count]
         self.check(elements, alphabet)
-        return elements
+        return elements.astype(np.uint8, copy=False)
 
     def check(self, symbols: np.ndarray, alphabet: int) -> None:
         if symbols.size and int(symbols.max()) >= alphabet:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Literal, Union
+from typing import Literal
 
 import numpy as np
 
@@ -82,8 +82,8 @@ def absent(size: int, dtype: str) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), (size,))
 
 
-Structure = Union[Dense, Sparse]
-Values = Union[Plain, Codebook, Binary]
+Structure = Dense | Sparse
+Values = Plain | Codebook | Binary
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,16 +40,13 @@ def to_tuples(elements: np.ndarray, p: int, width: int) -> np.ndarray:
     return out
 
 
-def from_tuples(symbols: np.ndarray, p: int, width: int, count: int) -> np.ndarray:
-    """uint8[count]; ValueError if the elements that fill up the last symbol are not zero."""
+def from_tuples(symbols: np.ndarray, p: int, width: int) -> np.ndarray:
+    """uint8[p * symbols]: the inverse of ``to_tuples``, with the zeros that fill up the last symbol."""
     out = np.empty((symbols.size, p), np.uint8)
     mask = np.uint16(2 ** width - 1)
     for i in range(p):
         out[:, i] = symbols >> np.uint16(i * width) & mask
-    flat = out.ravel()
-    if flat[count:].any():
-        raise ValueError("the elements that fill up the last tuple are not zero")
-    return flat[:count]
+    return out.ravel()
 
 
 def gaps(elements: np.ndarray, dominant: int) -> tuple[np.ndarray, int]:
