@@ -1,11 +1,14 @@
-"""The operators. Each is found by its name and imported when a model first uses it: ``GlobalAveragePool`` lies in ``global_average_pool.py``."""
+"""The operators. Each is found by its name and imported when a model first uses it.
+
+``GlobalAveragePool`` lies in ``global_average_pool.py``.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 import re
-from functools import lru_cache
+from functools import cache
 
 from ._op import Op
 
@@ -15,9 +18,11 @@ def _file_of(op_name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", op_name).lower()
 
 
-@lru_cache(maxsize=None)
+@cache
 def find(op_name: str) -> Op | None:
     """The operator of that (ONNX) name, or None if there is no file for it."""
+    if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", op_name):
+        return None  # names come from files, and only operators' names may become names of modules
     module = _file_of(op_name)
     try:
         found = importlib.import_module(f"{__name__}.{module}")

@@ -34,7 +34,8 @@ def _depthwise(x: np.ndarray, weight: np.ndarray, groups: int, window: Window) -
             term = np.empty_like(total)
             total[...] = 0
             for tap, view in window.taps(x[item, some, None]):
-                np.multiply(view, w[(some, slice(None), *tap)].reshape(-1, multiplier, *axes), out=term)
+                weights: np.ndarray = w[(some, slice(None), *tap)]  # type: ignore[arg-type]
+                np.multiply(view, weights.reshape(-1, multiplier, *axes), out=term)
                 total += term
     return out.reshape(batch, groups * multiplier, *window.out)
 

@@ -48,8 +48,9 @@ class Window:
     def taps(self, padded: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
         """For each position in the window: that position, and a view of what it reads for every output position."""
         for tap in product(*map(range, self.kernel)):
-            slices = (slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, s, n in zip(tap, self.dilations, self.strides, self.out))
-            yield tap, padded[(..., *slices)]
+            where: tuple[Any, ...] = tuple(slice(t * d, t * d + (n - 1) * s + 1, s)
+                                           for t, d, s, n in zip(tap, self.dilations, self.strides, self.out))
+            yield tap, padded[(..., *where)]
 
 
 def window(place: str, attrs: Mapping[str, Any], spatial: Sequence[int], kernel: Sequence[int]) -> Window:

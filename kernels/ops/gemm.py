@@ -36,11 +36,16 @@ def _turned(shape: tuple[int, ...], transpose: int) -> tuple[int, ...]:
 def _run(attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
     wide_a, wide_b = widened(a.T if attrs["transA"] else a, b.T if attrs["transB"] else b)
     y = wide_a @ wide_b
-    if attrs["alpha"] != 1:
-        y = y * y.dtype.type(attrs["alpha"])
+    y = _scaled(y, attrs["alpha"])
     if c is not None and attrs["beta"] != 0:
-        y = y + (c if attrs["beta"] == 1 else c * y.dtype.type(attrs["beta"]))
+        y = y + _scaled(*widened(c), attrs["beta"])
     return (y.astype(a.dtype, copy=False),)
+
+
+def _scaled(array: np.ndarray, factor: float) -> np.ndarray:
+    if factor == 1:
+        return array
+    return array * (array.dtype.type(factor) if array.dtype.kind == "f" else factor)
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:
