@@ -26,12 +26,12 @@ ELEMENTWISE = {
 }
 
 POOL = {
-    "max_pool_nhwc": 0.1,  # per tap of an output, as the next three
-    "max_pool_nchw": 0.3,
-    "average_pool_nhwc": 0.1,
-    "average_pool_nchw": 0.3,
-    "mean_rows": 0.1,  # per float read, as the next one
-    "mean_lanes": 0.1,
+    "nhwc": 0.07,  # per tap of an output, as the next one
+    "nchw": 0.16,
+    "row": 25.0,  # per row of the output
+    "mean_rows": 0.03,  # per float read, as the next one
+    "mean_lanes": 0.03,
+    "mean": 6.0,  # per mean_rows row
 }
 
 SLOWER = {"avx2": 2.0, "baseline": 8.0}

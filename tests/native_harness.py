@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from thinfer.formats.graph import Node
 from thinfer.formats.tensor import EncodedTensor
-from thinfer.kernels import isa
+from thinfer.kernels import isa, ops
 from thinfer.kernels.lowering import Lowering, Ref, Site, channels_last, lowerings
 from thinfer.kernels.ops._op import Type
 
@@ -94,8 +94,8 @@ def site_of(op: str, arrays: Sequence[np.ndarray | None], expected: np.ndarray, 
     table = dict(weights or {})
     table.update({i: EncodedTensor.dense(array) for i in constants if (array := arrays[i]) is not None})
     kinds = tuple(None if a is None else Type(a.dtype.name, a.shape, a if i in constants else None) for i, a in enumerate(arrays))
-    node = Node(op, tuple("" if a is None else f"in{i}" for i, a in enumerate(arrays)), ("out",))
-    return Site(node, attrs or {}, kinds, (Type("float32", expected.shape),), table, 1, level or LEVELS[-1])
+    node = Node(op, tuple("" if a is None else f"in{i}" for i, a in enumerate(arrays)), ("out",), attrs or {})
+    return Site(node, ops.get(op).attrs_of(node), kinds, (Type("float32", expected.shape),), table, 1, level or LEVELS[-1])
 
 
 def run(site: Site, option: Lowering, arrays: Sequence[np.ndarray | None], level: str, low: float = -np.inf, high: float = np.inf,

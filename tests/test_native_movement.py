@@ -17,8 +17,10 @@ def floats(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-REORDERS = [(1, 3, 5, 7), (2, 3, 33, 9), (1, 16, 16, 16), (1, 17, 15, 1), (2, 32, 8, 8), (1, 65, 9, 7), (3, 130, 5, 13), (1, 4, 1, 2), (2, 2, 2),
-            (1, 7, 31), (2, 5, 3, 4, 6), (1, 64, 64, 1), (1, 200, 1, 1), (4, 1, 5, 5), (1, 2, 100, 3)]
+PERMUTATIONS = [*itertools.permutations(range(3)), *itertools.permutations(range(4)), (4, 0, 3, 1, 2), (0,), (1, 0)]
+REORDERS = [(1, 3, 5, 7), (2, 3, 33, 9), (1, 16, 16, 16), (1, 17, 15, 1), (2, 32, 8, 8), (1, 65, 9, 7), (3, 130, 5, 13), (1, 4, 1, 2),
+            (2, 2, 2), (1, 7, 31), (2, 5, 3, 4, 6), (1, 64, 64, 1), (1, 200, 1, 1),
+            (4, 1, 5, 5), (1, 2, 100, 3)]
 
 
 @every_level
@@ -43,7 +45,7 @@ def test_free_reorders_change_no_byte() -> None:
 
 
 @every_level
-@pytest.mark.parametrize("perm", [*itertools.permutations(range(3)), *itertools.permutations(range(4)), (4, 0, 3, 1, 2), (0,), (1, 0)], ids=str)
+@pytest.mark.parametrize("perm", PERMUTATIONS, ids=str)
 def test_transpose(level: str, perm: tuple[int, ...]) -> None:
     for base in ((19, 3, 33, 5, 2), (2, 1, 17, 16, 3)):
         x = floats(*base[:len(perm)])

@@ -118,7 +118,7 @@ def lower_batch_normalization(site: Site) -> Iterator[Lowering]:
     """Inference: y = scale (x - mean) / sqrt(variance + epsilon) + bias, as one multiply and one add per element."""
     found = [site.constant(i) for i in range(1, 5)]
     known = [array.astype(np.float64).reshape(-1) for array in found if array is not None]
-    if len(known) != 4 or site.attrs.get("training_mode", 0) or not _is_float(site, 0) or len(site.node.outputs) != 1:
+    if len(known) != 4 or site.attrs.get("training_mode", 0) or not _is_float(site, 0) or any(site.node.outputs[1:]):
         return
     weight, bias, mean, variance = known
     factor = weight / np.sqrt(variance + site.attrs.get("epsilon", 1e-5))

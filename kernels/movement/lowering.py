@@ -76,7 +76,7 @@ def lower_rename(site: Site) -> Iterator[Lowering]:
 @lowers("Identity", "Dropout")
 def lower_identity(site: Site) -> Iterator[Lowering]:
     trains = len(site.inputs) > 2 and site.inputs[2] is not None and (site.constant(2) is None or bool(site.constant(2)))
-    if _is_float(site, 0) and len(site.node.outputs) == 1 and not trains:
+    if _is_float(site, 0) and not any(site.node.outputs[1:]) and not trains:
         yield from _alias(site, LAYOUTS)
 
 
@@ -128,8 +128,9 @@ def _concatenator(site: Site, axis: int, layout: Layout) -> Callable[[Emitter], 
         start = 0
         for i, kind in enumerate(site.inputs):
             assert kind is not None
+            place = em.output().plus(start * strides[axis] * FLOAT)
             if kind.size:
-                emit_copy(em, em.input(i), em.output().plus(start * strides[axis] * FLOAT), kind.shape, strides_of(kind.shape, layout), strides)
+                emit_copy(em, em.input(i), place, kind.shape, strides_of(kind.shape, layout), strides)
             start += kind.shape[axis]
 
     return emit

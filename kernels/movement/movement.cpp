@@ -1,35 +1,9 @@
 // Moving floats: strided copies by rows, transposition by tiles, rows picked by index.
 #include "kernel.h"
-#include "simd.h"
+#include "shuffle.h"
 #include "strides.h"
 
 namespace {
-
-#if defined(__clang__)
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
-#endif
-
-// The lower / upper halves of a and b, lanes alternating.
-inline vf zip_low(vf a, vf b) {
-#if defined(__AVX512F__)
-  return SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-#elif defined(__AVX2__)
-  return SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-#else
-  return SHUFFLE(a, b, 0, 4, 1, 5);
-#endif
-}
-inline vf zip_high(vf a, vf b) {
-#if defined(__AVX512F__)
-  return SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-#elif defined(__AVX2__)
-  return SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-#else
-  return SHUFFLE(a, b, 2, 6, 3, 7);
-#endif
-}
 
 // Transposes VL × VL floats in registers: zipping row i with row i + VL/2 rotates the bits of a float's place by one, so
 // log2(VL) rounds exchange the row and the column.

@@ -1,0 +1,45 @@
+// Shuffles of two vectors, on the compilers' own built-ins.
+#pragma once
+
+#include "simd.h"
+
+namespace {
+
+#if defined(__clang__)
+#define THIN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define THIN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+
+// The lower / upper halves of a and b, lanes alternating.
+[[maybe_unused]] inline vf zip_low(vf a, vf b) {
+#if defined(__AVX512F__)
+  return THIN_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+#elif defined(__AVX2__)
+  return THIN_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+  return THIN_SHUFFLE(a, b, 0, 4, 1, 5);
+#endif
+}
+[[maybe_unused]] inline vf zip_high(vf a, vf b) {
+#if defined(__AVX512F__)
+  return THIN_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif defined(__AVX2__)
+  return THIN_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+  return THIN_SHUFFLE(a, b, 2, 6, 3, 7);
+#endif
+}
+
+// Every second float of the 2 VL floats that a and b hold.
+[[maybe_unused]] inline vf evens(vf a, vf b) {
+#if defined(__AVX512F__)
+  return THIN_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif defined(__AVX2__)
+  return THIN_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+  return THIN_SHUFFLE(a, b, 0, 2, 4, 6);
+#endif
+}
+
+}  // namespace
