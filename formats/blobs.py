@@ -10,7 +10,8 @@ from .cursor import Cursor, put_varint
 from .decoders import Decoder
 from .errors import CodebookError, CodeError, GraphError, TrailingDataError
 from .graph import DTYPES
-from .streams import StreamInfo, StreamReader, encode_stream
+from .stream_reader import StreamInfo, StreamReader
+from .stream_writer import encode_stream
 from .tensor import ENTRY_DTYPES, Binary, Codebook, Dense, EncodedTensor, Plain, Sparse, Structure, Values, absent
 
 # ---------------------------------------------------------------- writing

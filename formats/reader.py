@@ -27,7 +27,7 @@ from .errors import (
 from .graph import Graph, structure_problems, weight_problems
 from .header_reader import parse_header
 from .layout import gaps, place
-from .streams import StreamInfo
+from .stream_reader import StreamInfo
 from .tensor import EncodedTensor
 
 

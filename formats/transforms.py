@@ -30,6 +30,11 @@ class Transform:
         return to_tuples(elements, self.parameter, self.width) if self.kind == TUPLE else to_runs(elements, self.parameter, self.dominant)
 
 
+def symbol_width(alphabet: int) -> int:
+    """Bits of an element of ``alphabet`` kinds, at least 1."""
+    return max((alphabet - 1).bit_length(), 1)
+
+
 def to_tuples(elements: np.ndarray, p: int, width: int) -> np.ndarray:
     """uint16[ceil(n / p)]: p elements a symbol, the first in the lowest bits; the last symbol is filled up with zeros."""
     grid = np.zeros((-(-elements.size // p), p), np.uint8)
