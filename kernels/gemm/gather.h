@@ -1,4 +1,4 @@
-// Patches of a convolution: columns [k0, k0 + n) of the im2col matrix, K in the order (kd, kh, kw, channel).
+// Patches of a convolution: a block of the im2col matrix, K in the order (kd, kh, kw, channel).
 #pragma once
 
 #include "kernel.h"
@@ -6,7 +6,7 @@
 
 namespace {
 
-// Geometry of a convolution over x[N, D, H, W, C] (NHWC; lower ranks have lengths of 1), channels of one group per pixel.
+// Geometry of a convolution over x[N, D, H, W, C] (NHWC; lower ranks have lengths of 1).
 enum ConvParam {
   C_CHANNELS,                        // channels of one group
   C_D, C_H, C_W, C_OD, C_OH, C_OW,   // input, output
@@ -19,56 +19,69 @@ enum ConvParam {
 
 inline int64_t clip(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
-inline void copy_floats(float* to, const float* from, int64_t n) {
-  int64_t i = 0;
-  for (; i + VL <= n; i += VL) store(to + i, load(from + i));
-  if (i == n) return;
-#if !defined(__AVX512F__)
-  if (n >= VL) return store(to + n - VL, load(from + n - VL));
-#endif
-  store_n(to + i, load_n(from + i, (int)(n - i)), (int)(n - i));
-}
-
 inline void zero_floats(float* to, int64_t n) {
   for (int64_t i = 0; i < n; i++) to[i] = 0;
 }
 
-// Part [a, b) of a run of which [low, high) lies inside the image, at from + low … from + high; the rest is padding.
-inline float* copy_run(float* to, const float* from, int64_t a, int64_t b, int64_t low, int64_t high) {
+inline void copy_floats(float* to, const float* from, int64_t n) {
+  int64_t i = 0;
+  for (; i + VL <= n; i += VL) store(to + i, load(from + i));
+#if defined(__AVX512F__)
+  if (i < n) store_n(to + i, load_n(from + i, (int)(n - i)), (int)(n - i));
+#else
+  if (i < n && n >= VL) store(to + n - VL, load(from + n - VL));
+  else for (; i < n; i++) to[i] = from[i];
+#endif
+}
+
+// Floats [a, b) of a run of which only [low, high) lies inside the image; the rest is padding.
+inline void copy_run(float* to, const float* from, int64_t a, int64_t b, int64_t low, int64_t high) {
   const int64_t first = clip(low, a, b), last = clip(high, first, b);
-  if (first > a) zero_floats(to, first - a);
+  zero_floats(to, first - a);
   if (last > first) copy_floats(to + first - a, from + first, last - first);
-  if (b > last) zero_floats(to + last - a, b - last);
-  return to + b - a;
+  zero_floats(to + last - a, b - last);
 }
 
 struct Patches {
-  const float* x;       // first channel of the group
-  int64_t ldx;          // floats per pixel
-  const int64_t* c;     // ConvParam
-  int64_t run;          // floats that lie together: a row of the kernel, or one tap where a row has gaps
-  int64_t runs_per_row;
+  const float* x;    // first channel of the group
+  int64_t ldx;       // floats per pixel
+  const int64_t* c;  // ConvParam
+  int64_t taps;      // kernel columns whose floats lie together in x: all of them, or one where there are gaps
+  int64_t run;       // floats of these
 
   Patches(const float* x_, int64_t ldx_, const int64_t* c_) : x(x_), ldx(ldx_), c(c_) {
-    const bool whole_row = c[C_DW] == 1 && c[C_CHANNELS] == ldx;
-    run = whole_row ? c[C_KW] * c[C_CHANNELS] : c[C_CHANNELS];
-    runs_per_row = whole_row ? 1 : c[C_KW];
+    taps = c[C_DW] == 1 && c[C_CHANNELS] == ldx ? c[C_KW] : 1;
+    run = taps * c[C_CHANNELS];
   }
 
-  // Output pixel `row`, columns [k0, k0 + n).
-  void row(int64_t row, int64_t k0, int64_t n, float* to) const {
-    const int64_t ow = row % c[C_OW], oh = row / c[C_OW] % c[C_OH];
-    const int64_t od = row / (c[C_OW] * c[C_OH]) % c[C_OD], image = row / (c[C_OW] * c[C_OH] * c[C_OD]);
-    const int64_t taps = run / c[C_CHANNELS], k1 = k0 + n;
-    for (int64_t q = k0 / run; q * run < k1; q++) {
-      const int64_t kw = q % runs_per_row, kh = q / runs_per_row % c[C_KH], kd = q / runs_per_row / c[C_KH];
-      const int64_t id = od * c[C_SD] - c[C_PD] + kd * c[C_DD], ih = oh * c[C_SH] - c[C_PH] + kh * c[C_DH];
-      const int64_t iw = ow * c[C_SW] - c[C_PW] + kw * c[C_DW];
-      const bool inside = id >= 0 && id < c[C_D] && ih >= 0 && ih < c[C_H];
-      const int64_t low = clip(-iw, 0, taps) * c[C_CHANNELS], high = inside ? clip(c[C_W] - iw, 0, taps) * c[C_CHANNELS] : 0;
-      const int64_t pixel = ((image * c[C_D] + id) * c[C_H] + ih) * c[C_W] + iw;
-      const int64_t a = k0 > q * run ? k0 - q * run : 0, b = k1 < (q + 1) * run ? k1 - q * run : run;
-      to = copy_run(to, x + pixel * ldx, a, b, inside ? low : run, high);
+  // to[r - row0][k - k0] for the output pixels [row0, row1) and columns [k0, k1).
+  void gather(int64_t row0, int64_t row1, int64_t k0, int64_t k1, float* to, int64_t ldto) const {
+    for (int64_t row = row0; row < row1;) {
+      const int64_t ow = row % c[C_OW], oh = row / c[C_OW] % c[C_OH], od = row / c[C_OW] / c[C_OH] % c[C_OD];
+      const int64_t image = row / c[C_OW] / c[C_OH] / c[C_OD];
+      const int64_t n = c[C_OW] - ow < row1 - row ? c[C_OW] - ow : row1 - row;  // pixels in this row of the output
+      for (int64_t q = k0 / run; q * run < k1; q++) {
+        const int64_t a = clip(k0 - q * run, 0, run), b = clip(k1 - q * run, 0, run);
+        line(image, od, oh, ow, n, q, a, b, to + (row - row0) * ldto + q * run + a - k0, ldto);
+      }
+      row += n;
+    }
+  }
+
+  // Floats [a, b) of run q of the patches of n pixels that follow each other in one row of the output.
+  void line(int64_t image, int64_t od, int64_t oh, int64_t ow, int64_t n, int64_t q, int64_t a, int64_t b, float* to, int64_t ldto) const {
+    const int64_t per_row = c[C_KW] / taps, kw = q % per_row, kh = q / per_row % c[C_KH], kd = q / per_row / c[C_KH];
+    const int64_t id = od * c[C_SD] - c[C_PD] + kd * c[C_DD], ih = oh * c[C_SH] - c[C_PH] + kh * c[C_DH];
+    if (id < 0 || id >= c[C_D] || ih < 0 || ih >= c[C_H]) {
+      for (int64_t i = 0; i < n; i++) zero_floats(to + i * ldto, b - a);
+      return;
+    }
+    const float* pixels = x + ((image * c[C_D] + id) * c[C_H] + ih) * c[C_W] * ldx;
+    int64_t iw = ow * c[C_SW] - c[C_PW] + kw * c[C_DW];
+    for (int64_t i = 0; i < n; i++, iw += c[C_SW], to += ldto) {
+      const float* from = pixels + iw * ldx;
+      if (iw >= 0 && iw + taps <= c[C_W]) copy_floats(to, from + a, b - a);
+      else copy_run(to, from, a, b, clip(-iw, 0, taps) * c[C_CHANNELS], clip(c[C_W] - iw, 0, taps) * c[C_CHANNELS]);
     }
   }
 };

@@ -141,26 +141,27 @@ void block(const ThinCall* call, int64_t group, int64_t row0, int64_t panel0, De
     t.n = p[K] - k < p[K_BLOCK] ? p[K] - k : p[K_BLOCK];
     t.x = p[GATHER] ? patches : x + row0 * p[LDX] + k;
     t.ldx = p[GATHER] ? p[K_BLOCK] : p[LDX];
-    if (p[GATHER])
-      for (int64_t r = 0; r < rows; r++) source.row(row0 + r, k, t.n, patches + r * p[K_BLOCK]);
+    if (p[GATHER]) source.gather(row0, row0 + rows, k, k + t.n, patches, p[K_BLOCK]);
     t.ldy = p[LDY];
     t.first = k == 0;
     t.last = k + t.n == p[K];
     t.alpha = thin_f32(p[ALPHA]);
     t.low = thin_f32(p[LOW]);
     t.high = thin_f32(p[HIGH]);
-    for (int64_t panel = panel0; panel < panel1; panel += NP) {
-      const int count = (int)(panel1 - panel < NP ? panel1 - panel : NP);
+    const int64_t tiles = (panel1 - panel0 + NP - 1) / NP;  // of nearly equal width
+    for (int64_t i = 0, panel = panel0; i < tiles; i++) {
+      const int count = (int)((panel1 - panel0) * (i + 1) / tiles - (panel - panel0));
       const int64_t index = group * panels + panel, column = panel * PANEL;
       t.w = decode ? decoded : (const float*)packed.panel(index) + k * PANEL;
       t.ldw = decode ? t.n * PANEL : p[K] * PANEL;
       if (decode)
-        for (int i = 0; i < count; i++) decode(packed, index + i, k, t.n, decoded + i * t.ldw);
+        for (int j = 0; j < count; j++) decode(packed, index + j, k, t.n, decoded + j * t.ldw);
       t.y = (float*)call->buf[3] + row0 * p[LDY] + group * p[N] + column;
       t.columns = (int)(p[N] - column < count * PANEL ? p[N] - column : count * PANEL);
       t.scale = packed.scale(index);
       t.bias = (const float*)call->buf[2] + index * PANEL;
       all_rows(count, rows, t);
+      panel += count;
     }
   }
 }
