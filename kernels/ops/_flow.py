@@ -30,9 +30,13 @@ def same_everywhere(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, t
 
 
 def batch_and_channels(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:
-    """The flow of poolings: axes 0 and 1 pass through, the spatial ones do not."""
-    for output in filter(None, node.outputs[:1]):
-        tie_same(tie, node.inputs[0], output, (0, 1))
+    """The flow of poolings: axes 0 and 1 pass through, the spatial ones do not.
+
+    Places in the whole input (MaxPool's second output) would change with every channel, so that where they are asked for
+    nothing may go.
+    """
+    if not any(node.outputs[1:]):
+        tie_same(tie, node.inputs[0], node.outputs[0], (0, 1))
 
 
 def tie_blocks(tie: Tie, parts: tuple[str, Sequence[int]], lengths: Sequence[int], whole: tuple[str, int]) -> None:

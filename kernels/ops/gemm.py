@@ -38,7 +38,7 @@ def _run(attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, c: np.ndarray |
     y = wide_a @ wide_b
     y = _scaled(y, attrs["alpha"])
     if c is not None and attrs["beta"] != 0:
-        y = y + _scaled(*widened(c), attrs["beta"])
+        y = y + _scaled(widened(c)[0], attrs["beta"])
     return (y.astype(a.dtype, copy=False),)
 
 

@@ -70,15 +70,13 @@ def _run(attrs: Mapping[str, Any], x: np.ndarray, pads: np.ndarray, value: np.nd
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:
-    """Axes that are not padded pass through. Where the pads are not known, those are the ones that keep their length."""
+    """Axes that are not padded pass through. Equal lengths would not tell: an axis may be padded in front and cropped behind."""
     x, y = node.inputs[0], node.outputs[0]
     rank = len(shapes[x])
     pads, axes = known_ints(shapes, node, 1), known_ints(shapes, node, 3)
     if pads is None or (axes is None and len(node.inputs) > 3 and node.inputs[3]):
-        still = [axis for axis in range(rank) if shapes[x][axis] == shapes[y][axis]]
-    else:
-        still = [axis for axis, width in enumerate(_widths(where(node), rank, pads, axes)) if width == (0, 0)]
-    tie_same(tie, x, y, still)
+        return
+    tie_same(tie, x, y, (axis for axis, width in enumerate(_widths(where(node), rank, pads, axes)) if width == (0, 0)))
 
 
 def _case(name: str, x: tuple[int, ...], pads: Sequence[int], value: float | None = None, axes: Sequence[int] | None = None,
