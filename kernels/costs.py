@@ -48,3 +48,7 @@ GEMM: dict[str, float] = {
     "gemv_runs2": 0.02,
     "gemv_codebook": 0.05,
 }
+
+DEPTHWISE: dict[str, float] = {
+    "tap": 0.012,  # per output and tap
+}

@@ -19,7 +19,7 @@ def lower_gemm(site: Site) -> Iterator[Lowering]:
         return
     x, outputs = site.inputs[0], site.outputs[0].shape[1]
     layout = plan(site.weights[1], 1, "rows" if site.attrs["transB"] else "columns")
-    bias, known = _row_bias(site, 2, outputs)
+    bias, known = row_bias(site, 2, outputs)
     if x is not None and layout is not None and known:
         if bias is not None:
             bias = bias * np.float32(site.attrs["beta"])
@@ -42,7 +42,7 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
     if x is None or 0 in site.weights or 1 not in site.weights or len(x.shape) > 5:
         return
     layout = plan(site.weights[1], site.attrs["group"], "conv")
-    bias, known = _row_bias(site, 2, site.outputs[0].shape[1])
+    bias, known = row_bias(site, 2, site.outputs[0].shape[1])
     if layout is None or not known:
         return
     win = window("Conv", site.attrs, x.shape[2:], site.weights[1].shape[2:])
@@ -50,8 +50,8 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
     yield lowering(site, Product(layout, rows, ldx, bias, geometry=geometry, scheme="NHWC"))
 
 
-def _row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]:
-    """(the bias as float32[outputs] or None if there is none, whether it is known and the same for every row)."""
+def row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]:
+    """(input ``i`` as float32[outputs] or None if it is absent, whether it is known and the same for every row)."""
     if i >= len(site.inputs) or site.inputs[i] is None:
         return None, True
     bias = site.constant(i)

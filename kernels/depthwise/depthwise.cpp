@@ -1,0 +1,210 @@
+// Depthwise convolution in NHWC: channels in lanes, so that a tap is one vector of weights times one vector of activations.
+#include "../gemm/decode.h"
+
+namespace {
+
+enum Param {
+  C, H, W, OH, OW,   // channels, input, output
+  KH, KW, SH, SW, PH, PW, DH, DW,
+  ROWS, CHUNK,       // output rows and panels of a work item
+  LOW, HIGH,         // floats
+  PACKED             // PackedParam
+};
+
+constexpr int WIDE = 8, NARROW = 4;  // output pixels that are summed together
+
+// One vector of channels of one image.
+struct Channels {
+  const int64_t* p;
+  const float* x;  // [H][W][C], at the first of these channels
+  float* y;        // [OH][OW][C], likewise
+  const float* w;  // [KH][KW][16]: decoded, times the channel's scale
+  vf bias, low, high;
+  int lanes;       // channels in the vector
+
+  template <bool FULL>
+  vf read(const float* at) const {
+    return FULL ? load(at) : load_n(at, lanes);
+  }
+  template <bool FULL>
+  void write(float* at, vf sum) const {
+    sum = clamp(sum, low, high);
+    if (FULL) store(at, sum);
+    else store_n(at, sum, lanes);
+  }
+};
+
+// The rows of the kernel that lie inside the image for one row of the output, and where they begin.
+struct Line {
+  int64_t oh, first, last, ih;  // kernel rows [first, last); input row of kernel row 0, perhaps outside
+  Line(const int64_t* p, int64_t oh_) : oh(oh_), first(0), last(p[KH]), ih(oh_ * p[SH] - p[PH]) {
+    while (first < last && ih + first * p[DH] < 0) first++;
+    while (last > first && ih + (last - 1) * p[DH] >= p[H]) last--;
+  }
+};
+
+// N pixels from `ow` on, all of whose taps lie inside their lines. Kernel width and stride are known: each activation is loaded
+// once and used for every pixel that it belongs to.
+template <int N, int WIDTH, int STRIDE, bool FULL>
+inline void pixels_of(const Channels& c, const Line& line, int64_t ow) {
+  const int64_t* p = c.p;
+  const int64_t step = p[C];
+  vf sum[N];
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) sum[i] = c.bias;
+  for (int64_t kh = line.first; kh < line.last; kh++) {
+    const float* at = c.x + ((line.ih + kh * p[DH]) * p[W] + ow * STRIDE - p[PW]) * step;
+    vf w[WIDTH];
+#pragma GCC unroll 8
+    for (int k = 0; k < WIDTH; k++) w[k] = load(c.w + (kh * WIDTH + k) * PANEL);
+#pragma GCC unroll 32
+    for (int column = 0; column < (N - 1) * STRIDE + WIDTH; column++, at += step) {
+      const vf x = c.read<FULL>(at);
+#pragma GCC unroll 8
+      for (int i = 0; i < N; i++)
+        if (column >= i * STRIDE && column < i * STRIDE + WIDTH) sum[i] += x * w[column - i * STRIDE];
+    }
+  }
+  float* y = c.y + (line.oh * p[OW] + ow) * step;
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) c.write<FULL>(y + i * step, sum[i]);
+}
+
+// The same for any kernel width, stride and dilation.
+template <int N, bool FULL>
+inline void pixels_any(const Channels& c, const Line& line, int64_t ow) {
+  const int64_t* p = c.p;
+  vf sum[N];
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) sum[i] = c.bias;
+  for (int64_t kh = line.first; kh < line.last; kh++) {
+    const float* at = c.x + ((line.ih + kh * p[DH]) * p[W] + ow * p[SW] - p[PW]) * p[C];
+    for (int64_t kw = 0; kw < p[KW]; kw++, at += p[DW] * p[C]) {
+      const vf w = load(c.w + (kh * p[KW] + kw) * PANEL);
+#pragma GCC unroll 8
+      for (int i = 0; i < N; i++) sum[i] += c.read<FULL>(at + i * p[SW] * p[C]) * w;
+    }
+  }
+  float* y = c.y + (line.oh * p[OW] + ow) * p[C];
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) c.write<FULL>(y + i * p[C], sum[i]);
+}
+
+template <int N, int WIDTH, int STRIDE, bool FULL>
+inline void pixels(const Channels& c, const Line& line, int64_t ow) {
+  if constexpr (WIDTH > 0) pixels_of<N, WIDTH, STRIDE, FULL>(c, line, ow);
+  else pixels_any<N, FULL>(c, line, ow);
+}
+
+// A pixel some of whose taps lie left or right of the image.
+template <bool FULL>
+inline void edge(const Channels& c, const Line& line, int64_t ow) {
+  const int64_t* p = c.p;
+  vf sum = c.bias;
+  for (int64_t kh = line.first; kh < line.last; kh++) {
+    const float* row = c.x + (line.ih + kh * p[DH]) * p[W] * p[C];
+    for (int64_t kw = 0; kw < p[KW]; kw++) {
+      const int64_t iw = ow * p[SW] - p[PW] + kw * p[DW];
+      if (iw >= 0 && iw < p[W]) sum += c.read<FULL>(row + iw * p[C]) * load(c.w + (kh * p[KW] + kw) * PANEL);
+    }
+  }
+  c.write<FULL>(c.y + (line.oh * p[OW] + ow) * p[C], sum);
+}
+
+// Output pixels [first, last) of a row that need no check: tiles, the last of which may overlap the one before.
+template <int WIDTH, int STRIDE, bool FULL>
+inline void inside(const Channels& c, const Line& line, int64_t first, int64_t last) {
+  int64_t ow = first;
+  for (; ow + WIDE <= last; ow += WIDE) pixels<WIDE, WIDTH, STRIDE, FULL>(c, line, ow);
+  if (ow == last) return;
+  if (last - ow > NARROW && last - first >= WIDE) return pixels<WIDE, WIDTH, STRIDE, FULL>(c, line, last - WIDE);
+  if (last - first < NARROW) {
+    for (; ow < last; ow++) edge<FULL>(c, line, ow);
+    return;
+  }
+  for (; ow + NARROW <= last; ow += NARROW) pixels<NARROW, WIDTH, STRIDE, FULL>(c, line, ow);
+  if (ow < last) pixels<NARROW, WIDTH, STRIDE, FULL>(c, line, last - NARROW);
+}
+
+template <int WIDTH, int STRIDE, bool FULL>
+void rows(const Channels& c, int64_t oh0, int64_t oh1) {
+  const int64_t* p = c.p;
+  int64_t first = 0, last = p[OW];
+  while (first < last && first * p[SW] < p[PW]) first++;
+  while (last > first && (last - 1) * p[SW] - p[PW] + (p[KW] - 1) * p[DW] >= p[W]) last--;
+  for (int64_t oh = oh0; oh < oh1; oh++) {
+    const Line line(p, oh);
+    for (int64_t ow = 0; ow < first; ow++) edge<FULL>(c, line, ow);
+    inside<WIDTH, STRIDE, FULL>(c, line, first, last);
+    for (int64_t ow = last; ow < p[OW]; ow++) edge<FULL>(c, line, ow);
+  }
+}
+
+template <int WIDTH, int STRIDE>
+void rows_of(const Channels& c, int64_t oh0, int64_t oh1) {
+  if (c.lanes == VL) rows<WIDTH, STRIDE, true>(c, oh0, oh1);
+  else rows<WIDTH, STRIDE, false>(c, oh0, oh1);
+}
+
+typedef void (*Rows)(const Channels& c, int64_t oh0, int64_t oh1);
+
+Rows choose(const int64_t* p) {
+  if (p[DW] == 1 && p[KW] == 3 && p[SW] == 1) return rows_of<3, 1>;
+  if (p[DW] == 1 && p[KW] == 3 && p[SW] == 2) return rows_of<3, 2>;
+  if (p[DW] == 1 && p[KW] == 5 && p[SW] == 1) return rows_of<5, 1>;
+  if (p[DW] == 1 && p[KW] == 5 && p[SW] == 2) return rows_of<5, 2>;
+  return rows_of<0, 0>;
+}
+
+void decode_float(const Packed& w, int64_t panel, int64_t, int64_t n, float* out) {
+  const float* from = (const float*)w.panel(panel);
+  for (int64_t i = 0; i < n * PANEL; i += VL) store(out + i, load(from + i));
+}
+
+typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out);
+
+// The panel's taps in fp32, each times its channel's scale.
+void taps(const Packed& packed, int64_t panel, int64_t n, Decode decode, float* out) {
+  decode(packed, panel, 0, n, out);
+  const float* scale = packed.scale(panel);
+  if (!scale) return;
+  for (int64_t k = 0; k < n; k++)
+    for (int v = 0; v < PANEL; v += VL) store(out + k * PANEL + v, load(out + k * PANEL + v) * load(scale + v));
+}
+
+void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
+  const int64_t* p = call->p;
+  const Packed packed{(const char*)call->buf[1], p + PACKED};
+  const int64_t panels = (p[C] + PANEL - 1) / PANEL, chunks = (panels + p[CHUNK] - 1) / p[CHUNK];
+  const int64_t blocks = (p[OH] + p[ROWS] - 1) / p[ROWS];
+  const Rows rows = choose(p);
+  float* w = (float*)call->scratch;
+  for (int64_t item = begin; item < end; item++) {
+    const int64_t first = item % chunks * p[CHUNK], last = first + p[CHUNK] < panels ? first + p[CHUNK] : panels;
+    const int64_t oh0 = item / chunks % blocks * p[ROWS], oh1 = oh0 + p[ROWS] < p[OH] ? oh0 + p[ROWS] : p[OH];
+    const int64_t image = item / chunks / blocks;
+    for (int64_t panel = first; panel < last; panel++) {
+      taps(packed, panel, p[KH] * p[KW], decode, w);
+      for (int64_t channel = panel * PANEL; channel < p[C] && channel < (panel + 1) * PANEL; channel += VL) {
+        Channels c;
+        c.p = p;
+        c.x = (const float*)call->buf[0] + image * p[H] * p[W] * p[C] + channel;
+        c.y = (float*)call->buf[3] + image * p[OH] * p[OW] * p[C] + channel;
+        c.w = w + channel % PANEL;
+        c.bias = load((const float*)call->buf[2] + channel);
+        c.low = splat(thin_f32(p[LOW]));
+        c.high = splat(thin_f32(p[HIGH]));
+        c.lanes = (int)(p[C] - channel < VL ? p[C] - channel : VL);
+        rows(c, oh0, oh1);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// buf: x, packed weights, bias [panels * 16], y. p: Param. One work item per image × block of rows × chunk of panels. Scratch: the
+// decoded taps of a panel.
+THIN_KERNEL(depthwise_f32) { items(call, begin, end, decode_float); }
+THIN_KERNEL(depthwise_f16) { items(call, begin, end, decode_half); }
+THIN_KERNEL(depthwise_codebook) { items(call, begin, end, decode_codebook); }
