@@ -10,7 +10,7 @@ from ..kernels import ops
 from ..kernels.ops._op import Op, OpError, Type
 
 KNOWN_INTEGERS = 1024
-KNOWN_FLOATS = 16
+KNOWN_FLOATS = 4096
 """Constants of at most this many elements are expanded at plan time, so that shape arithmetic, axes and bounds are known."""
 
 
