@@ -1,0 +1,76 @@
+"""From an imported graph to a compressed one: a plain list of passes in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..formats.graph import Graph, verify
+from .passes.binarize import binarize
+from .passes.canonicalize import canonicalize
+from .passes.cluster import Clustering, cluster
+from .passes.dead_code import dead_code
+from .passes.encode import encode
+from .passes.fold_batchnorm import fold_batchnorm
+from .passes.fold_constants import fold_constants
+from .passes.halve import halve
+from .passes.prune_channels import prune_channels
+from .passes.prune_weights import prune_weights, sparsify
+from .recipe import ChannelPruning, Recipe
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, weights done, weights in all)."""
+
+
+def compress(graph: Graph, recipe: Recipe, *, calibration: Mapping[str, np.ndarray] | None = None,
+             progress: Progress | None = None) -> Graph:
+    """The graph compressed as ``recipe`` says. ``calibration``: input name → array, samples first; APoZ pruning needs it.
+
+    Raises RecipeError (an override matches nothing), EncodingError (a weight cannot be represented as asked), PruningError.
+    """
+    # One spelling for one thing, so that the passes after it know fewer cases.
+    graph = canonicalize(graph)
+    # Before BatchNormalization is folded, whose scales go along with the channels.
+    graph = _channels_pruned(graph, recipe, calibration)
+    # Before weights are pruned or shared: what is stored is what the kernel multiplies by, BatchNormalization's scale included.
+    graph = fold_batchnorm(graph)
+    # After folding and pruning, which leave constants and weights that nothing reads.
+    graph = dead_code(fold_constants(graph))
+    return verify(weights_compressed(graph, recipe, progress))
+
+
+def weights_compressed(graph: Graph, recipe: Recipe, progress: Progress | None = None) -> Graph:
+    """The last passes, which change weights alone."""
+    settings = recipe.resolve(graph)
+    # Zeros that are there count as removed when pruning looks for what is smallest.
+    graph = sparsify(graph, {name: s.sparsify for name, s in settings.items() if s.sparsify is not None})
+    # Before clustering, so that no centroid is spent on weights that go.
+    graph = prune_weights(graph, {name: s.prune_weights for name, s in settings.items() if s.prune_weights is not None})
+    graph = _clustered(graph, {name: s.values for name, s in settings.items() if isinstance(s.values, Clustering)}, progress)
+    graph = binarize(graph, [name for name, s in settings.items() if s.values == "binary"])
+    graph = halve(graph, [name for name, s in settings.items() if s.values == "fp16"])
+    # Last: the coder squeezes whatever the others made.
+    return encode(graph, {name: s.coder for name, s in settings.items()})
+
+
+def _channels_pruned(graph: Graph, recipe: Recipe, calibration: Mapping[str, np.ndarray] | None) -> Graph:
+    per_node = {o.match: o.prune_channels for o in recipe.overrides if o.prune_channels is not None}
+    if recipe.prune_channels is None and not per_node:
+        return graph
+    asked = recipe.prune_channels or ChannelPruning()
+    return prune_channels(graph, fraction=asked.fraction, scope=asked.scope, importance=asked.importance, calibration=calibration,
+                          exempt=recipe.exempt_names(graph).__contains__, per_node=per_node, round_to=asked.round_to)
+
+
+def _clustered(graph: Graph, choices: Mapping[str, Clustering], progress: Progress | None) -> Graph:
+    finished: list[str] = []
+
+    def done(name: str) -> None:
+        finished.append(name)
+        if progress is not None:
+            progress("clustering", len(finished), len(choices))
+
+    if progress is not None and choices:
+        progress("clustering", 0, len(choices))
+    return cluster(graph, choices, done=done)

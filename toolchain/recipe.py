@@ -1,0 +1,232 @@
+"""Recipes: what to compress and how, as YAML. ``docs/recipes.md`` tells people the keys.
+
+Later says override earlier ones: the recipe's own keys, exemptions, the sections ``depthwise`` and ``biases``, then ``overrides``
+in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ..formats.graph import Graph
+from ..formats.tensor import CODERS, Coder
+from .passes.cluster import Clustering
+from .passes.prune_weights import Pruning
+from .roles import Role, roles
+from .strict import RecipeError, flag, mapping, number, one_of, optional, section, shown, text, whole
+
+ValueKind = Literal["fp32", "fp16", "binary"] | Clustering
+KINDS = ("fp32", "fp16", "codebook", "binary")
+LISTED = 40
+"""Most names that an error message lists."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done to one weight. ``sparsify``: share of zeros from which on they are stored as absent; None: never."""
+
+    prune_weights: Pruning | None = None
+    sparsify: float | None = None
+    values: ValueKind = "fp32"
+    coder: Coder = "raw"
+
+
+UNTOUCHED = Settings()
+
+
+@dataclass(frozen=True)
+class ChannelPruning:
+    """The arguments of ``passes.prune_channels``."""
+
+    fraction: float = 0.0
+    scope: str = "global"
+    importance: str = "l1"
+    round_to: int = 1
+
+
+@dataclass(frozen=True)
+class Exempt:
+    """Weights that stay as they are: of the first and of the last node that has any, and biases."""
+
+    first: bool = False
+    last: bool = False
+    biases: bool = True
+
+
+@dataclass(frozen=True)
+class Override:
+    """``patch``: settings for the weights whose name, or whose node's label, matches the pattern ``match``."""
+
+    match: str
+    patch: Mapping[str, Any]
+    prune_channels: float | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe. ``settings``: for every weight that nothing more special is said of."""
+
+    settings: Settings = UNTOUCHED
+    prune_channels: ChannelPruning | None = None
+    exempt: Exempt = Exempt()
+    depthwise: Mapping[str, Any] = field(default_factory=dict)
+    biases: Mapping[str, Any] = field(default_factory=dict)
+    min_size: int = 0
+    overrides: tuple[Override, ...] = ()
+
+    def resolve(self, graph: Graph) -> dict[str, Settings]:
+        """Weight name → what is done to it, for every weight that may be compressed.
+
+        Raises RecipeError if an override matches nothing.
+        """
+        found = roles(graph)
+        names = {name: (name, *role.labels) for name, role in found.items()}
+        for place, override in enumerate(self.overrides):
+            if not any(_matches(override.match, meant) for meant in names.values()):
+                raise RecipeError(f"overrides[{place}].match {override.match!r} matches nothing; the model has {_listed(names.values())}")
+        return {name: self._settings(graph.weights[name].size, role, names[name]) for name, role in found.items()}
+
+    def exempt_names(self, graph: Graph) -> frozenset[str]:
+        """Names and labels of the first and last weight and node, as far as they are exempt."""
+        return frozenset(text for name, role in roles(graph).items() if self._is_end(role) for text in (name, *role.labels))
+
+    def _settings(self, size: int, role: Role, names: tuple[str, ...]) -> Settings:
+        settings = self._by_role(size, role)
+        for override in self.overrides:
+            if _matches(override.match, names):
+                settings = replace(settings, **override.patch)
+        return settings
+
+    def _by_role(self, size: int, role: Role) -> Settings:
+        """What the recipe says before overrides."""
+        if role.kind == "bias":
+            small = self.exempt.biases or size < self.min_size
+            return replace(UNTOUCHED if small else replace(self.settings, prune_weights=None), **self.biases)
+        if self._is_end(role) or size < self.min_size:
+            return UNTOUCHED
+        # There are so few depthwise weights per channel that each one counts: none is pruned unless the section says so.
+        return replace(self.settings, **{"prune_weights": None, **self.depthwise}) if role.kind == "depthwise" else self.settings
+
+    def _is_end(self, role: Role) -> bool:
+        return (self.exempt.first and role.is_first) or (self.exempt.last and role.is_last)
+
+
+def _matches(pattern: str, names: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def _listed(names: Iterable[tuple[str, ...]]) -> str:
+    every = list(dict.fromkeys(name for meant in names for name in meant))
+    more = f" and {len(every) - LISTED} more" if len(every) > LISTED else ""
+    return (", ".join(every[:LISTED]) or "no weights that can be compressed") + more
+
+
+# ---------------------------------------------------------------- reading
+
+
+def presets() -> list[str]:
+    """The names of the recipes that come with the toolchain."""
+    folder = resources.files(__package__) / "recipes"
+    return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def load(name: str) -> Recipe:
+    """The preset of that name, or the recipe in the YAML file at that path. Raises RecipeError."""
+    if name in presets():
+        return parse((resources.files(__package__) / "recipes" / f"{name}.yaml").read_text("utf-8"), f"recipe {name}")
+    path = Path(name)
+    if not path.is_file():
+        raise RecipeError(f"there is no recipe {name!r}: it is no file, and the presets are {', '.join(presets())}")
+    try:
+        content = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe {name} cannot be read: {error}") from None
+    return parse(content, f"recipe {name}")
+
+
+def parse(content: str, where: str = "recipe") -> Recipe:
+    """The recipe in YAML text; every error begins with ``where``. An empty text changes nothing: it is ``dense``."""
+    try:
+        value = yaml.load(content, Loader=_Loader)
+        return _recipe({} if value is None else value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that does not let a key be given twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for place, key in enumerate(keys):
+            if key in keys[:place]:
+                raise RecipeError(f"the key {key!r} is given twice (line {node.start_mark.line + 1} and after)")
+        return super().construct_mapping(node, deep)
+
+
+def _pruning(value: Any, where: str) -> Pruning:
+    readers = {"sparsity": number(0, 1), "quality": number(0), "scope": one_of("tensor", "global")}
+    found = Pruning(**mapping(value, where, readers))
+    if (found.sparsity is None) == (found.quality is None):
+        raise RecipeError(f"{where} must have one of sparsity and quality")
+    if found.quality is not None and found.scope == "global":
+        raise RecipeError(f"{where}.scope is 'global'; with quality every tensor has its own threshold")
+    return found
+
+
+_CLUSTERING = {"bits": whole(1, 8), "groups": whole(1), "entries": one_of("float32", "float16", "int8"), "scale": one_of("none", "channel")}
+
+
+def _values(value: Any, where: str) -> ValueKind:
+    if isinstance(value, str):
+        value = {"kind": value}
+    if not isinstance(value, dict) or "kind" not in value:
+        raise RecipeError(f"{where} is {shown(value)}; it must have a kind, one of {', '.join(KINDS)}")
+    kind: Any = one_of(*KINDS)(value["kind"], f"{where}.kind")
+    options = mapping(value, where, {"kind": text, **(_CLUSTERING if kind == "codebook" else {})})
+    del options["kind"]
+    if kind != "codebook":
+        return kind
+    if "bits" not in options:
+        raise RecipeError(f"{where} lacks bits, a whole number from 1 to 8")
+    return Clustering(**options)
+
+
+_SETTINGS = {"prune_weights": optional(_pruning), "sparsify": optional(number(0, 1)), "values": _values, "coder": one_of(*CODERS)}
+_CHANNELS = {"fraction": number(0, 1), "scope": one_of("global", "layer"), "importance": one_of("l1", "apoz"), "round_to": whole(1)}
+
+
+def _patch(value: Any, where: str) -> dict[str, Any]:
+    return mapping(value, where, _SETTINGS)
+
+
+def _override(value: Any, where: str) -> Override:
+    channels = section({"fraction": number(0, 1)}, lambda fraction=0.0: fraction)
+    found = mapping(value, where, {"match": text, "prune_channels": channels, **_SETTINGS})
+    if "match" not in found:
+        raise RecipeError(f"{where} lacks match, a pattern for names of weights or nodes")
+    return Override(found.pop("match"), prune_channels=found.pop("prune_channels", None), patch=found)
+
+
+def _overrides(value: Any, where: str) -> tuple[Override, ...]:
+    if not isinstance(value, list):
+        raise RecipeError(f"{where} is {shown(value)}; it must be a list")
+    return tuple(_override(item, f"{where}[{place}]") for place, item in enumerate(value))
+
+
+def _recipe(value: Any) -> Recipe:
+    exempt = section({"first": flag, "last": flag, "biases": flag}, Exempt)
+    found = mapping(value, "", {
+        **_SETTINGS, "prune_channels": optional(section(_CHANNELS, ChannelPruning)), "exempt": exempt, "depthwise": _patch,
+        "biases": _patch, "min_size": whole(0), "overrides": _overrides})
+    settings = Settings(**{key: found.pop(key) for key in _SETTINGS if key in found})
+    return Recipe(settings=settings, **found)
