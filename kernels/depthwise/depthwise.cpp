@@ -43,23 +43,32 @@ struct Line {
   }
 };
 
-// N pixels from `ow` on, all of whose taps lie inside their lines. Kernel width and stride are known: each activation is loaded
-// once and used for every pixel that it belongs to.
-template <int N, int WIDTH, int STRIDE, bool FULL>
+// Keeps a loaded vector in a register: GCC would rather load it again for each of its uses.
+inline vf kept(vf x) {
+#if defined(__SSE2__)
+  asm("" : "+v"(x));
+#endif
+  return x;
+}
+
+// N pixels of a row from `ow` on. Kernel width and stride are known, so each activation is loaded once and used for every pixel
+// that it belongs to. CHECKED: some columns lie left or right of the image.
+template <int N, int WIDTH, int STRIDE, bool FULL, bool CHECKED>
 inline void pixels_of(const Channels& c, const Line& line, int64_t ow) {
   const int64_t* p = c.p;
-  const int64_t step = p[C];
+  const int64_t step = p[C], iw = ow * STRIDE - p[PW];
   vf sum[N];
 #pragma GCC unroll 8
   for (int i = 0; i < N; i++) sum[i] = c.bias;
   for (int64_t kh = line.first; kh < line.last; kh++) {
-    const float* at = c.x + ((line.ih + kh * p[DH]) * p[W] + ow * STRIDE - p[PW]) * step;
+    const float* at = c.x + ((line.ih + kh * p[DH]) * p[W] + iw) * step;
     vf w[WIDTH];
 #pragma GCC unroll 8
     for (int k = 0; k < WIDTH; k++) w[k] = load(c.w + (kh * WIDTH + k) * PANEL);
 #pragma GCC unroll 32
     for (int column = 0; column < (N - 1) * STRIDE + WIDTH; column++, at += step) {
-      const vf x = c.read<FULL>(at);
+      if (CHECKED && (uint64_t)(iw + column) >= (uint64_t)p[W]) continue;
+      const vf x = kept(c.read<FULL>(at));
 #pragma GCC unroll 8
       for (int i = 0; i < N; i++)
         if (column >= i * STRIDE && column < i * STRIDE + WIDTH) sum[i] += x * w[column - i * STRIDE];
@@ -71,18 +80,22 @@ inline void pixels_of(const Channels& c, const Line& line, int64_t ow) {
 }
 
 // The same for any kernel width, stride and dilation.
-template <int N, bool FULL>
+template <int N, bool FULL, bool CHECKED>
 inline void pixels_any(const Channels& c, const Line& line, int64_t ow) {
   const int64_t* p = c.p;
   vf sum[N];
 #pragma GCC unroll 8
   for (int i = 0; i < N; i++) sum[i] = c.bias;
   for (int64_t kh = line.first; kh < line.last; kh++) {
-    const float* at = c.x + ((line.ih + kh * p[DH]) * p[W] + ow * p[SW] - p[PW]) * p[C];
-    for (int64_t kw = 0; kw < p[KW]; kw++, at += p[DW] * p[C]) {
+    int64_t iw = ow * p[SW] - p[PW];
+    const float* row = c.x + (line.ih + kh * p[DH]) * p[W] * p[C];
+    for (int64_t kw = 0; kw < p[KW]; kw++, iw += p[DW]) {
       const vf w = load(c.w + (kh * p[KW] + kw) * PANEL);
 #pragma GCC unroll 8
-      for (int i = 0; i < N; i++) sum[i] += c.read<FULL>(at + i * p[SW] * p[C]) * w;
+      for (int i = 0; i < N; i++) {
+        const int64_t column = iw + i * p[SW];
+        if (!CHECKED || (uint64_t)column < (uint64_t)p[W]) sum[i] += c.read<FULL>(row + column * p[C]) * w;
+      }
     }
   }
   float* y = c.y + (line.oh * p[OW] + ow) * p[C];
@@ -92,51 +105,28 @@ inline void pixels_any(const Channels& c, const Line& line, int64_t ow) {
 
 template <int N, int WIDTH, int STRIDE, bool FULL>
 inline void pixels(const Channels& c, const Line& line, int64_t ow) {
-  if constexpr (WIDTH > 0) pixels_of<N, WIDTH, STRIDE, FULL>(c, line, ow);
-  else pixels_any<N, FULL>(c, line, ow);
-}
-
-// A pixel some of whose taps lie left or right of the image.
-template <bool FULL>
-inline void edge(const Channels& c, const Line& line, int64_t ow) {
   const int64_t* p = c.p;
-  vf sum = c.bias;
-  for (int64_t kh = line.first; kh < line.last; kh++) {
-    const float* row = c.x + (line.ih + kh * p[DH]) * p[W] * p[C];
-    for (int64_t kw = 0; kw < p[KW]; kw++) {
-      const int64_t iw = ow * p[SW] - p[PW] + kw * p[DW];
-      if (iw >= 0 && iw < p[W]) sum += c.read<FULL>(row + iw * p[C]) * load(c.w + (kh * p[KW] + kw) * PANEL);
-    }
-  }
-  c.write<FULL>(c.y + (line.oh * p[OW] + ow) * p[C], sum);
+  const int64_t first = ow * p[SW] - p[PW], last = first + (N - 1) * p[SW] + (p[KW] - 1) * p[DW];
+  const bool inside = first >= 0 && last < p[W];
+  if constexpr (WIDTH == 0 || N == 1) inside ? pixels_any<N, FULL, false>(c, line, ow) : pixels_any<N, FULL, true>(c, line, ow);
+  else if (inside) pixels_of<N, WIDTH, STRIDE, FULL, false>(c, line, ow);
+  else pixels_of<N, WIDTH, STRIDE, FULL, true>(c, line, ow);
 }
 
-// Output pixels [first, last) of a row that need no check: tiles, the last of which may overlap the one before.
-template <int WIDTH, int STRIDE, bool FULL>
-inline void inside(const Channels& c, const Line& line, int64_t first, int64_t last) {
-  int64_t ow = first;
-  for (; ow + WIDE <= last; ow += WIDE) pixels<WIDE, WIDTH, STRIDE, FULL>(c, line, ow);
-  if (ow == last) return;
-  if (last - ow > NARROW && last - first >= WIDE) return pixels<WIDE, WIDTH, STRIDE, FULL>(c, line, last - WIDE);
-  if (last - first < NARROW) {
-    for (; ow < last; ow++) edge<FULL>(c, line, ow);
-    return;
-  }
-  for (; ow + NARROW <= last; ow += NARROW) pixels<NARROW, WIDTH, STRIDE, FULL>(c, line, ow);
-  if (ow < last) pixels<NARROW, WIDTH, STRIDE, FULL>(c, line, last - NARROW);
+// A row of the output in tiles of N pixels; the last tile may overlap the one before.
+template <int N, int WIDTH, int STRIDE, bool FULL>
+inline void tiles(const Channels& c, const Line& line, int64_t first, int64_t last) {
+  for (int64_t ow = first; ow < last; ow += N) pixels<N, WIDTH, STRIDE, FULL>(c, line, ow + N <= last ? ow : last - N);
 }
 
 template <int WIDTH, int STRIDE, bool FULL>
 void rows(const Channels& c, int64_t oh0, int64_t oh1) {
-  const int64_t* p = c.p;
-  int64_t first = 0, last = p[OW];
-  while (first < last && first * p[SW] < p[PW]) first++;
-  while (last > first && (last - 1) * p[SW] - p[PW] + (p[KW] - 1) * p[DW] >= p[W]) last--;
+  const int64_t width = c.p[OW], wide = width < WIDE ? 0 : width % WIDE <= NARROW ? width / WIDE * WIDE : width;
   for (int64_t oh = oh0; oh < oh1; oh++) {
-    const Line line(p, oh);
-    for (int64_t ow = 0; ow < first; ow++) edge<FULL>(c, line, ow);
-    inside<WIDTH, STRIDE, FULL>(c, line, first, last);
-    for (int64_t ow = last; ow < p[OW]; ow++) edge<FULL>(c, line, ow);
+    const Line line(c.p, oh);
+    tiles<WIDE, WIDTH, STRIDE, FULL>(c, line, 0, wide);
+    if (width < NARROW) tiles<1, WIDTH, STRIDE, FULL>(c, line, 0, width);
+    else tiles<NARROW, WIDTH, STRIDE, FULL>(c, line, wide, width);
   }
 }
 
