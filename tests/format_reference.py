@@ -113,7 +113,7 @@ class Reference:
         a, b = self.take(2)
         w = {"name": name, "dtype": DTYPES[a & 15], "sparse": a >> 4 & 1, "kind": a >> 5 & 3, "coder": a >> 7, "axis": b >> 4}
         w["shape"] = tuple(self.varint() for _ in range(b & 15))
-        w["stored"] = DTYPES[self.take(1)[0]] if w["kind"] == 1 else w["dtype"]
+        w["stored"] = "float16" if w["kind"] == 1 else w["dtype"]
         w["bare"] = not w["coder"] and not w["sparse"] and w["kind"] < 2
         w["length"] = prod(w["shape"]) * np.dtype(w["stored"]).itemsize if w["bare"] else self.varint()
         w["crc"] = struct.unpack("<I", self.take(4))[0]

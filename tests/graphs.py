@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 from thinfer.formats.graph import Graph, Node, ValueInfo, verify
@@ -79,15 +80,22 @@ def reference(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.nda
     return evaluate(graph, wide(feeds))
 
 
-def error(got: np.ndarray, expected: np.ndarray) -> float:
-    """max|Δ| / max|reference|; infinite where the shapes or the places of NaN differ."""
+def magnitude(graph: Graph, feeds: Mapping[str, np.ndarray]) -> float:
+    """Largest sum of |products| behind any output of a linear node: what rounding errors are in proportion to, also where sums cancel."""
+    weights = {name: EncodedTensor.dense(np.abs(tensor.decode())) for name, tensor in graph.weights.items()}
+    sums = reference(replace(graph, weights=weights), {name: np.abs(array) for name, array in feeds.items()})
+    return max(float(out.max(initial=0)) for out in sums.values())
+
+
+def error(got: np.ndarray, expected: np.ndarray, magnitude: float = 0.0) -> float:
+    """max|Δ| / max(max|reference|, magnitude); infinite where the shapes or the places of NaN differ."""
     if got.shape != expected.shape or not np.array_equal(np.isnan(got), np.isnan(expected)):
         return float("inf")
     if got.size == 0:
         return 0.0
     same = (got == expected) | np.isnan(expected)
     difference = np.where(same, 0, np.abs(np.where(same, 0, got.astype(np.float64)) - np.where(same, 0, expected)))
-    scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
+    scale = np.max(np.abs(expected), initial=magnitude, where=np.isfinite(expected))
     return float(difference.max() / scale) if scale else float(difference.max())
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -12,8 +15,6 @@ from thinfer.toolchain.importers import torch as from_torch
 
 def import_module(module: nn.Module, *shape: int | str, name: str = "x") -> Graph:
     """The graph of a module whose only input has ``shape``."""
-    from pathlib import Path
-
     given = {name: shape}
     with from_torch._quiet():
         program = from_torch._exported(module.eval(), Path("module"), given)
@@ -163,7 +164,7 @@ class SqueezeExcite(nn.Module):
 
 
 NETS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
-    "plain": (Plain, (1, 10, 10)),
+    "plain": (Plain, (1, 16, 16)),
     "residual": (Residual, (3, 12, 12)),
     "concat": (Dense, (3, 8, 8)),
     "depthwise": (MobileNetV2, (3, 32, 32)),
@@ -174,6 +175,7 @@ NETS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
 """Name → (net, shape of one sample)."""
 
 
+@lru_cache(maxsize=None)
 def net(name: str) -> tuple[nn.Module, Graph, np.ndarray]:
     """The net of that name, its graph with the dynamic batch N, and a batch of two samples."""
     make, shape = NETS[name]
