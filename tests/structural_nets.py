@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
-
 from thinfer.formats.graph import Graph
 from thinfer.toolchain.importers import torch as from_torch
+from torch import nn
 
 
 def import_module(module: nn.Module, *shape: int | str, name: str = "x") -> Graph:
@@ -175,7 +174,7 @@ NETS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
 """Name → (net, shape of one sample)."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def net(name: str) -> tuple[nn.Module, Graph, np.ndarray]:
     """The net of that name, its graph with the dynamic batch N, and a batch of two samples."""
     make, shape = NETS[name]

@@ -47,7 +47,8 @@ def cnn(opset: int) -> onnx.ModelProto:
     node = helper.make_node
     mean = (node("ReduceMean", ["p"], ["m"], axes=[2, 3], keepdims=1) if opset < 18 else node("ReduceMean", ["p", "axes"], ["m"]))
     nodes = [
-        node("Conv", ["x", "w", "b"], ["c"], name="conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1], dilations=[1, 1], group=1),
+        node("Conv", ["x", "w", "b"], ["c"], name="conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1], dilations=[1, 1],
+             group=1),
         node("BatchNormalization", ["c", "gamma", "beta", "mu", "var"], ["n"], epsilon=1e-3),
         node("Clip", ["n", "low", "high"], ["r"]),
         node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
@@ -127,7 +128,8 @@ def test_initializers_that_are_inputs_too_are_weights(tmp_path: Path) -> None:
 
 
 def test_functions_are_inlined(tmp_path: Path) -> None:
-    body = helper.make_function("mine", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)])
+    add = helper.make_node("Add", ["a", "a"], ["b"])
+    body = helper.make_function("mine", "Twice", ["a"], ["b"], [add], [helper.make_opsetid("", 17)])
     graph = helper.make_graph([helper.make_node("Twice", ["x"], ["y"], domain="mine")], "g", [value("x", 2)], [value("y", 2)])
     model = helper.make_model(graph, functions=[body], opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)])
     found = importers.load(saved(model, tmp_path))
@@ -138,7 +140,8 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
 def test_unsupported_operators_on_constants_are_computed(tmp_path: Path) -> None:
     nodes = [helper.make_node("Expand", ["c", "shape"], ["e"]), helper.make_node("CastLike", ["e", "x"], ["b"]),
              helper.make_node("Add", ["x", "b"], ["y"])]
-    model = model_of(nodes, [value("x", 2, 3)], [value("y", 2, 3)], [numpy_helper.from_array(np.float64([2]), "c"), ints("shape", 2, 3)], 20)
+    weights = [numpy_helper.from_array(np.float64([2]), "c"), ints("shape", 2, 3)]
+    model = model_of(nodes, [value("x", 2, 3)], [value("y", 2, 3)], weights, 20)
     graph = importers.load(saved(model, tmp_path))
     assert ops_of(graph) == ["Add"]
     assert evaluate(graph, {"x": np.ones((2, 3), np.float32)})["y"].tolist() == [[3, 3, 3], [3, 3, 3]]
@@ -180,14 +183,14 @@ def test_external_data_outside_the_folder_is_refused(location: str, tmp_path: Pa
     model = onnx.ModelProto.FromString(path.read_bytes())
     model.graph.initializer[0].external_data[0].value = location
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(importers.UnreadableModel, match="the data of weight 'w' lies at .*, outside the model's folder"):
+    with pytest.raises(importers.UnreadableModel, match=r"the data of weight 'w' lies at .*, outside the model's folder"):
         importers.load(path)
 
 
 def test_external_data_that_is_not_all_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(importers.UnreadableModel, match="bytes 0 to 4800 of .*, which has 48"):
+    with pytest.raises(importers.UnreadableModel, match=r"bytes 0 to 4800 of .*, which has 48"):
         importers.load(with_external_data(tmp_path, "weights.bin", length=4800))
-    with pytest.raises(importers.UnreadableModel, match="cannot be read from .*: No such file"):
+    with pytest.raises(importers.UnreadableModel, match=r"cannot be read from .*: No such file"):
         importers.load(with_external_data(tmp_path, "gone/weights.bin"))
 
 
@@ -240,6 +243,7 @@ def test_damaged_models_never_end_in_another_error(tmp_path: Path) -> None:
     whole = cnn(17).SerializeToString()
     path = tmp_path / "model.onnx"
     rng = np.random.default_rng(5)
+    messages = []
     for _ in range(150):
         content = bytearray(whole)
         for place in rng.integers(0, len(whole), 3):
@@ -248,7 +252,9 @@ def test_damaged_models_never_end_in_another_error(tmp_path: Path) -> None:
         try:
             verify(importers.load(path))
         except ThinferError as error:
-            assert "\n" not in str(error)
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert not [text for text in messages if "\n" in text]
 
 
 def test_a_weight_with_too_few_bytes_is_refused(tmp_path: Path) -> None:
@@ -261,7 +267,7 @@ def test_a_weight_with_too_few_bytes_is_refused(tmp_path: Path) -> None:
 def test_data_types_that_no_weight_can_have(tmp_path: Path) -> None:
     model = model_of([helper.make_node("Relu", ["x"], ["y"])], [value("x", 2, dtype=TensorProto.BFLOAT16)],
                      [value("y", 2, dtype=TensorProto.BFLOAT16)], [])
-    with pytest.raises(importers.UnsupportedModel, match="value 'x' .* has the data type bfloat16; supported are float32, "):
+    with pytest.raises(importers.UnsupportedModel, match=r"value 'x' .* has the data type bfloat16; supported are float32, "):
         importers.load(saved(model, tmp_path))
 
 

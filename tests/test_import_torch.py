@@ -149,7 +149,7 @@ def test_pickled_modules_need_trust_and_shapes(here: Path, capfd: pytest.Capture
     torch.save(module, "model.pt")
     with pytest.raises(importers.UntrustedModel, match=r"model\.pt is a pickle with more than tensors in it.* --trust-pickle"):
         importers.load("model.pt", input_shapes={"x": (1, 1, 16, 16)})
-    with pytest.raises(importers.InputShapeError, match=r"model\.pt does not say the shape of its input 'x'; give it with --input-shape x:"):
+    with pytest.raises(importers.InputShapeError, match=r"model\.pt does not say the shape of its input 'x'; .* --input-shape x:"):
         importers.load("model.pt", trust_pickle=True)
     with pytest.raises(importers.InputShapeError, match="the model has no input 'y'; its inputs are x"):
         importers.load("model.pt", trust_pickle=True, input_shapes={"y": (1, 1, 16, 16)})

@@ -149,7 +149,8 @@ def test_batchnorm_stays_where_it_cannot_be_folded(why: str) -> None:
 
 
 def test_a_shared_bias_is_not_changed_for_others() -> None:
-    nodes = [Node("Conv", ("x", "w", "bias"), ("c",)), Node("BatchNormalization", ("c", *BN), ("n",)), Node("Conv", ("n", "w2", "bias"), ("y",))]
+    nodes = [Node("Conv", ("x", "w", "bias"), ("c",)), Node("BatchNormalization", ("c", *BN), ("n",)),
+             Node("Conv", ("n", "w2", "bias"), ("y",))]
     graph = graph_of(nodes, {"x": ("N", 4, 5, 5)}, {"y": ("N", 4, 5, 5)},
                      {"w": floats(4, 4, 1, 1), "w2": floats(4, 4, 1, 1), "bias": floats(4), **norm(4)})
     after = fold_batchnorm(graph)
@@ -184,8 +185,8 @@ def test_chains_of_shape_arithmetic_become_flatten() -> None:
 
 
 def test_what_is_a_flatten_at_one_length_only_stays() -> None:
-    nodes = [Node("Shape", ("x",), ("s",), {"end": 1}), Node("Mul", ("s", "two"), ("n",)), Node("Concat", ("n", "rest"), ("t",), {"axis": 0}),
-             Node("Reshape", ("x", "t"), ("y",))]
+    nodes = [Node("Shape", ("x",), ("s",), {"end": 1}), Node("Mul", ("s", "two"), ("n",)),
+             Node("Concat", ("n", "rest"), ("t",), {"axis": 0}), Node("Reshape", ("x", "t"), ("y",))]
     graph = graph_of(nodes, {"x": ("N", 4, 2)}, {"y": ("M", 4)}, {"two": np.array([2]), "rest": np.array([4])})
     assert "Reshape" in ops_of(canonicalize(graph))
 
@@ -205,7 +206,8 @@ def test_mean_over_the_map_becomes_pooling() -> None:
 def test_matmul_and_bias_become_gemm() -> None:
     weights = {"w": floats(4, 6), "b": floats(6)}
     for first, second in (("m", "b"), ("b", "m")):
-        graph = graph_of([Node("MatMul", ("x", "w"), ("m",)), Node("Add", (first, second), ("y",))], {"x": ("N", 4)}, {"y": ("N", 6)}, weights)
+        nodes = [Node("MatMul", ("x", "w"), ("m",)), Node("Add", (first, second), ("y",))]
+        graph = graph_of(nodes, {"x": ("N", 4)}, {"y": ("N", 6)}, weights)
         assert ops_of(canonicalize(graph)) == ["Gemm"]
         assert_equivalent(graph, canonicalize(graph))
     deep = graph_of([Node("MatMul", ("x", "w"), ("m",)), Node("Add", ("m", "b"), ("y",))], {"x": ("N", 3, 4)}, {"y": ("N", 3, 6)}, weights)

@@ -33,16 +33,17 @@ def _bytes(tensor: onnx.TensorProto, folder: Path) -> bytes:
     try:
         offset = int(entries.get("offset", 0))
         length = int(entries["length"]) if "length" in entries else None
+    except ValueError:
+        raise UnreadableModel(f"the place of weight {tensor.name!r} in {file} is not a number") from None
+    try:
         size = file.stat().st_size
-        if offset < 0 or offset + (length or 0) > size:
+        if offset < 0 or (length or 0) < 0 or offset + (length or 0) > size:
             raise UnreadableModel(f"weight {tensor.name!r} lies at bytes {offset} to {offset + (length or 0)} of {file}, which has {size}")
         with file.open("rb") as stream:
             stream.seek(offset)
             return stream.read(size - offset if length is None else length)
     except OSError as error:
         raise UnreadableModel(f"the data of weight {tensor.name!r} cannot be read from {file}: {error.strerror}") from None
-    except ValueError:
-        raise UnreadableModel(f"the place of weight {tensor.name!r} in {file} is not a number") from None
 
 
 def _inside(folder: Path, location: str, name: str) -> Path:

@@ -6,6 +6,7 @@ It unpickles sample inputs, odd weights and script objects, evaluates the expres
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -24,10 +25,11 @@ CONFIGS = r"data/(weights|constants)/[^/]*_config\.json"
 
 TARGET = re.compile(r"torch\.ops\.(aten|prims|higher_order)\.[a-zA-Z]\w*(\.[a-zA-Z]\w*)?|_?operator\.(add|sub|mul|floordiv|truediv|mod|"
                     r"neg|pow|eq|ne|lt|le|gt|ge|getitem|and_|or_)|math\.\w+|torch\.(sym_\w+|_sym_sqrt)|")
-CALL = re.compile(r"(\w+)\s*\(")
-EXPRESSION = re.compile(r"[\w\s+\-*/(),.<>=]*")
-FUNCTIONS = {"Max", "Min", "FloorDiv", "CleanDiv", "CeilDiv", "Mod", "PythonMod", "ModularIndexing", "Where", "TruncToInt", "CeilToInt",
-             "FloorToInt", "IntTrueDiv", "FloatTrueDiv", "PowByNatural", "ToFloat", "Identity", "Eq", "Ne"}
+FUNCTIONS = {"Symbol", "Integer", "Rational", "Float", "Add", "Mul", "Pow", "Max", "Min", "Mod", "PythonMod", "FloorDiv", "CleanDiv",
+             "CeilDiv", "ModularIndexing", "Where", "TruncToInt", "CeilToInt", "FloorToInt", "RoundToInt", "IntTrueDiv", "FloatTrueDiv",
+             "PowByNatural", "FloatPow", "ToFloat", "Identity", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not"}
+ARITHMETIC = (ast.Expression, ast.Call, ast.keyword, ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator,
+              ast.unaryop, ast.cmpop)
 
 
 def check(file: Path) -> None:
@@ -80,5 +82,11 @@ def _program_suspects(item: Any) -> Iterator[str]:
 
 
 def _is_arithmetic(text: str) -> bool:
-    return (EXPRESSION.fullmatch(text) is not None and "__" not in text and not re.search(r"\.\s*[^\W\d]", text)
-            and set(CALL.findall(text)) <= FUNCTIONS)
+    """Whether an expression has only numbers, symbols and torch's own functions of them."""
+    try:
+        parts = list(ast.walk(ast.parse(text.strip(), mode="eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return all(isinstance(part, ARITHMETIC) for part in parts) and all(
+        isinstance(part.func, ast.Name) and part.func.id in FUNCTIONS for part in parts if isinstance(part, ast.Call)) and all(
+        not isinstance(part.value, (str, bytes)) or str(part.value).isidentifier() for part in parts if isinstance(part, ast.Constant))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.inliner
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from ...formats.graph import DTYPES, Dim, Graph, Node, ValueInfo, verify
@@ -48,7 +49,9 @@ def convert(model: onnx.ModelProto, origin: str, input_shapes: Mapping[str, tupl
     graph = _graph(model, origin)
     own = frozenset(graph.weights)
     graph = dead_code(tidy(resolve(upgrade(graph, opset), model)))
-    graph = _with_input_shapes(shapes.check(without_defaults(verify(graph))), input_shapes)
+    graph = shapes.check(verify(graph))
+    _check_attributes(model, opset, origin)
+    graph = _with_input_shapes(without_defaults(graph), input_shapes)
     graph = verify(with_channel_axes(_with_output_shapes(graph)))
     return clean(replace(graph, source=source_info(graph, own)))
 
@@ -60,7 +63,20 @@ def _parse(file: Path) -> onnx.ModelProto:
         raise UnreadableModel(f"{file} is no whole ONNX model and no torch file: it is truncated, or of another kind") from None
     if not model.graph.output or not model.opset_import:
         raise UnreadableModel(f"{file} is no whole ONNX model and no torch file: it has no graph with outputs")
+    if any(not isinstance(name, str) for name in _strings(model.graph)):  # protobuf hands out what is no UTF-8 as bytes
+        raise UnreadableModel(f"{file} is no whole ONNX model: a name in it is not UTF-8")
     return model
+
+
+def _strings(graph: onnx.GraphProto) -> Iterator[str]:
+    """Every name in the graph."""
+    for info in (*graph.input, *graph.output):
+        yield info.name
+        yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
+    yield from (tensor.name for tensor in graph.initializer)
+    for item in graph.node:
+        yield from (item.op_type, item.domain, item.name, *item.input, *item.output)
+        yield from (attribute.name for attribute in item.attribute)
 
 
 def _opset(model: onnx.ModelProto, origin: str) -> int:
@@ -70,6 +86,19 @@ def _opset(model: onnx.ModelProto, origin: str) -> int:
     if not OLDEST <= opset <= NEWEST:
         raise UnsupportedModel(f"{origin} has ONNX opset {opset}; opsets {OLDEST} to {NEWEST} are supported")
     return opset
+
+
+def _check_attributes(model: onnx.ModelProto, opset: int, origin: str) -> None:
+    """UnreadableModel if a node's attributes are not of the kind that ONNX wants; onnx's checker knows that for every operator."""
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = model.ir_version, {"": opset}
+    for item in model.graph.node:
+        if item.domain in DOMAINS:
+            try:
+                onnx.checker.check_node(item, context)
+            except onnx.checker.ValidationError as error:
+                what = str(error).strip().splitlines()[0]
+                raise UnreadableModel(f"node {item.name or item.op_type!r} of {origin} is not well-formed: {what}") from None
 
 
 def _graph(model: onnx.ModelProto, origin: str) -> Graph:
@@ -89,7 +118,7 @@ def _graph(model: onnx.ModelProto, origin: str) -> Graph:
 
 def _node(item: onnx.NodeProto) -> Node:
     op = item.op_type if item.domain in DOMAINS else f"{item.domain}::{item.op_type}"
-    attrs = {attribute.name: _attribute(attribute) for attribute in item.attribute}
+    attrs = {attribute.name: _attribute(attribute, item) for attribute in item.attribute}
     return Node(op, _trimmed(item.input), _trimmed(item.output), attrs, item.name)
 
 
@@ -114,16 +143,21 @@ def _captured(nodes: Sequence[Node]) -> set[str]:
     return {name for body in bodies for item in body.node for name in item.input}
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
+def _attribute(attribute: onnx.AttributeProto, item: onnx.NodeProto) -> Any:
     """The attribute's value. Subgraphs stay in ONNX's form: so far no operator takes one, and the error that says so needs no more."""
-    value = onnx.helper.get_attribute_value(attribute)
+    try:
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, onnx.TensorProto):
+            value = numpy_helper.to_array(value)
+    except (ValueError, TypeError, KeyError):
+        value = None
+    if value is None:
+        raise UnreadableModel(f"the attribute {attribute.name!r} of node {item.name or item.op_type!r} is damaged")
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, onnx.TensorProto):
-        return numpy_helper.to_array(value)
-    if isinstance(value, (int, float, onnx.GraphProto)):
+    if isinstance(value, (int, float, np.ndarray, onnx.GraphProto)):
         return value
-    return tuple(item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in value)
+    return tuple(part.decode("utf-8", "replace") if isinstance(part, bytes) else part for part in value)
 
 
 def _weight(tensor: onnx.TensorProto, name: str, origin: str) -> EncodedTensor:

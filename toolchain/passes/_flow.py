@@ -145,7 +145,7 @@ def _follow(graph: Graph, node: Node, types: Types, ties: _Ties, ranks: dict[str
     op = ops.get(node.op)
     if op.flow is not None and all(name in ranks for name in names) and _can_be_resized(graph, node):
         constants = {name: graph.weights[name].decode() for name in node.inputs
-                     if name in graph.weights and graph.weights[name].size <= shapes.KNOWN_LIMIT}
+                     if name in graph.weights and graph.weights[name].size <= shapes.KNOWN_INTEGERS}
         op.flow(node, op.attrs_of(node), Shapes({name: _shape(types, name) for name in names}, constants), ties)
     for name in names:
         for number in range(ranks.get(name, 0)):
@@ -161,5 +161,5 @@ def _shape(types: Types, name: str) -> tuple[int, ...]:
 
 
 def _can_be_resized(graph: Graph, node: Node) -> bool:
-    """A Reshape can follow a removal only if its target shape is a constant, which is then rewritten."""
-    return node.op != "Reshape" or node.inputs[1] in graph.weights
+    """Whether the inputs of the node that say lengths, if it has such, are constants that can be rewritten after a removal."""
+    return ops.get(node.op).resize_constants is None or all(name in graph.weights for name in node.inputs[1:] if name)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...formats.graph import Graph, Node
+from ...formats.tensor import EncodedTensor
 from ...kernels import ops
 from ...kernels.ops._op import REQUIRED
 from ._edit import bypass, fresh, taken_names, uses
@@ -25,7 +26,7 @@ MONOMIAL = frozenset({"Shape", "Gather", "Concat", "Squeeze", "Unsqueeze", "Resh
 def canonicalize(graph: Graph) -> Graph:
     """Spells one thing one way: attributes, Flatten, GlobalAveragePool, Gemm. The order matters only for the number of rounds."""
     graph = without_defaults(graph)
-    graph = reshape_to_flatten(graph)
+    graph = reshape_to_constant(reshape_to_flatten(graph))
     graph = mean_to_pool(graph)
     return dead_code(matmul_add_to_gemm(graph))
 
@@ -58,6 +59,8 @@ def _is_default(key: str, value: Any, defaults: Mapping[str, Any]) -> bool:
     default = defaults.get(key, REQUIRED)
     if default is REQUIRED:
         return False
+    if value is None:
+        return True
     if key in NEUTRAL and (default is None or len(default) == 0):
         return all(item == NEUTRAL[key] for item in value)
     if isinstance(value, float) and isinstance(default, (int, float)):
@@ -116,6 +119,45 @@ def _flattened(shape: tuple[int, ...] | None, axis: int) -> tuple[int, int] | No
 def _same_shape(sampled: list[Types], node: Node) -> bool:
     return all(shape_of(types, node.inputs[0]) is not None and shape_of(types, node.inputs[0]) == shape_of(types, node.outputs[0])
                for types in sampled)
+
+
+def reshape_to_constant(graph: Graph) -> Graph:
+    """Reshape to a shape that is computed gets a constant one, if 0 (keep the length) and -1 (what is left) can say it.
+
+        x [N, 8, 6, 6] ──► Shape ──► Gather(0) ──► Concat(·, 8, 36) ──► s          x ──► Reshape(·, [0, 8, 36]) ──► y
+        x ──► Reshape(·, s) ──► y
+    """
+    computed = [node for node in graph.nodes if node.op == "Reshape" and node.inputs[1] not in graph.weights]
+    sampled = samples(graph) if computed else []
+    exact = _reachable_by(graph, MONOMIAL)
+    weights, taken = dict(graph.weights), taken_names(graph)
+    changed: dict[int, Node] = {}
+    for node in computed:
+        target = _target(sampled, node) if sampled and node.inputs[1] in exact else None
+        if target is not None:
+            name = fresh(f"{node.outputs[0]}.shape", taken)
+            weights[name] = EncodedTensor.dense(np.array(target, np.int64))
+            attrs = {key: value for key, value in node.attrs.items() if key != "allowzero"}
+            changed[id(node)] = replace(node, inputs=(node.inputs[0], name), attrs=attrs)
+    if not changed:
+        return graph
+    return dead_code(replace(graph, nodes=tuple(changed.get(id(node), node) for node in graph.nodes), weights=weights))
+
+
+def _target(sampled: list[Types], node: Node) -> list[int] | None:
+    """The constant target shape that does what the computed one does in every sample; None if there is none."""
+    olds, news = ([shape_of(types, name) or () for types in sampled] for name in (node.inputs[0], node.outputs[0]))
+    if any(len(shape) != len(news[0]) for shape in news) or any(0 in shape for shape in (*olds, *news)):
+        return None
+    found = []
+    for axis, length in enumerate(news[0]):
+        if all(new[axis] == length for new in news):
+            found.append(length)
+        elif all(axis < len(old) and old[axis] == new[axis] for old, new in zip(olds, news)):
+            found.append(0)
+        else:
+            found.append(-1)
+    return found if found.count(-1) <= 1 else None
 
 
 def mean_to_pool(graph: Graph) -> Graph:

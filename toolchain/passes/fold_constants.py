@@ -55,7 +55,7 @@ def _folded(node: Node, weights: dict[str, EncodedTensor]) -> np.ndarray | None:
     if op is None:
         return None
     try:
-        found = op.infer(node, op.attrs_of(node), [shapes.weight_type(weights[name]) if name else None for name in node.inputs])
+        found = op.infer(node, op.attrs_of(node), [shapes.weight_type(weights, name) if name else None for name in node.inputs])
         if not found or prod(found[0].shape) > limit:
             return None
         return interpreter.run_node(node, [weights[name].decode() if name else None for name in node.inputs])[0]

@@ -221,16 +221,16 @@ def _new_shapes(chosen: _Chosen) -> dict[str, tuple[int, ...]]:
 
 def _resized(node: Node, shapes: dict[str, tuple[int, ...]], chosen: _Chosen, weights: dict[str, EncodedTensor], taken: set[str],
              read: dict[str, int]) -> Node:
-    """The node with the attributes, or the constant target shape, that its smaller inputs ask for."""
+    """The node with the attributes and constant inputs that smaller inputs and outputs ask for."""
+    touched = {name for name, _ in chosen.axes}
     op = ops.get(node.op)
-    if op.resize is not None and any((name, axis) in chosen.axes for name in node.inputs for axis in range(len(shapes.get(name, ())))):
+    if op.resize is not None and touched & set(node.inputs):
         inputs = {place: shapes[name] for place, name in enumerate(node.inputs) if name in shapes}
         node = replace(node, attrs={**node.attrs, **op.resize(op.attrs_of(node), inputs)})
-    if node.op == "Reshape" and node.inputs[1] in weights:
-        target = weights[node.inputs[1]].decode()
-        lost = [len(chosen.axes.get((node.outputs[0], axis), ())) if length > 0 else 0 for axis, length in enumerate(target)]
-        if any(lost):
-            name = node.inputs[1] if read[node.inputs[1]] == 1 else fresh(node.inputs[1], taken)
-            weights[name] = EncodedTensor.dense(target - np.array(lost, target.dtype))
-            node = node.with_inputs((node.inputs[0], name))
+    if op.resize_constants is not None and touched & set(node.outputs):
+        constants = {place: weights[name].decode() for place, name in enumerate(node.inputs) if name in weights}
+        for place, array in op.resize_constants(constants, [shapes[name] for name in node.outputs]).items():
+            name = node.inputs[place] if read[node.inputs[place]] == 1 else fresh(node.inputs[place], taken)
+            weights[name] = EncodedTensor.dense(array)
+            node = node.with_inputs((*node.inputs[:place], name, *node.inputs[place + 1:]))
     return node
