@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.shape_inference
+import onnxruntime
 import ops_by_loops as loops
 import pytest
 import torch
@@ -28,6 +29,8 @@ Pair = tuple[Op, Case]
 EVALUATOR_IS_WRONG = {
     # One output row less than SAME_LOWER asks for, which is ceil(length / stride).
     ("MaxPool", "same_lower"),
+    # Ignores or refuses ceil_mode with VALID, where onnxruntime and onnx's shape inference round up.
+    ("MaxPool", "ceil_valid"), ("AveragePool", "ceil_valid"), ("AveragePool", "ceil_valid_counted"),
     # Refuses negative pads.
     ("Pad", "cropped"),
     ("Pad", "cropped_and_padded"),
@@ -177,6 +180,18 @@ def test_poolings_equal_loops(pair: Pair) -> None:
     close(found[0], expected)
     if op.name == "MaxPool":
         np.testing.assert_array_equal(found[1], indices)
+
+
+@pytest.mark.parametrize("pair", [p for p in SMALL if p[0].name in ("MaxPool", "AveragePool")], ids=named)
+def test_poolings_equal_onnxruntime(pair: Pair) -> None:
+    op, case = pair
+    arrays = case.arrays()
+    results = run(op, arrays, case.attrs)
+    model = model_of(op, arrays, case.attrs, results)
+    model.ir_version = 10
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for found, expected in zip(results, session.run(None, {"i0": arrays[0]})):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("pair", [p for p in SMALL if p[0].name == "Pad" and "mode" not in p[1].attrs and len(p[1].args) < 4], ids=named)

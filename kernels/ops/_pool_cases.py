@@ -21,6 +21,7 @@ def pool_cases() -> tuple[Case, ...]:
         _case("same_upper", (1, 3, 7, 8), (3, 4), strides=(2, 3), auto_pad="SAME_UPPER"),
         _case("same_lower", (1, 3, 7, 8), (2, 3), strides=(2, 2), auto_pad="SAME_LOWER"),
         _case("auto_valid", (1, 3, 7, 8), (3, 2), strides=(2, 2), auto_pad="VALID"),
+        _case("ceil_valid", (1, 2, 7, 9), (2, 3), strides=(2, 4), auto_pad="VALID", ceil_mode=1),
         _case("ceil", (1, 3, 8, 9), (3, 2), strides=(2, 3), ceil_mode=1),
         _case("ceil_padded", (1, 3, 7, 8), (3, 3), strides=(3, 2), pads=(1, 0, 0, 1), ceil_mode=1),
         _case("ceil_starts_in_padding", (1, 2, 5, 5), (2, 2), strides=(2, 2), pads=(1, 1, 1, 1), ceil_mode=1),

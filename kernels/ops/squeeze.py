@@ -37,7 +37,10 @@ def _run(attrs: Mapping[str, Any], x: np.ndarray, axes: np.ndarray | None = None
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:
+    """Nothing may go where the axes are not named: one left with length 1 would vanish too."""
     x, y = node.inputs[0], node.outputs[0]
+    if len(node.inputs) < 2 or not node.inputs[1]:
+        return
     tie_reshaped(tie, x, shapes[x], y, shapes[y])
 
 

@@ -1,0 +1,169 @@
+"""Wrong use of an operator: one OpError that names the node, what was found and what is expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ops_cases import run
+from thinfer.formats.errors import ThinferError
+from thinfer.formats.graph import Node
+from thinfer.kernels import ops
+from thinfer.kernels.ops._op import OpError, Type
+
+Shape = tuple[int, ...]
+F = "float32"
+
+
+def infer_wrongly(op_name: str, inputs: list[Any], attrs: dict[str, Any], outputs: int = 1) -> str:
+    """The message for inputs given as shapes (float32), arrays (elements known) or (shape, dtype)."""
+    kinds = [None if item is None else Type.of(item) if isinstance(item, np.ndarray) else
+             Type(item[1], item[0]) if len(item) == 2 and isinstance(item[1], str) else Type(F, item) for item in inputs]
+    op = ops.get(op_name)
+    names = tuple("" if kind is None else f"i{k}" for k, kind in enumerate(kinds))
+    node = Node(op_name, names, tuple(f"y{k}" for k in range(outputs)), attrs, "block.7")
+    with pytest.raises(OpError) as caught:
+        op.infer(node, op.attrs_of(node), kinds)
+    return str(caught.value)
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+WRONG: list[tuple[str, list[Any], dict[str, Any], tuple[str, ...]]] = [
+    ("Conv", [(1, 3, 8, 8), (4, 5, 3, 3)], {}, ("3 input channels", "4×5×3×3", "takes 5")),
+    ("Conv", [(1, 6, 8, 8), (4, 3, 3, 3)], {"group": 3}, ("6 input channels", "group 3", "takes 9")),
+    ("Conv", [(1, 6, 8, 8), (4, 2, 3, 3)], {"group": 3}, ("4 output channels", "3 groups")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3)], {}, ("weight shape 4×3×3 of 3 dimensions", "takes 4")),
+    ("Conv", [(3, 8), (4, 3)], {}, ("3×8", "3 or more")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3, 3), (5,)], {}, ("bias of the shape 5", "takes 4 numbers")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3, 3)], {"kernel_shape": (5, 5)}, ("kernel_shape 5×5", "4×3×3×3")),
+    ("Conv", [(1, 3, 2, 2), (4, 3, 3, 3)], {}, ("3×3", "only 2×2")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3, 3)], {"pads": (1, 1)}, ("pads (1, 1)", "takes 4 numbers")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3, 3)], {"pads": (1, 1, -1, 0)}, ("pads (1, 1, -1, 0)", "0 or more")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3, 3)], {"strides": (2,)}, ("strides (2,)", "takes 2 numbers")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3, 3)], {"dilations": (0, 1)}, ("dilations (0, 1)", "1 or more")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3, 3)], {"auto_pad": "SAME"}, ("auto_pad 'SAME'", "SAME_UPPER")),
+    ("Conv", [(1, 3, 8, 8), (4, 3, 3, 3)], {"auto_pad": "VALID", "pads": (1, 1, 1, 1)}, ("both pads", "VALID")),
+    ("Conv", [(1, 3, 8, 8), ((4, 3, 3, 3), "float16")], {}, ("float32 and float16", "one dtype")),
+    ("Conv", [((1, 3, 8, 8), "int32"), ((4, 3, 3, 3), "int32")], {}, ("int32", "float32, float16, float64")),
+    ("Conv", [(1, 3, 8, 8), None], {}, ("lacks its input 1", "weight")),
+    ("Gemm", [(2, 3), (4, 5)], {}, ("2×3", "4×5", "3 and 4 differ")),
+    ("Gemm", [(2, 3), (3, 5)], {"transB": 1}, ("3×5 transposed", "3 and 5 differ")),
+    ("Gemm", [(2, 3, 4), (4, 5)], {}, ("matrix A shape 2×3×4", "takes 2")),
+    ("Gemm", [(2, 3), (3, 5), (4,)], {}, ("shapes 4 and 2×5", "do not broadcast")),
+    ("Gemm", [(1, 3), (3, 5), (2, 5)], {}, ("C of the shape 2×5", "1×5")),
+    ("MatMul", [(2, 3), (4, 5)], {}, ("2×3 by 4×5", "3 and 4 differ")),
+    ("MatMul", [(), (4, 5)], {}, ("first shape ()", "1 or more")),
+    ("MatMul", [(2, 3, 4), (5, 4, 6)], {}, ("shapes 2 and 5", "do not broadcast")),
+    ("BatchNormalization", [(1, 3, 4, 4), (3,), (3,), (4,), (3,)], {}, ("mean of the shape 4", "takes 3 numbers")),
+    ("BatchNormalization", [(1, 3, 4, 4)] + [(3,)] * 4, {"training_mode": 1}, ("training_mode 1", "only inference")),
+    ("BatchNormalization", [(3,)] + [(3,)] * 4, {}, ("shape 3 of 1 dimensions", "2 or more")),
+    ("Relu", [((3,), "bool")], {}, ("bool", "float32")),
+    ("Sigmoid", [((3,), "int64")], {}, ("int64", "float32, float16, float64")),
+    ("Clip", [(3,), (2,)], {}, ("lower bound of the shape 2", "scalar")),
+    ("Clip", [(3,), None, ((), "int64")], {}, ("float32 and int64",)),
+    ("Add", [(2, 3), (4,)], {}, ("2×3 and 4", "do not broadcast")),
+    ("Mul", [(2, 3), ((3,), "float64")], {}, ("float32 and float64", "one dtype")),
+    ("Div", [((3,), "bool"), ((3,), "bool")], {}, ("bool",)),
+    ("Softmax", [(2, 3)], {"axis": 2}, ("axis 2", "2 dimensions")),
+    ("MaxPool", [(1, 3, 8, 8)], {"kernel_shape": (3,)}, ("kernel shape 3", "2 spatial axes")),
+    ("MaxPool", [(1, 3, 8, 8)], {"kernel_shape": (2, 2), "storage_order": 2}, ("storage_order 2", "0 or 1")),
+    ("MaxPool", [((1, 3, 8, 8), "int64")], {"kernel_shape": (2, 2)}, ("int64", "uint8")),
+    ("AveragePool", [(3, 8)], {"kernel_shape": (2,)}, ("3×8", "3 or more")),
+    ("AveragePool", [(1, 3, 4, 4)], {"kernel_shape": (5, 5)}, ("5×5", "4×4")),
+    ("GlobalAveragePool", [(3,)], {}, ("2 or more",)),
+    ("ReduceMean", [(2, 3), ints(2)], {}, ("axis 2", "2 dimensions")),
+    ("ReduceMean", [(2, 3), ints(1, -1)], {}, ("axis twice", "(1, -1)")),
+    ("ReduceMean", [(0, 3), ints(0)], {}, ("length 0",)),
+    ("Concat", [(2, 3), (3, 3)], {"axis": 1}, ("2×3, 3×3", "axis 1", "must be equal")),
+    ("Concat", [(2, 3), (2, 3, 1)], {"axis": 1}, ("2×3, 2×3×1",)),
+    ("Concat", [(2, 3), ((2, 3), "int64")], {"axis": 1}, ("float32 and int64",)),
+    ("Concat", [(2, 3)], {"axis": -3}, ("axis -3",)),
+    ("Reshape", [(2, 3), ints(4, 2)], {}, ("2×3 to (4, 2)", "8 elements instead of 6")),
+    ("Reshape", [(2, 3), ints(-1, 4)], {}, ("6 elements do not divide by 4",)),
+    ("Reshape", [(2, 3), ints(-1, -1)], {}, ("one -1",)),
+    ("Reshape", [(2, 3), ints(3, 2, 0)], {}, ("no axis",)),
+    ("Reshape", [(2, 3), ints(0, -1)], {"allowzero": 1}, ("both 0 and -1",)),
+    ("Reshape", [(2, 3), np.float32([6])], {}, ("float32", "int64")),
+    ("Flatten", [(2, 3)], {"axis": 3}, ("axis 3", "2 dimensions")),
+    ("Transpose", [(2, 3)], {"perm": (0, 0)}, ("perm (0, 0)", "0 to 1")),
+    ("Squeeze", [(2, 1), ints(0)], {}, ("axis 0 of 2×1", "not 1")),
+    ("Unsqueeze", [(2, 3), ints(4)], {}, ("axis 4",)),
+    ("Unsqueeze", [(2, 3), ints(0, 0)], {}, ("axis twice",)),
+    ("Pad", [(2, 3), ints(1, 1)], {}, ("2 pads for the axes (0, 1)",)),
+    ("Pad", [(2, 3), ints(1, 1, 1, 1), (2,)], {}, ("constant value of the shape 2", "scalar")),
+    ("Pad", [(2, 3), ints(0, 0, 0, 0)], {"mode": "mirror"}, ("'mirror'", "reflect")),
+    ("Pad", [(2, 3), ints(-1, 0, -2, 0)], {}, ("removes 3 of the 2 elements along axis 0",)),
+    ("Pad", [(2, 3), ints(0, 3, 0, 0)], {"mode": "reflect"}, ("adds 3", "axis 1", "at most 2")),
+    ("Dropout", [(3,), None, np.array(True)], {}, ("training mode", "only inference")),
+    ("Cast", [(3,)], {"to": 16}, ("data type 16", "float32")),
+    ("Gather", [(5, 3), ints(0, 5)], {}, ("index 5", "length 5")),
+    ("Gather", [(5, 3), ints(-6)], {}, ("index -6",)),
+    ("Gather", [(5, 3), ((2,), "float32")], {}, ("float32", "int32, int64")),
+    ("Gather", [(), ints(0)], {}, ("1 or more",)),
+    ("Constant", [], {}, ("no value", "value_ints")),
+    ("Constant", [], {"value_int": 1, "value_float": 2.0}, ("value_float, value_int", "exactly one")),
+]
+
+
+@pytest.mark.parametrize(("name", "inputs", "attrs", "parts"), WRONG, ids=[f"{k}-{row[0]}" for k, row in enumerate(WRONG)])
+def test_message_names_the_node_what_was_found_and_what_is_expected(name: str, inputs: list[Any], attrs: dict[str, Any],
+                                                                    parts: tuple[str, ...]) -> None:
+    message = infer_wrongly(name, inputs, attrs)
+    assert f"{name} node 'block.7'" in message
+    for part in parts:
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ops.names())
+def test_unknown_attribute_lists_the_valid_ones(name: str) -> None:
+    op = ops.get(name)
+    with pytest.raises(OpError, match=f"{name} node 'here' has the attribute 'colour'") as caught:
+        op.attrs_of(Node(name, ("x",), ("y",), {"colour": 1}, "here"))
+    assert all(attribute in str(caught.value) for attribute in op.attributes)
+
+
+@pytest.mark.parametrize(("name", "missing"), [("MaxPool", "kernel_shape"), ("AveragePool", "kernel_shape"), ("Concat", "axis"),
+                                               ("Cast", "to")])
+def test_missing_attribute_is_named(name: str, missing: str) -> None:
+    with pytest.raises(OpError, match=f"lacks the attribute '{missing}'"):
+        ops.get(name).attrs_of(Node(name, ("x",), ("y",), {}, "here"))
+
+
+def test_unnamed_nodes_go_by_their_output() -> None:
+    op = ops.get("Add")
+    with pytest.raises(OpError, match="Add node 'sum'"):
+        op.infer(Node("Add", ("a", "b"), ("sum",)), {}, [Type(F, (2,)), Type(F, (3,))])
+
+
+@pytest.mark.parametrize(("name", "arrays", "attrs", "text"), [
+    ("Gather", [np.zeros((5, 3), F), ints(7)], {}, "index 7"),
+    ("Reshape", [np.zeros((2, 3), F), ints(5)], {}, "5 elements instead of 6"),
+    ("Squeeze", [np.zeros((2, 3), F), ints(1)], {}, "axis 1 of 2×3"),
+    ("Pad", [np.zeros(3, F), ints(-2, -2)], {}, "removes 4 of the 3"),
+    ("Dropout", [np.zeros(3, F), None, np.array(True)], {}, "training mode"),
+    ("Conv", [np.zeros((1, 1, 2, 2), F), np.zeros((1, 1, 3, 3), F)], {}, "only 2×2"),
+])
+def test_what_only_running_can_find_is_an_op_error_too(name: str, arrays: list[np.ndarray], attrs: dict[str, Any], text: str) -> None:
+    with pytest.raises(OpError, match=text):
+        run(ops.get(name), arrays, attrs)
+
+
+def test_training_outputs_of_batch_normalization_are_refused() -> None:
+    message = infer_wrongly("BatchNormalization", [(1, 3, 4, 4)] + [(3,)] * 4, {}, outputs=3)
+    assert "3 outputs" in message
+
+
+def test_an_unknown_operator_lists_those_that_exist() -> None:
+    assert ops.find("Conv_") is None
+    assert ops.find("conv") is None
+    with pytest.raises(KeyError, match="GlobalAveragePool"):
+        ops.get("NoSuchOperator")
+
+
+def test_op_errors_are_errors_of_the_project() -> None:
+    assert issubclass(OpError, ThinferError)
