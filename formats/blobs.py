@@ -9,7 +9,6 @@ from .codes import WeightEntry, little_endian, read_array
 from .cursor import Cursor, put_varint
 from .decoders import Decoder
 from .errors import CodebookError, CodeError, GraphError, TrailingDataError
-from .graph import DTYPES
 from .stream_reader import StreamInfo, StreamReader
 from .stream_writer import encode_stream
 from .tensor import ENTRY_DTYPES, Binary, Codebook, Dense, EncodedTensor, Plain, Sparse, Structure, Values, absent
@@ -20,7 +19,7 @@ from .tensor import ENTRY_DTYPES, Binary, Codebook, Dense, EncodedTensor, Plain,
 def kind_of(tensor: EncodedTensor) -> int:
     """The code of the tensor's values."""
     if isinstance(tensor.values, Plain):
-        return codes.PLAIN if tensor.values.data.dtype.name == tensor.dtype else codes.PLAIN_AS
+        return codes.PLAIN if tensor.values.data.dtype.name == tensor.dtype else codes.HALF
     return codes.CODEBOOK if isinstance(tensor.values, Codebook) else codes.BINARY
 
 
@@ -68,8 +67,8 @@ def _check(where: str, tensor: EncodedTensor) -> None:
         product *= dim or 1
     if product > codes.MAX_SIZE:
         raise GraphError(f"{where} has the shape {tensor.shape}; a file's tensors have at most 2**48 elements")
-    if isinstance(tensor.values, Plain) and tensor.values.data.dtype.name not in DTYPES:
-        raise GraphError(f"{where} holds values of dtype {tensor.values.data.dtype.name}, which is none of {', '.join(DTYPES)}")
+    if isinstance(tensor.values, Plain) and tensor.values.data.dtype.name not in (tensor.dtype, "float16"):
+        raise GraphError(f"{where} holds values of dtype {tensor.values.data.dtype.name}, not {tensor.dtype} or float16")
 
 
 # ---------------------------------------------------------------- reading

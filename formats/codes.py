@@ -14,8 +14,8 @@ from .graph import DTYPES
 MAGIC = b"THIN"
 VERSION = 0
 
-PLAIN, PLAIN_AS, CODEBOOK, BINARY = range(4)
-"""Kinds of values; ``PLAIN_AS`` holds them in another dtype than the tensor's."""
+PLAIN, HALF, CODEBOOK, BINARY = range(4)
+"""Kinds of values; ``HALF`` is plain in float16, though the tensor's dtype is another."""
 
 INT, FLOAT, STRING, INTS, EQUAL_INTS, FLOATS, STRINGS, TENSOR, GRAPH = range(9)
 """Attribute types."""
@@ -35,7 +35,7 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class WeightEntry:
-    """What the header says of a weight. ``stored`` is the dtype of plain values, ``offset`` the blob's place in the file."""
+    """What the header says of a weight. ``offset`` is the blob's place in the file."""
 
     name: str
     shape: tuple[int, ...]
@@ -44,7 +44,6 @@ class WeightEntry:
     coder: str
     is_sparse: bool
     kind: int
-    stored: str
     nbytes: int
     crc: int
     offset: int = 0
@@ -58,9 +57,14 @@ class WeightEntry:
         return self.shape[self.axis] if self.shape else 1
 
     @property
+    def stored(self) -> str:
+        """The dtype of plain values."""
+        return "float16" if self.kind == HALF else self.dtype
+
+    @property
     def is_bare(self) -> bool:
         """Whether the blob is nothing but the values, so that its length follows from the shape."""
-        return self.coder == "raw" and not self.is_sparse and self.kind in (PLAIN, PLAIN_AS)
+        return self.coder == "raw" and not self.is_sparse and self.kind in (PLAIN, HALF)
 
     @property
     def is_aligned(self) -> bool:

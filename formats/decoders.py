@@ -48,8 +48,8 @@ class NativeDecoder:
         return _checked(*_native.tuples(payload, list(sizes), lengths, count, p, width))
 
 
-def _checked(array: np.ndarray, problem: str) -> np.ndarray:
-    if problem:
+def _checked(array: np.ndarray | None, problem: str) -> np.ndarray:
+    if array is None or problem:
         raise StreamLengthError(problem)
     return array
 

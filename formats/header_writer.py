@@ -47,8 +47,6 @@ class _HeaderWriter:
         self.out.append(len(entry.shape) | entry.axis << 4)
         for dim in entry.shape:
             put_varint(self.out, dim)
-        if entry.kind == codes.PLAIN_AS:
-            self.out.append(DTYPES.index(entry.stored))
         if not entry.is_bare:
             put_varint(self.out, entry.nbytes)
         self.out += entry.crc.to_bytes(4, "little")

@@ -45,8 +45,11 @@ class StringWriter:
             if a != b:
                 break
             shared += 1
-        suffix = max((i for i, end in enumerate(SUFFIXES) if raw[shared:].endswith(end.encode())), key=lambda i: len(SUFFIXES[i]))
-        middle = raw[shared:len(raw) - len(SUFFIXES[suffix])]
+        # An ending may be worth more than a few more shared bytes: "conv1.bias" after "conv1.weight" is "conv1", "" and ".bias".
+        stems = {i: len(raw) - len(end) for i, end in enumerate(SUFFIXES) if raw.endswith(end.encode())}
+        suffix = min(stems, key=lambda i: stems[i] - min(shared, stems[i]))
+        shared = min(shared, stems[suffix])
+        middle = raw[shared:stems[suffix]]
         put_varint(out, shared * len(SUFFIXES) + suffix)
         put_varint(out, len(middle))
         out += middle

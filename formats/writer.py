@@ -19,7 +19,7 @@ from .errors import FileAccessError, GraphError
 from .graph import Graph, verify
 from .header_writer import header_bytes
 from .layout import gaps, place
-from .tensor import EncodedTensor, Plain, Sparse
+from .tensor import EncodedTensor, Sparse
 
 Bytes = bytes | memoryview
 
@@ -69,10 +69,9 @@ def _preamble(header: bytes) -> bytes:
 
 
 def _entry(name: str, tensor: EncodedTensor, blob: Bytes) -> WeightEntry:
-    stored = tensor.values.data.dtype.name if isinstance(tensor.values, Plain) else tensor.dtype
     shape = tuple(int(dim) for dim in tensor.shape)
     return WeightEntry(name, shape, np.dtype(tensor.dtype).name, tensor.axis, tensor.coder, isinstance(tensor.structure, Sparse),
-                       kind_of(tensor), stored, len(blob), zlib.crc32(blob))
+                       kind_of(tensor), len(blob), zlib.crc32(blob))
 
 
 def _replace(path: Path, parts: list[Bytes]) -> None:

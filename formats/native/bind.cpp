@@ -15,6 +15,8 @@ namespace {
 
 using Bytes = py::array_t<uint8_t, py::array::c_style>;
 
+constexpr const char* kTooShort = "a lane ends before its symbols do";
+
 struct Request {
   thin::HuffmanStream stream;
   const uint8_t* lengths;
@@ -28,9 +30,11 @@ Request request_of(const Bytes& payload, const std::vector<size_t>& sizes, const
     total += size;
   }
   if (sizes.empty() || sizes.size() > thin::kMaxLanes) throw py::value_error("there must be 1, 2, 4 or 8 lanes");
-  if (count > 8 * room) throw py::value_error("more symbols than bits");
   return {{payload.data(), sizes.data(), static_cast<unsigned>(sizes.size()), count}, lengths.data(), static_cast<size_t>(lengths.size())};
 }
+
+// A code has a bit at least, so more symbols than bits cannot be; known before anything of their size is made.
+bool too_many(const Bytes& payload, size_t count) { return count > 8 * static_cast<size_t>(payload.size()); }
 
 // Calls `decode(table)` without the GIL and returns a message, empty if all went well.
 template <typename Decode>
@@ -42,7 +46,7 @@ std::string run(const Request& request, Decode decode) {
   switch (status) {
     case thin::HuffmanStatus::ok: return "";
     case thin::HuffmanStatus::bad_code: return "the code or the number of lanes is not valid";
-    case thin::HuffmanStatus::lane_too_short: return "a lane ends before its symbols do";
+    case thin::HuffmanStatus::lane_too_short: return kTooShort;
     case thin::HuffmanStatus::lane_too_long: return "a lane goes on after its symbols, or is not filled up with zeros";
   }
   return "unknown status";
@@ -50,6 +54,7 @@ std::string run(const Request& request, Decode decode) {
 
 py::tuple symbols(const Bytes& payload, const std::vector<size_t>& sizes, const Bytes& lengths, size_t count) {
   Request request = request_of(payload, sizes, lengths, count);
+  if (too_many(payload, count)) return py::make_tuple(py::none(), kTooShort);
   py::array_t<uint16_t> out(static_cast<py::ssize_t>(count));
   uint16_t* to = out.mutable_data();
   std::string problem = run(request, [&](const thin::HuffmanTable& table) { return thin::huffman_symbols(table, request.stream, to); });
@@ -59,6 +64,7 @@ py::tuple symbols(const Bytes& payload, const std::vector<size_t>& sizes, const 
 py::tuple tuples(const Bytes& payload, const std::vector<size_t>& sizes, const Bytes& lengths, size_t count, unsigned p, unsigned width) {
   Request request = request_of(payload, sizes, lengths, count);
   if (p == 0 || p > 12) throw py::value_error("tuples have 1 to 12 elements");
+  if (too_many(payload, count)) return py::make_tuple(py::none(), kTooShort);
   py::array_t<uint8_t> out(static_cast<py::ssize_t>(count * p));
   uint8_t* to = out.mutable_data();
   std::string problem = run(request, [&](const thin::HuffmanTable& table) {
@@ -71,7 +77,7 @@ py::tuple tuples(const Bytes& payload, const std::vector<size_t>& sizes, const B
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
-  m.doc() = "Huffman decoder of .thin files. Both functions return (array, what was wrong or an empty string).";
+  m.doc() = "Huffman decoder of .thin files. Both functions return (array or None, what was wrong or an empty string).";
   m.def("symbols", &symbols, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), "uint16[count]");
   m.def("tuples", &tuples, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), py::arg("p"), py::arg("width"),
         "uint8[count * p]: the elements of tuples of p elements of width bits");
