@@ -1,0 +1,1 @@
+"""Networks trained for this repository, with the scripts that trained them."""
