@@ -81,3 +81,17 @@ def test_conv_in_pieces_equals_conv_at_once(monkeypatch: pytest.MonkeyPatch, lim
         monkeypatch.setattr(_conv, "DEPTHWISE_LIMIT", limit)
         np.testing.assert_allclose(run(ops.get("Conv"), [x, w], attrs)[0], whole, rtol=1e-13, atol=1e-13)
         monkeypatch.undo()
+
+
+def test_places_of_the_largest_lie_in_the_input() -> None:
+    """Where nothing is above the value of the padding, and where a window holds NaN."""
+    attrs = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}
+    for x in (np.full((1, 2, 3, 4), -np.inf), np.zeros((1, 2, 3, 4), np.uint8), np.full((1, 2, 3, 4), np.nan)):
+        y, places = run(ops.get("MaxPool"), [x], attrs)
+        np.testing.assert_array_equal(y, x)
+        np.testing.assert_array_equal(places, loops.pool(x, attrs, False)[1])
+    x = np.arange(12.0).reshape(1, 1, 3, 4)
+    x[0, 0, 1, 1] = np.nan
+    y, places = run(ops.get("MaxPool"), [x], {"kernel_shape": (2, 2)})
+    assert np.isnan(y[0, 0, :2, :2]).all()
+    np.testing.assert_array_equal(places[0, 0], [[5, 5, 7], [5, 5, 11]])

@@ -29,31 +29,46 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
     found = window("MaxPool", attrs, x.shape[2:], attrs["kernel_shape"])
-    padded = found.pad(x, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min)
+    least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    padded = found.pad(x, least)
     y: np.ndarray | None = None
     for _, view in found.taps(padded):
         y = view.copy() if y is None else np.maximum(y, view, out=y)
     assert y is not None
-    return y, _indices(x.shape, padded, y, found, attrs["storage_order"])
+    winner = _winner(padded, y, found)
+    doubtful = found.padded and bool((y == least).any())
+    return y, _indices(x.shape, winner, found, attrs["storage_order"], doubtful)
 
 
-def _indices(shape: tuple[int, ...], padded: np.ndarray, y: np.ndarray, found: Window, column_major: int) -> np.ndarray:
-    """int64, as y: where the first largest element of each window lies in the flattened input (spatial axes reversed if column major)."""
-    winner = np.zeros(y.shape, np.int64)
-    for k, (_, view) in reversed(list(enumerate(found.taps(padded)))):
-        np.copyto(winner, k, where=(view == y) | (view != view))
+def _winner(padded: np.ndarray, y: np.ndarray, found: Window) -> np.ndarray:
+    """Number of the first tap that holds the largest element (or NaN) of each window."""
+    dtype = np.min_scalar_type(prod(found.kernel))
+    most = np.iinfo(dtype).max
+    winner = np.full(y.shape, most, dtype)
+    nan = padded.dtype.kind == "f" and bool(np.isnan(y).any())
+    for k, (_, view) in enumerate(found.taps(padded)):
+        other = (view != y) & ~np.isnan(view) if nan else view != y
+        # k where equal, else the largest number: faster than a masked copy.
+        np.minimum(winner, other.astype(dtype) * dtype.type(most - k) + dtype.type(k), out=winner)
+    return winner
+
+
+def _indices(shape: tuple[int, ...], winner: np.ndarray, found: Window, column_major: int, doubtful: bool) -> np.ndarray:
+    """int64: where the winning taps lie in the flattened input (its spatial axes reversed if column major).
+
+    ``doubtful``: some window may hold nothing above the padding value, so that its winner may lie in the padding; it is moved
+    to the nearest element inside.
+    """
     spatial = shape[2:]
-    taps = np.unravel_index(winner, found.kernel)
-    flat = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *(1,) * len(spatial)) * prod(spatial)
-    stride = 1
-    for axis in range(len(spatial)) if column_major else reversed(range(len(spatial))):
-        along = tuple(-1 if place == axis else 1 for place in range(len(spatial)))
-        start = np.arange(found.out[axis]).reshape(along) * found.strides[axis] - found.begin[axis]
-        # Only a window without anything above the padding value can name the padding; its first element is as good.
-        place = np.clip(start + taps[axis] * found.dilations[axis], 0, spatial[axis] - 1)
-        flat = flat + place * stride
-        stride *= spatial[axis]
-    return flat
+    rank = len(spatial)
+    flat = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *(1,) * rank) * prod(spatial)
+    taps = np.array(np.unravel_index(np.arange(prod(found.kernel)), found.kernel)) * np.array(found.dilations)[:, None]
+    steps = np.cumprod([1, *spatial[:-1]]) if column_major else np.cumprod([1, *spatial[:0:-1]])[::-1]
+    for axis, step in enumerate(steps):
+        along = tuple(-1 if place == axis else 1 for place in range(rank))
+        place = (np.arange(found.out[axis]) * found.strides[axis] - found.begin[axis]).reshape(along)
+        flat = flat + step * (np.clip(place + taps[axis][winner], 0, spatial[axis] - 1) if doubtful else place)
+    return flat if doubtful else flat + (taps * steps[:, None]).sum(0)[winner]
 
 
 OP = Op("MaxPool", {**ATTRIBUTES, "kernel_shape": REQUIRED, "ceil_mode": 0, "storage_order": 0}, (1, 1), _infer, _run,
