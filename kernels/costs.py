@@ -52,3 +52,16 @@ GEMM: dict[str, float] = {
 DEPTHWISE: dict[str, float] = {
     "tap": 0.012,  # per output and tap
 }
+
+SPARSE = {
+    "gemv": 0.25,  # per kept weight and row, as the next one
+    "gemv_gathered": 0.5,
+    "spmm": 0.02,  # per kept weight and position
+    "columns": 0.3,  # per float brought into scratch
+    "scatter": 1.0,  # per float of an output whose positions are not side by side
+}
+
+SOFTMAX = {
+    "softmax_rows": 0.5,  # per float
+    "softmax_lanes": 0.6,
+}

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from native_harness import check, every_level, from_memory, pytestmark, run, site_of, to_memory  # noqa: F401
-from thinfer.kernels.lowering import Lowering
+from thinfer.kernels.lowering import Layout, Lowering
 from thinfer.kernels.movement.lowering import emit_reorder, reorder_cost, reorder_is_free
 
 RNG = np.random.default_rng(0)
@@ -26,7 +26,7 @@ REORDERS = [(1, 3, 5, 7), (2, 3, 33, 9), (1, 16, 16, 16), (1, 17, 15, 1), (2, 32
 @every_level
 @pytest.mark.parametrize("shape", REORDERS, ids=str)
 @pytest.mark.parametrize("way", [("NCHW", "NHWC"), ("NHWC", "NCHW"), ("NHWC", "NHWC")], ids=str)
-def test_reorder(level: str, shape: tuple[int, ...], way: tuple[str, str]) -> None:
+def test_reorder(level: str, shape: tuple[int, ...], way: tuple[Layout, Layout]) -> None:
     x = floats(*shape)
     given, wanted = way
     option = Lowering("reorder", (given,), wanted, 0.0, lambda em: emit_reorder(em, em.input(0), em.output(), shape, given, wanted))

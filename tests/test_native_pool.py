@@ -20,18 +20,18 @@ def pooled(x: np.ndarray, op: str, kernel: tuple[int, ...], out: tuple[int, ...]
            pads: tuple[int, ...], with_pads: bool = False) -> np.ndarray:
     """One window at a time, as the operator's text says."""
     rank = len(kernel)
-    result = np.empty((*x.shape[:2], *out))
+    planes = np.moveaxis(x, (0, 1), (-2, -1))
+    result = []
     for place in product(*map(range, out)):
         taken, counted = [], 0
         for tap in product(*map(range, kernel)):
             at = [o * s - b + t * d for o, s, b, t, d in zip(place, strides, pads, tap, dilations)]
             if all(0 <= a < n for a, n in zip(at, x.shape[2:])):
-                taken.append(x[(slice(None), slice(None), *at)].astype(np.float64))
+                taken.append(planes[tuple(at)].astype(np.float64))
             counted += all(-b <= a < n + e for a, b, n, e in zip(at, pads, x.shape[2:], pads[rank:]))
         values = np.array(taken)
-        result[(slice(None), slice(None), *place)] = (
-            values.max(0) if op == "MaxPool" else values.sum(0) / (counted if with_pads else len(taken)))
-    return result
+        result.append(values.max(0) if op == "MaxPool" else values.sum(0) / (counted if with_pads else len(taken)))
+    return np.moveaxis(np.array(result).reshape(*out, *x.shape[:2]), (-2, -1), (0, 1))
 
 
 WINDOWS: list[dict[str, Any]] = [

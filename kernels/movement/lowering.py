@@ -142,9 +142,9 @@ def lower_pad(site: Site) -> Iterator[Lowering]:
     pads = site.constant(1)
     if not _is_float(site, 0) or pads is None or site.attrs.get("mode", "constant") != "constant" or (pads < 0).any():
         return
-    value, axes = _optional(site, 2), _optional(site, 3)
-    if value is False or axes is False:
+    if any(i < len(site.inputs) and site.inputs[i] is not None and site.constant(i) is None for i in (2, 3)):
         return
+    value, axes = (site.constant(i) if i < len(site.inputs) else None for i in (2, 3))
     shape = site.outputs[0].shape
     rank = len(shape)
     chosen = [int(axis) % rank for axis in (range(rank) if axes is None else axes)]
@@ -155,14 +155,6 @@ def lower_pad(site: Site) -> Iterator[Lowering]:
     for layout in LAYOUTS:
         yield Lowering("copy_rows", (layout, *[None] * (len(site.inputs) - 1)), layout, 2 * _copy_cost(shape, prod(shape[:-1])),
                        _padder(site, before, fill, layout))
-
-
-def _optional(site: Site, i: int) -> np.ndarray | bool | None:
-    """Optional constant input ``i``; None if absent, False if present but not known."""
-    if i >= len(site.inputs) or site.inputs[i] is None:
-        return None
-    found = site.constant(i)
-    return False if found is None else found
 
 
 def _padder(site: Site, before: Sequence[int], fill: np.ndarray, layout: Layout) -> Callable[[Emitter], None]:

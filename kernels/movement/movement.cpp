@@ -5,19 +5,6 @@
 
 namespace {
 
-// Transposes VL × VL floats in registers: zipping row i with row i + VL/2 rotates the bits of a float's place by one, so
-// log2(VL) rounds exchange the row and the column.
-inline void transpose(vf* rows) {
-  for (int width = VL; width > 1; width /= 2) {
-    vf zipped[VL];
-    for (int i = 0; i < VL / 2; i++) {
-      zipped[2 * i] = zip_low(rows[i], rows[i + VL / 2]);
-      zipped[2 * i + 1] = zip_high(rows[i], rows[i + VL / 2]);
-    }
-    for (int i = 0; i < VL; i++) rows[i] = zipped[i];
-  }
-}
-
 // y[i * dy + j] = x[j * dx + i] for i < a, j < b; a, b <= VL.
 inline void tile(const float* x, int64_t dx, float* y, int64_t dy, int a, int b) {
   vf rows[VL];

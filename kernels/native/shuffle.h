@@ -31,6 +31,19 @@ namespace {
 #endif
 }
 
+// Transposes VL × VL floats in registers: zipping row i with row i + VL/2 rotates the bits of a float's place by one, so
+// log2(VL) rounds exchange the row and the column.
+[[maybe_unused]] inline void transpose(vf* rows) {
+  for (int width = VL; width > 1; width /= 2) {
+    vf zipped[VL];
+    for (int i = 0; i < VL / 2; i++) {
+      zipped[2 * i] = zip_low(rows[i], rows[i + VL / 2]);
+      zipped[2 * i + 1] = zip_high(rows[i], rows[i + VL / 2]);
+    }
+    for (int i = 0; i < VL; i++) rows[i] = zipped[i];
+  }
+}
+
 // Every second float of the 2 VL floats that a and b hold.
 [[maybe_unused]] inline vf evens(vf a, vf b) {
 #if defined(__AVX512F__)

@@ -1,0 +1,112 @@
+// Brings a block of output positions into scratch memory as [K][BLOCK]: what a convolution's taps read for each of them.
+#pragma once
+
+#include <string.h>
+
+#include "shuffle.h"
+#include "strides.h"
+
+namespace {
+
+constexpr int64_t MOST_POSITIONS = 64;
+
+// Parameters of sparse_spmm, in this order. Strides in floats; positions of the output are numbered row by row.
+struct Geometry {
+  int64_t low, high;                       // floats
+  int64_t batch, positions, block, direct;  // block: positions of a work item; direct: x is already [K][positions]
+  int64_t channels;                        // per group
+  int64_t h, w, out_w, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, top, left;
+  int64_t x_image, x_channel, x_row, x_column;
+  int64_t y_image, y_channel, y_position;
+};
+
+inline void copy_floats(const float* x, float* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + VL <= n; i += VL) store(y + i, load(x + i));
+  if (i < n) store_n(y + i, load_n(x + i, (int)(n - i)), (int)(n - i));
+}
+
+// A piece of a block: `count` positions from `at` on that read x from `from` on.
+struct Run {
+  int64_t at, count, from;
+};
+
+// The pieces that lie inside x for one tap, whose offset is (dy, dx); the rest of the block reads padding.
+inline int runs_of_tap(const Geometry* g, int64_t first, int64_t count, int64_t dy, int64_t dx, Run* runs) {
+  int found = 0;
+  int64_t oy = first / g->out_w, ox = first % g->out_w;
+  for (int64_t at = 0; at < count;) {
+    const int64_t length = smaller(g->out_w - ox, count - at);
+    const int64_t iy = oy * g->stride_h + dy;
+    if (iy >= 0 && iy < g->h) {
+      int64_t skip = 0, stop = length;
+      while (skip < length && (ox + skip) * g->stride_w + dx < 0) skip++;
+      while (stop > skip && (ox + stop - 1) * g->stride_w + dx >= g->w) stop--;
+      if (stop > skip) runs[found++] = {at + skip, stop - skip, iy * g->x_row + ((ox + skip) * g->stride_w + dx) * g->x_column};
+    }
+    at += length;
+    ox = 0;
+    oy++;
+  }
+  return found;
+}
+
+// Positions lie side by side in x (NCHW).
+inline void copy_runs(const float* x, const Geometry* g, const Run* runs, int found, float* out, int64_t taps) {
+  const int64_t step = g->stride_w * g->x_column;
+  for (int64_t c = 0; c < g->channels; c++, x += g->x_channel, out += taps * g->block) {
+    for (int r = 0; r < found; r++) {
+      if (step == 1) {
+        copy_floats(x + runs[r].from, out + runs[r].at, runs[r].count);
+      } else {
+        for (int64_t i = 0; i < runs[r].count; i++) out[runs[r].at + i] = x[runs[r].from + i * step];
+      }
+    }
+  }
+}
+
+// Channels lie side by side in x (NHWC, or the rows of a matrix): VL positions × VL channels are transposed at a time.
+inline void transpose_runs(const float* x, const Geometry* g, const Run* runs, int found, float* out, int64_t taps) {
+  const int64_t step = g->stride_w * g->x_column;
+  for (int r = 0; r < found; r++) {
+    for (int64_t i = 0; i < runs[r].count; i += VL) {
+      const int wide = (int)smaller(VL, runs[r].count - i);
+      const float* from = x + runs[r].from + i * step;
+      for (int64_t c = 0; c < g->channels; c += VL) {
+        const int deep = (int)smaller(VL, g->channels - c);
+        vf rows[VL];
+        for (int k = 0; k < VL; k++) rows[k] = k >= wide ? vf{} : deep == VL ? load(from + k * step + c) : load_n(from + k * step + c, deep);
+        transpose(rows);
+        for (int k = 0; k < VL; k++) {
+          if (k >= deep) break;
+          float* to = out + (c + k) * taps * g->block + runs[r].at + i;
+          if (wide == VL)
+            store(to, rows[k]);
+          else
+            store_n(to, rows[k], wide);
+        }
+      }
+    }
+  }
+}
+
+// x: the group's first channel of one image. out: [channels, kernel_h, kernel_w, block].
+inline void gather_columns(const float* x, const Geometry* g, int64_t first, int64_t count, float* out) {
+  const int64_t taps = g->kernel_h * g->kernel_w;
+  Run runs[MOST_POSITIONS];
+  for (int64_t tap = 0; tap < taps; tap++) {
+    const int64_t dy = tap / g->kernel_w * g->dilation_h - g->top, dx = tap % g->kernel_w * g->dilation_w - g->left;
+    const int found = runs_of_tap(g, first, count, dy, dx, runs);
+    int64_t covered = 0;
+    for (int r = 0; r < found; r++) covered += runs[r].count;
+    float* to = out + tap * g->block;
+    if (covered < g->block)
+      for (int64_t c = 0; c < g->channels; c++) memset(to + c * taps * g->block, 0, (size_t)g->block * sizeof(float));
+    if (g->x_channel == 1)
+      transpose_runs(x, g, runs, found, to, taps);
+    else
+      copy_runs(x, g, runs, found, to, taps);
+  }
+}
+
+}  // namespace

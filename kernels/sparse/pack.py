@@ -1,0 +1,155 @@
+"""Repacks sparse weights into the layout sell16 (README.md has it byte by byte), values still encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from ...formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
+from ..lowering import ALIGNMENT, aligned
+
+ROWS = 16
+HEADER = 128
+SMALL_TABLE = 16
+WINDOW = 256
+"""Rows that are sorted together."""
+NARROW = 1 << 16
+"""Column indices take 16 bits up to this many columns."""
+CHUNK = 1 << 22
+"""Positions of the tensor that are looked at together, which bounds the memory that packing needs."""
+
+Order = Literal["rows", "columns"]
+"""How the tensor holds the matrix: [outputs, K] (a convolution's kernel flattened), or [K, outputs]."""
+
+
+def kind_of(tensor: EncodedTensor, order: Order) -> str | None:
+    """The kernels' name for the values (f32, f16, codebook, binary), or None if the layout cannot hold this tensor."""
+    values = tensor.values
+    if not isinstance(tensor.structure, Sparse) or tensor.dtype not in ("float32", "float16") or tensor.size == 0:
+        return None
+    if isinstance(values, Plain):
+        return {"float32": "f32", "float16": "f16"}.get(values.data.dtype.name)
+    along_rows = tensor.axis == (0 if order == "rows" else len(tensor.shape) - 1)
+    if isinstance(values, Binary):
+        return "binary" if along_rows else None
+    return "codebook" if along_rows or (values.scale is None and values.entries.shape[0] == 1) else None
+
+
+def row_scale(tensor: EncodedTensor, outputs: int) -> np.ndarray:
+    """float32[outputs]: what each output's sum is multiplied by."""
+    scale = None if isinstance(tensor.values, Plain) else tensor.values.scale
+    return np.ones(outputs, np.float32) if scale is None else scale.astype(np.float32)
+
+
+def pack(tensor: EncodedTensor, order: Order, groups: int) -> np.ndarray:
+    """uint8: header, then slices of 16 rows. Within WINDOW rows of a group, rows are sorted by how many weights they have, so
+    that a slice pads little and what it writes still lies close together (SELL-C-sigma: Kreutzer et al. 2014, section 3)."""
+    outputs = tensor.shape[0] if order == "rows" else tensor.shape[-1]
+    columns = tensor.size // outputs
+    counts = _row_counts(tensor, order, outputs, columns)
+    rows, starts, full, lengths = _slices(counts, groups)
+    slots = int(starts[-1])
+    place = np.empty(outputs, np.int64)  # of each row's first weight, in units of a lane
+    lane = np.flatnonzero(rows >= 0)
+    place[rows[lane]] = starts[lane // ROWS].astype(np.int64) * ROWS + lane % ROWS
+    wide = columns > NARROW
+    values = tensor.values
+    small = isinstance(values, Codebook) and values.entries.shape[0] == 1 and values.entries.size <= SMALL_TABLE
+    sections: dict[str, np.ndarray | int] = {"starts": starts, "full": full, "rows": rows, "lengths": lengths,
+                "index": np.dtype(np.uint32 if wide else np.uint16).itemsize * slots * ROWS, "values": _value_bytes(tensor) * slots}
+    if isinstance(values, Codebook):
+        sections |= _tables(values, rows, outputs, small)
+    at, offsets = HEADER, {}
+    for name, content in sections.items():
+        offsets[name] = at
+        at += -(-(content if isinstance(content, int) else content.nbytes) // ALIGNMENT) * ALIGNMENT
+    packed = aligned(at)
+    packed[:] = 0
+    order_of = ("starts", "full", "rows", "lengths", "index", "values", "tables", "bases")
+    table_size = values.entries.shape[1] if isinstance(values, Codebook) else 0
+    packed[:HEADER].view(np.int64)[:14] = [len(starts) - 1, (len(starts) - 1) // groups, columns, int(wide),
+                                           *(offsets.get(name, 0) for name in order_of), table_size, int(small)]
+    for name, content in sections.items():
+        if isinstance(content, np.ndarray):
+            packed[offsets[name]:offsets[name] + content.nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
+    index = packed[offsets["index"]:offsets["index"] + slots * ROWS * (4 if wide else 2)].view(np.uint32 if wide else np.uint16)
+    _fill(tensor, order, outputs, columns, place, index, packed[offsets["values"]:])
+    return packed
+
+
+def _value_bytes(tensor: EncodedTensor) -> int:
+    """Bytes that a slot's 16 values take."""
+    values = tensor.values
+    if isinstance(values, Plain):
+        return ROWS * values.data.itemsize
+    return 2 if isinstance(values, Binary) else ROWS
+
+
+def _row_counts(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> np.ndarray:
+    counts = np.zeros(outputs, np.int64)
+    for row, _, _ in _held(tensor, order, outputs, columns):
+        counts += np.bincount(row, minlength=outputs)
+    return counts
+
+
+def _slices(counts: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(row of each lane or -1, first slot per slice, slots that all rows of a slice have, weights of each lane)."""
+    per_group = len(counts) // groups
+    slices = -(-per_group // ROWS)
+    window = np.arange(per_group) // WINDOW
+    by_length = np.array([np.lexsort((-own, window)) for own in counts.reshape(groups, per_group)])
+    padded = np.full((groups, slices * ROWS), -1, np.int32)
+    padded[:, :per_group] = by_length + np.arange(groups)[:, None] * per_group
+    rows = padded.reshape(-1)
+    lengths = np.where(rows < 0, 0, counts[rows]).astype(np.int32).reshape(-1, ROWS)
+    starts = np.concatenate([[0], np.cumsum(lengths.max(1))]).astype(np.uint32)
+    full = np.where(rows.reshape(-1, ROWS) < 0, np.iinfo(np.int32).max, lengths).min(1).astype(np.uint32)
+    return rows, starts, full, lengths.reshape(-1)
+
+
+def _tables(values: Codebook, rows: np.ndarray, outputs: int, small: bool) -> dict[str, np.ndarray]:
+    entries = values.entries.astype(np.float32)
+    groups, size = entries.shape
+    table = np.zeros(max(SMALL_TABLE, entries.size), np.float32)
+    table[:entries.size] = entries.reshape(-1)
+    run = -(-outputs // groups)
+    return {"tables": table, "bases": (np.maximum(rows, 0) // run * size if groups > 1 else np.zeros_like(rows)).astype(np.int32)}
+
+
+def _held(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
+    """(row, column, which of the held values) of the held positions, a chunk of the tensor at a time."""
+    assert isinstance(tensor.structure, Sparse)
+    size, seen = tensor.size, 0
+    for first in range(0, size, CHUNK):
+        count = min(CHUNK, size - first)
+        bits = np.unpackbits(tensor.structure.mask[first // 8:(first + count + 7) // 8], count=count, bitorder="little")
+        position = np.flatnonzero(bits) + first
+        major, minor = np.divmod(position, columns if order == "rows" else outputs)
+        row, column = (major, minor) if order == "rows" else (minor, major)
+        yield row, column, slice(seen, seen + len(position))
+        seen += len(position)
+
+
+def _fill(tensor: EncodedTensor, order: Order, outputs: int, columns: int, place: np.ndarray, index: np.ndarray, body: np.ndarray) -> None:
+    """Puts every held value into its row's next slot."""
+    values = tensor.values
+    if isinstance(values, Plain):
+        symbols, into = values.data, body[:len(index) * values.data.itemsize].view(values.data.dtype)
+    elif isinstance(values, Codebook):
+        symbols, into = values.indices, body[:len(index)]
+    else:
+        symbols, into = values.signs, np.zeros(len(index), np.uint8)
+    nexts = place.copy()
+    for row, column, held in _held(tensor, order, outputs, columns):
+        by_row = np.argsort(row, kind="stable") if order == "columns" else slice(None)
+        sorted_row = row[by_row]
+        used = np.bincount(sorted_row, minlength=outputs)
+        before = np.cumsum(used) - used
+        at = nexts[sorted_row] + (np.arange(len(sorted_row)) - before[sorted_row]) * ROWS
+        index[at] = column[by_row]
+        into[at] = symbols[held][by_row]
+        nexts += used * ROWS
+    if isinstance(values, Binary):
+        body[:len(index) // 8] = np.packbits(into, bitorder="little")

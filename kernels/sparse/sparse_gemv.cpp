@@ -1,0 +1,93 @@
+// y = W x for a sparse W in sell16: the rows of a slice in lanes, x gathered; one work item per 4 slices of one row of x.
+#include "kernel.h"
+#include "sell.h"
+
+namespace {
+
+constexpr int64_t SLICES = 4;                    // slices of a work item
+constexpr int TOGETHER = VL == 16 ? 4 : VL / 4;  // slices whose gathers are in flight at once, as registers allow
+
+struct Task {
+  const Sell* m;
+  const float *x, *scale, *bias;
+  float* y;
+  float low, high;
+};
+
+inline void finish(const Task& t, int64_t slice, const vf* acc) {
+  float sum[ROWS];
+  for (int part = 0; part < PARTS; part++) store(sum + part * VL, acc[part]);
+  for (int lane = 0; lane < ROWS; lane++) {
+    const int32_t row = t.m->row_of()[slice * ROWS + lane];
+    if (row >= 0) t.y[row] = clamp_one(sum[lane] * t.scale[row] + t.bias[row], t.low, t.high);
+  }
+}
+
+// Slots that every row of every slice has run without masks; what is left of each slice is masked by its rows' lengths, so
+// that a lane without a weight takes nothing from x, be it Inf or NaN.
+template <typename Index, typename Value, int S>
+inline void slices(const Task& t, int64_t first) {
+  const Sell* m = t.m;
+  const Index* index = (const Index*)(m->base() + m->index);
+  vf acc[S][PARTS] = {};
+  const float* x[S];
+  int64_t start[S], common = INT64_MAX;
+  for (int q = 0; q < S; q++) {
+    x[q] = t.x + (first + q) / m->slices_per_group * m->columns;
+    start[q] = m->start_of()[first + q];
+    if (m->full_of()[first + q] < common) common = m->full_of()[first + q];
+  }
+  for (int64_t s = 0; s < common; s++)
+    for (int q = 0; q < S; q++)
+      for (int part = 0; part < PARTS; part++)
+        acc[q][part] += Value(m, first + q).lanes(start[q] + s, part * VL) * gather(x[q], widen(index + (start[q] + s) * ROWS + part * VL));
+  for (int q = 0; q < S; q++) {
+    const Value value(m, first + q);
+    const int32_t* length = m->length_of() + (first + q) * ROWS;
+    const int32_t slots = (int32_t)(m->start_of()[first + q + 1] - start[q]);
+    for (int32_t s = (int32_t)common; s < slots; s++) {
+      for (int part = 0; part < PARTS; part++) {
+        const vf more = acc[q][part] + value.lanes(start[q] + s, part * VL) * gather(x[q], widen(index + (start[q] + s) * ROWS + part * VL));
+        acc[q][part] = loadi(length + part * VL) > s ? more : acc[q][part];
+      }
+    }
+    finish(t, first + q, acc[q]);
+  }
+}
+
+// buf: packed weight, x, scale, bias, y. p: low, high, floats from one row of x to the next, the same of y. scale and bias
+// have one float per output row.
+template <typename Index, typename Value>
+inline void gemv(const ThinCall* call, int64_t begin, int64_t end) {
+  const Sell* m = (const Sell*)call->buf[0];
+  const int64_t items = (m->slices + SLICES - 1) / SLICES;
+  for (int64_t item = begin; item < end; item++) {
+    const int64_t row = item / items;
+    const Task t = {m, (const float*)call->buf[1] + row * call->p[2], (const float*)call->buf[2], (const float*)call->buf[3],
+                    (float*)call->buf[4] + row * call->p[3], thin_f32(call->p[0]), thin_f32(call->p[1])};
+    int64_t slice = item % items * SLICES;
+    const int64_t stop = slice + SLICES < m->slices ? slice + SLICES : m->slices;
+    for (; slice + TOGETHER <= stop; slice += TOGETHER) slices<Index, Value, TOGETHER>(t, slice);
+    for (; slice < stop; slice++) slices<Index, Value, 1>(t, slice);
+  }
+}
+
+template <typename Value>
+inline void gemv_any_index(const ThinCall* call, int64_t begin, int64_t end) {
+  if (((const Sell*)call->buf[0])->wide_index)
+    gemv<uint32_t, Value>(call, begin, end);
+  else
+    gemv<uint16_t, Value>(call, begin, end);
+}
+
+}  // namespace
+
+THIN_KERNEL(sparse_gemv_f32) { gemv_any_index<PlainF32>(call, begin, end); }
+THIN_KERNEL(sparse_gemv_f16) { gemv_any_index<PlainF16>(call, begin, end); }
+THIN_KERNEL(sparse_gemv_binary) { gemv_any_index<Signs>(call, begin, end); }
+THIN_KERNEL(sparse_gemv_codebook) {
+  if (((const Sell*)call->buf[0])->one_small_table)
+    gemv_any_index<SmallCodebook>(call, begin, end);
+  else
+    gemv_any_index<Codebook>(call, begin, end);
+}

@@ -1,0 +1,155 @@
+// Y = W X for a sparse W in sell16 and many positions (columns of X): each weight multiplies vectors of positions.
+#include "columns.h"
+#include "kernel.h"
+#include "sell.h"
+
+namespace {
+
+constexpr int R = VL == 16 ? 4 : 2;  // rows whose sums are in registers at once
+constexpr int V = 4;                 // vectors of positions, likewise
+
+// A block of positions as the inner loops see it: vector v of input k is at x[k * stride + v * VL], except for the last
+// vector, which is at `last`: it may overlap the one before, so that it ends where the positions end.
+struct Block {
+  const float* x;
+  int64_t stride, vectors, last;
+  int64_t first, count, overlap;  // positions of the image; floats of the last vector that the one before has already
+};
+
+struct Out {
+  const Geometry* g;
+  const float *scale, *bias;
+  float* y;  // of the image
+  vf low, high;
+};
+
+inline void put(const Out& out, int64_t row, const Block& b, int64_t vector, vf sum) {
+  const vf value = clamp(sum * out.scale[row] + out.bias[row], out.low, out.high);
+  const bool is_last = vector == b.vectors - 1;
+  const int64_t at = is_last && b.overlap ? b.last : vector * VL;
+  const int from = is_last ? (int)b.overlap : 0, to = (int)smaller(VL, b.count - at);
+  float* y = out.y + row * out.g->y_channel + (b.first + at) * out.g->y_position;
+  if (out.g->y_position == 1 && from == 0) {
+    if (to == VL)
+      store(y, value);
+    else
+      store_n(y, value, to);
+    return;
+  }
+  float lanes[VL];
+  store(lanes, value);
+  for (int i = from; i < to; i++) y[i * out.g->y_position] = lanes[i];
+}
+
+// N vectors from `vector` on, of M rows from `lane` on.
+template <typename Index, typename Value, int M, int N>
+inline void rows(const Sell* m, int64_t slice, int lane, const Block& b, int64_t vector, const Out& out) {
+  const Value value(m, slice);
+  const int64_t start = m->start_of()[slice];
+  const Index* index = (const Index*)(m->base() + m->index) + start * ROWS + lane;
+  const int32_t* length = m->length_of() + slice * ROWS + lane;
+  const float* x = b.x + vector * VL;
+  const int64_t last = vector + N == b.vectors ? b.last - vector * VL : (N - 1) * VL;
+  int32_t common = length[0];
+  for (int r = 1; r < M; r++) common = length[r] < common ? length[r] : common;
+  vf acc[M][N] = {};
+  for (int64_t s = 0; s < common; s++) {
+    for (int r = 0; r < M; r++) {
+      const float* column = x + (int64_t)index[s * ROWS + r] * b.stride;
+      const vf weight = splat(value.one(start + s, lane + r));
+      for (int v = 0; v < N - 1; v++) acc[r][v] += weight * load(column + v * VL);
+      acc[r][N - 1] += weight * load(column + last);
+    }
+  }
+  for (int r = 0; r < M; r++) {
+    for (int64_t s = common; s < length[r]; s++) {
+      const float* column = x + (int64_t)index[s * ROWS + r] * b.stride;
+      const vf weight = splat(value.one(start + s, lane + r));
+      for (int v = 0; v < N - 1; v++) acc[r][v] += weight * load(column + v * VL);
+      acc[r][N - 1] += weight * load(column + last);
+    }
+  }
+  for (int r = 0; r < M; r++) {
+    const int32_t row = m->row_of()[slice * ROWS + lane + r];
+    for (int v = 0; v < N; v++)
+      if (row >= 0) put(out, row, b, vector + v, acc[r][v]);
+  }
+}
+
+template <typename Index, typename Value, int N>
+inline void slice_part(const Sell* m, int64_t slice, const Block& b, int64_t vector, const Out& out) {
+  const int32_t* row = m->row_of() + slice * ROWS;
+  for (int lane = 0; lane < ROWS && row[lane] >= 0; lane += R) {
+    if (row[lane + R - 1] >= 0) {
+      rows<Index, Value, R, N>(m, slice, lane, b, vector, out);
+      continue;
+    }
+    for (int r = 0; r < R && row[lane + r] >= 0; r++) rows<Index, Value, 1, N>(m, slice, lane + r, b, vector, out);
+  }
+}
+
+template <typename Index, typename Value>
+inline void slice_block(const Sell* m, int64_t slice, const Block& b, const Out& out) {
+  int64_t vector = 0;
+  for (; vector + V <= b.vectors; vector += V) slice_part<Index, Value, V>(m, slice, b, vector, out);
+  const int64_t rest = b.vectors - vector;
+  if (rest == 3) slice_part<Index, Value, 3>(m, slice, b, vector, out);
+  if (rest == 2) slice_part<Index, Value, 2>(m, slice, b, vector, out);
+  if (rest == 1) slice_part<Index, Value, 1>(m, slice, b, vector, out);
+}
+
+inline Block direct_block(const Geometry* g, const float* x, int64_t first, int64_t count) {
+  const int64_t vectors = (count + VL - 1) / VL, overlap = vectors * VL - count;
+  return {x + first, g->positions, vectors, (vectors - 1) * VL - overlap, first, count, overlap};
+}
+
+// buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: K × block
+// floats. Items are (image, block of positions, slice), slices fastest, so that a block is brought into scratch once.
+template <typename Index, typename Value>
+inline void spmm(const ThinCall* call, int64_t begin, int64_t end) {
+  const Sell* m = (const Sell*)call->buf[0];
+  const Geometry* g = (const Geometry*)call->p;
+  const int64_t blocks = (g->positions + g->block - 1) / g->block;
+  int64_t held = -1;  // what scratch holds: number of block and group
+  Block b = {};
+  for (int64_t item = begin; item < end; item++) {
+    const int64_t slice = item % m->slices, block = item / m->slices, group = slice / m->slices_per_group;
+    const int64_t image = block / blocks, first = block % blocks * g->block, key = block * (m->slices / m->slices_per_group) + group;
+    if (key != held) {
+      const float* x = (const float*)call->buf[1] + image * g->x_image + group * g->channels * g->x_channel;
+      const int64_t count = smaller(g->block, g->positions - first);
+      if (g->direct && (count % VL == 0 || first + count >= VL)) {
+        b = direct_block(g, x, first, count);
+      } else {
+        float* scratch = (float*)call->scratch;
+        gather_columns(x, g, first, count, scratch);
+        const int64_t vectors = (count + VL - 1) / VL;
+        b = {scratch, g->block, vectors, (vectors - 1) * VL, first, count, 0};
+      }
+      held = key;
+    }
+    const Out out = {g, (const float*)call->buf[2], (const float*)call->buf[3], (float*)call->buf[4] + image * g->y_image,
+                     splat(thin_f32(g->low)), splat(thin_f32(g->high))};
+    slice_block<Index, Value>(m, slice, b, out);
+  }
+}
+
+template <typename Value>
+inline void spmm_any_index(const ThinCall* call, int64_t begin, int64_t end) {
+  if (((const Sell*)call->buf[0])->wide_index)
+    spmm<uint32_t, Value>(call, begin, end);
+  else
+    spmm<uint16_t, Value>(call, begin, end);
+}
+
+}  // namespace
+
+THIN_KERNEL(sparse_spmm_f32) { spmm_any_index<PlainF32>(call, begin, end); }
+THIN_KERNEL(sparse_spmm_f16) { spmm_any_index<PlainF16>(call, begin, end); }
+THIN_KERNEL(sparse_spmm_binary) { spmm_any_index<Signs>(call, begin, end); }
+THIN_KERNEL(sparse_spmm_codebook) {
+  if (((const Sell*)call->buf[0])->one_small_table)
+    spmm_any_index<SmallCodebook>(call, begin, end);
+  else
+    spmm_any_index<Codebook>(call, begin, end);
+}

@@ -1,0 +1,138 @@
+"""The family sparse: every kernel at every ISA level, every kind of value, on odd shapes, against float64 NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from native_harness import check, every_level, pytestmark, run, site_of  # noqa: F401
+from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values
+from thinfer.kernels import ops
+from thinfer.kernels.lowering import lowerings
+from thinfer.kernels.sparse import pack as packing
+
+RNG = np.random.default_rng(3)
+KINDS = ["fp32", "fp16", "codebook4", "codebook8", "codebook3 in groups", "binary"]
+
+
+def floats(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def sparse(shape: tuple[int, ...], kind: str, density: float, axis: int = 0) -> EncodedTensor:
+    """Random weights; some rows are empty, some are full."""
+    kept = RNG.random(shape) < density
+    by_row = np.moveaxis(kept, axis, 0)
+    if len(by_row) > 4:
+        by_row[1], by_row[3] = False, True
+    held, channels = int(kept.sum()), shape[axis]
+    values: Values
+    if kind == "binary":
+        values = Binary(RNG.integers(0, 2, held).astype(np.uint8), np.abs(floats(channels)) + np.float32(0.1))
+    elif kind.startswith("codebook"):
+        bits, groups = int(kind[8]), min(3, channels) if "groups" in kind else 1
+        scale = np.abs(floats(channels)) if bits == 4 else None
+        values = Codebook(RNG.integers(0, 2 ** bits - 1, held).astype(np.uint8), bits, floats(groups, 2 ** bits - 1), scale)
+    else:
+        values = Plain(floats(held).astype(np.float16 if kind == "fp16" else np.float32))
+    return EncodedTensor(shape, "float32", values, Sparse.of(kept), axis)
+
+
+def wide(tensor: EncodedTensor) -> np.ndarray:
+    return tensor.decode().astype(np.float64)
+
+
+@every_level
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("rows", "outputs", "columns"), [(1, 1, 1), (1, 16, 33), (3, 17, 40), (1, 70, 129), (2, 300, 90), (19, 100, 37),
+                                                          (65, 33, 20), (130, 5, 64)])
+def test_gemm(level: str, kind: str, rows: int, outputs: int, columns: int) -> None:
+    x, bias = floats(rows, columns), floats(outputs)
+    for transposed in (1, 0):
+        shape = (outputs, columns) if transposed else (columns, outputs)
+        w = sparse(shape, kind, 0.2, axis=0 if transposed else 1)
+        matrix = wide(w).T if transposed else wide(w)
+        expected = 0.5 * (x.astype(np.float64) @ matrix) + 2.0 * bias
+        attrs = {"transB": transposed, "alpha": 0.5, "beta": 2.0}
+        for low, high in ((-np.inf, np.inf), (0.0, 1.0)):
+            check("Gemm", [x, w.decode(), bias], np.clip(expected, low, high), attrs, level=level, rtol=1e-5, atol=1e-5, low=low, high=high,
+                  weights={1: w}, constants=(2,), least=1 if rows == 1 else 2)
+
+
+@every_level
+@pytest.mark.parametrize("kind", KINDS)
+def test_mat_mul(level: str, kind: str) -> None:
+    x, w = floats(2, 7, 50), sparse((50, 35), kind, 0.1, axis=1)
+    check("MatMul", [x, w.decode()], x.astype(np.float64) @ wide(w), level=level, rtol=1e-5, atol=1e-5, weights={1: w}, least=2)
+
+
+CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((1, 20, 7, 7), (33, 20, 1, 1), {}),
+    ((2, 20, 9, 8), (17, 20, 1, 1), {}),
+    ((2, 5, 1, 3), (4, 5, 1, 1), {}),
+    ((1, 12, 13, 11), (18, 12, 1, 1), {"strides": (2, 2)}),
+    ((1, 3, 12, 15), (16, 3, 3, 3), {"pads": (1, 1, 1, 1)}),
+    ((2, 4, 11, 9), (7, 4, 3, 3), {"strides": (2, 2), "pads": (0, 1, 2, 1)}),
+    ((1, 6, 9, 17), (10, 3, 3, 2), {"group": 2, "dilations": (2, 3), "pads": (2, 1, 1, 2)}),
+    ((1, 9, 10, 10), (9, 1, 3, 3), {"group": 9, "pads": (1, 1, 1, 1)}),
+    ((1, 5, 6, 6), (10, 1, 5, 5), {"group": 5, "auto_pad": "SAME_UPPER", "strides": (2, 2)}),
+    ((3, 8, 4, 4), (21, 8, 4, 4), {}),
+    ((3, 8, 4, 4), (22, 4, 4, 4), {"group": 2}),
+    ((2, 6, 40), (11, 6, 5), {"pads": (2, 2)}),
+]
+
+
+@every_level
+@pytest.mark.parametrize("case", CONVS, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_conv(level: str, case: tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], kind: str) -> None:
+    shape, kernel, attrs = case
+    x, w, bias = floats(*shape), sparse(kernel, kind, 0.3), floats(kernel[0])
+    spec = ops.get("Conv")
+    (expected,) = spec.run({**spec.attributes, **attrs}, x.astype(np.float64), wide(w), bias.astype(np.float64))
+    for low, high in ((-np.inf, np.inf), (0.0, 6.0)):
+        check("Conv", [x, w.decode(), bias], np.clip(expected, low, high), attrs, level=level, rtol=1e-5, atol=1e-5, low=low, high=high,
+              weights={1: w}, constants=(2,), least=2)
+
+
+@every_level
+@pytest.mark.parametrize("kind", KINDS)
+def test_absent_weights_take_nothing_from_infinite_activations(level: str, kind: str) -> None:
+    for rows in (1, 20):
+        x, w = floats(rows, 40), sparse((37, 40), kind, 0.3)
+        kept = w.kept().reshape(37, 40)
+        for column, value in ((0, np.inf), (7, np.nan), (39, -np.inf)):
+            x[:, column] = value
+        with np.errstate(invalid="ignore"):
+            products = np.where(kept, x[:, None].astype(np.float64) * wide(w), 0)
+            expected = products.sum(-1)
+        check("Gemm", [x, w.decode()], expected, {"transB": 1}, level=level, rtol=1e-5, atol=1e-5, weights={1: w})
+
+
+@every_level
+def test_more_columns_than_16_bits_can_name(level: str) -> None:
+    columns = packing.NARROW + 77
+    x, w = floats(2, columns), sparse((5, columns), "fp32", 0.01)
+    expected = x.astype(np.float64) @ wide(w).T
+    check("Gemm", [x, w.decode()], expected, {"transB": 1}, level=level, rtol=1e-4, atol=1e-3, weights={1: w}, least=2)
+
+
+def test_scales_along_the_inputs_are_left_to_numpy() -> None:
+    x, w = floats(1, 6), sparse((6, 5), "binary", 0.5, axis=0)
+    assert not [o for o in lowerings(site_of("MatMul", [x, w.decode()], x @ w.decode(), weights={1: w})) if "sparse" in o.kernel]
+
+
+@pytest.mark.parametrize("order", ["rows", "columns"])
+def test_packing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch, order: packing.Order) -> None:
+    for kind in KINDS:
+        w = sparse((48, 52), kind, 0.3, axis=0 if order == "rows" else 1)
+        whole = packing.pack(w, order, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(packing, "CHUNK", 64)
+            np.testing.assert_array_equal(packing.pack(w, order, 2), whole)
+
+
+def test_packed_bytes_are_near_what_is_kept() -> None:
+    w = sparse((512, 512), "fp32", 0.1)
+    assert packing.pack(w, "rows", 1).nbytes < 1.1 * w.held * 6 + 16 * 512 * 6
