@@ -1,0 +1,71 @@
+"""The commands, one per file, and what all of them promise: a user's mistake is one sentence on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from ..errors import sentence
+
+COMMANDS = ("pack", "inspect", "run", "verify", "bench", "demo")
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""Exit codes that shells give for SIGINT and SIGPIPE."""
+
+
+class Commands(click.Group):
+    """Loads a command when it is needed, so that none waits for what another one imports."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f".{cmd_name}", __name__).command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"there is no command {args[0]!r}; the commands are {', '.join(COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="thinfer", prog_name="thinfer")
+def commands() -> None:
+    """Packs a trained network into a small .thin file, and shows what that cost and gained."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command; returns the exit code."""
+    try:
+        result = commands.main(list(arguments), prog_name="toolchain", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
+        return 0
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "toolchain"
+        text = error.format_message().rstrip(".")
+        return _failed(f"{text[:1].lower()}{text[1:]} (see {path} --help)")
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return BROKEN_PIPE
+    except Exception as error:
+        text = sentence(error)
+        if text is None:
+            raise
+        return _failed(text)
+
+
+def _failed(text: str) -> int:
+    print(f"toolchain: {text}", file=sys.stderr)
+    return 2

@@ -1,0 +1,61 @@
+"""``toolchain pack``: a trained model in, a ``.thin`` file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...formats import writer
+from .. import recipe as recipes
+from ..arrays import load_npz
+from ..errors import UsageError
+from ..pipeline import compress
+from ..report import as_json_text, ratio, ratio_text
+from ._options import Source, json_option, model_options, quiet_option, read_shapes
+from ._progress import progress
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.thin", help="Default: MODEL with the suffix .thin.")
+@click.option("--recipe", default="dense", show_default=True, metavar="NAME|FILE.yaml", help="What to compress and how.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="CALIB.npz", help="Calibration data, an array per input, samples first.")
+@click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input; names are dimensions that may vary.")
+@model_options
+@quiet_option
+@json_option
+def command(model: Path, output: Path | None, recipe: str, data: Path | None, input_shape: tuple[str, ...], trust_pickle: bool,
+            arch: str | None, quiet: bool, as_json: bool) -> None:
+    """Compress MODEL as a recipe says and write it as a .thin file.
+
+    MODEL is an ONNX model, a torch.export program, or a pickled torch module or state dict.
+    """
+    plan = recipes.load(recipe)
+    shapes = read_shapes(input_shape)
+    target = output or model.with_suffix(".thin")
+    _check_target(target, model)
+    calibration = load_npz(data) if data is not None else None
+    with progress(quiet) as show:
+        show(f"reading {model.name}", 0, 0)
+        graph = Source(model, trust_pickle, arch).load(shapes)
+        compressed = compress(graph, plan, calibration=calibration, progress=show)
+        show(f"writing {target.name}", 0, 0)
+        writer.write(compressed, target)
+    before, after = graph.source.nbytes, target.stat().st_size
+    if as_json:
+        click.echo(as_json_text({"file": str(target), "recipe": recipe, "nbytes_before": before, "nbytes": after,
+                                 "ratio": ratio(before, after)}))
+    elif not quiet:
+        click.echo(f"{target}: {before:,} bytes of weights packed into a file of {after:,} bytes, ratio {ratio_text(ratio(before, after))} "
+                   f"(recipe {recipe})")
+
+
+def _check_target(target: Path, model: Path) -> None:
+    """Raises UsageError before any work is done if the file could not be written."""
+    if target.resolve() == model.resolve():
+        raise UsageError(f"{target} is the model itself; give another file with -o")
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent} to write {target.name} to")
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; give a file with -o")

@@ -1,0 +1,74 @@
+"""``toolchain verify``: how far a file's outputs are from those of the model it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ... import runtime
+from ...runtime.session import checked_feeds
+from .. import reference
+from ..arrays import in_batches, load_npz, random_feeds
+from ..compare import Comparison, compare
+from ..report import as_json_text, shape_text, table
+from ._options import file_argument, json_option, model_options, quiet_option
+from ._progress import progress
+
+SAMPLES = 8
+"""Random samples where there are no data."""
+
+
+@click.command()
+@file_argument
+@click.option("--against", required=True, type=click.Path(path_type=Path), metavar="MODEL", help="The model to compare with.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="X.npz", help="Inputs, samples first. Default: 8 random samples, seed 0.")
+@model_options
+@quiet_option
+@json_option
+def command(file: Path, against: Path, data: Path | None, trust_pickle: bool, arch: str | None, quiet: bool, as_json: bool) -> None:
+    """Compare the outputs of FILE with those of MODEL on another implementation.
+
+    ONNX models run on onnxruntime (onnx's ReferenceEvaluator where that is not installed), torch models on torch.
+    error = max|difference| / max|reference|; cosine is the mean over samples; top-1 the share of samples with the same greatest output.
+    """
+    with progress(quiet) as show:
+        show(f"reading {against.name}", 0, 0)
+        session = runtime.load(file)
+        other = reference.load(against, trust_pickle=trust_pickle, arch=arch)
+        feeds = load_npz(data) if data is not None else _random(session)
+        runs = in_batches(session.inputs, feeds)
+        found, expected = [], []
+        for done, run in enumerate(runs):
+            show("comparing", done, len(runs))
+            run = checked_feeds(session.inputs, run)
+            found.append(session.run(run))
+            expected.append(other.run(run))
+    rows = compare(_joined(found), _joined(expected))
+    inputs = str(data) if data is not None else "random, standard normal, seed 0"
+    if as_json:
+        click.echo(as_json_text({"file": str(file), "against": str(against), "reference": other.name, "backend": session.backend,
+                                 "inputs": inputs, "outputs": [asdict(row) for row in rows]}))
+    else:
+        click.echo(f"{_table(rows)}\nagainst {against} on {other.name}; backend {session.backend}; inputs: {inputs}")
+
+
+def _random(session: runtime.Session) -> dict[str, np.ndarray]:
+    """Eight samples, or as many runs of a fixed batch size as make eight."""
+    fixed = [info.shape[0] for info in session.inputs if info.shape and isinstance(info.shape[0], int)]
+    batch = fixed[0] if len(fixed) == len(session.inputs) and len(set(fixed)) == 1 else None
+    rounds = -(-SAMPLES // batch) if batch else 1
+    drawn = [random_feeds(session.inputs, SAMPLES, seed) for seed in range(rounds)]
+    return {name: np.concatenate([feeds[name] for feeds in drawn]) if rounds > 1 else array for name, array in drawn[0].items()}
+
+
+def _joined(runs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return runs[0] if len(runs) == 1 else {name: np.concatenate([np.atleast_1d(run[name]) for run in runs]) for name in runs[0]}
+
+
+def _table(rows: list[Comparison]) -> str:
+    return table(("output", "shape", "error", "cosine", "top-1"),
+                 [(row.output, shape_text(row.shape), f"{row.error:.3g}", f"{row.cosine:.6f}",
+                   "–" if row.top1 is None else f"{100 * row.top1:.1f} %") for row in rows], right=range(2, 5))

@@ -1,0 +1,113 @@
+"""Runs the model that a file was packed from, on implementations that are not ours: onnxruntime, onnx's own, torch."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UsageError
+from .importers import UnreadableModel, UnsupportedModel
+
+Feeds = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model that runs: ``name`` says on what; ``run`` gives its outputs by name, in order."""
+
+    name: str
+    run: Callable[[Feeds], dict[str, np.ndarray]]
+
+
+def load(path: Path, *, trust_pickle: bool = False, arch: str | None = None) -> Reference:
+    """The model at ``path``, for inputs under the names that the importer gives them. Raises ModelError or UsageError."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    return _torch(path, trust_pickle, arch) if _is_torch(path) else _onnx(path)
+
+
+def _is_torch(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return zipfile.is_zipfile(path) or stream.read(1) == b"\x80"
+
+
+def _onnx(path: Path) -> Reference:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return _onnx_evaluator(path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no common class
+        raise UnreadableModel(f"onnxruntime cannot load {path}: {_first_line(error)}") from None
+    names = [info.name for info in session.get_outputs()]
+    return Reference(f"onnxruntime {onnxruntime.__version__}",
+                     _guarded(path, lambda feeds: dict(zip(names, session.run(None, dict(feeds))))))
+
+
+def _onnx_evaluator(path: Path) -> Reference:
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        evaluator = ReferenceEvaluator(str(path))
+    except Exception as error:  # protobuf's and onnx's errors have no common class
+        raise UnreadableModel(f"onnx cannot load {path}: {_first_line(error)}") from None
+    names = list(evaluator.output_names)
+    return Reference(f"onnx {onnx.__version__} ReferenceEvaluator",
+                     _guarded(path, lambda feeds: dict(zip(names, evaluator.run(None, dict(feeds))))))
+
+
+def _torch(path: Path, trust_pickle: bool, arch: str | None) -> Reference:
+    import torch
+
+    from .importers import torch as importer
+
+    with importer._quiet():
+        if _has(path, "archive_format", "serialized_exported_program.json"):
+            module = importer._program(path, trust_pickle).module()
+        else:
+            module = importer._module(path, trust_pickle, arch)
+
+    def run(feeds: Feeds) -> dict[str, np.ndarray]:
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in feeds.items()}
+        with torch.inference_mode(), importer._quiet():
+            found = module(**tensors)
+        made = [found] if isinstance(found, torch.Tensor) else list(found.values() if isinstance(found, Mapping) else found)
+        return {"output" if len(made) == 1 else f"output_{place}": value.numpy() for place, value in enumerate(made)}
+
+    return Reference(f"torch {torch.__version__}", _guarded(path, run))
+
+
+def _has(path: Path, *names: str) -> bool:
+    """Whether the archive holds one of these entries, below its top folder or not."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any((entry.partition("/")[2] or entry) in names for entry in archive.namelist())
+
+
+def _guarded(path: Path, run: Callable[[Feeds], dict[str, Any]]) -> Callable[[Feeds], dict[str, np.ndarray]]:
+    """``run``, with whatever the other implementation raises as one sentence."""
+
+    def guarded(feeds: Feeds) -> dict[str, np.ndarray]:
+        try:
+            return {name: np.asarray(value) for name, value in run(feeds).items()}
+        except Exception as error:  # anything can be wrong between its inputs and ours
+            described = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in feeds.items())
+            raise UnsupportedModel(f"{path} cannot be run on {described}: {_first_line(error)}") from None
+
+    return guarded
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

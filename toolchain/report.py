@@ -1,0 +1,168 @@
+"""What the commands print: figures of a file, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..formats.graph import Graph, Node, SourceInfo
+from ..formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
+
+
+@dataclass(frozen=True)
+class WeightRow:
+    """One weight: what it is, and its bytes dense, in RAM (packed for the kernel that runs it) and in the file.
+
+    ``ratio`` is dense / file. A weight that several nodes read is counted where it is read first.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    structure: str
+    values: str
+    coder: str
+    sparsity: float
+    nbytes_dense: int
+    nbytes_ram: int
+    layout: str
+    nbytes_file: int
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """One node and its weights."""
+
+    label: str
+    op: str
+    weights: tuple[WeightRow, ...]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the weights; ``nbytes_file`` is the whole file."""
+
+    nbytes_dense: int
+    nbytes_ram: int
+    nbytes_file: int
+    nbytes_header: int
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """Everything that ``inspect`` says. ``source``: what the model was before compression."""
+
+    file: str
+    source: SourceInfo
+    inputs: tuple[dict[str, Any], ...]
+    outputs: tuple[dict[str, Any], ...]
+    nodes: tuple[NodeRow, ...]
+    total: Totals
+
+    def to_json(self) -> str:
+        return as_json_text(asdict(self))
+
+
+def file_report(path: str | os.PathLike[str]) -> FileReport:
+    """Opens the file, packs its weights for this machine as a session does, and counts."""
+    from ..formats import reader
+    from ..runtime import load
+
+    in_file = reader.weight_sizes(path)
+    with_sizes = load(path)
+    graph, in_ram = with_sizes.graph, with_sizes.weight_memory()
+    seen: set[str] = set()
+    nodes = tuple(_node_row(graph, node, in_ram, in_file, seen) for node in graph.nodes)
+    rows = [row for node in nodes for row in node.weights]
+    nbytes = os.stat(path).st_size
+    dense = sum(row.nbytes_dense for row in rows)
+    total = Totals(dense, sum(entry["nbytes"] for entry in in_ram.values()), nbytes, nbytes - sum(in_file.values()), ratio(dense, nbytes))
+    return FileReport(os.fspath(path), graph.source, _infos(graph.inputs), _infos(graph.outputs), nodes, total)
+
+
+def _infos(infos: Sequence[Any]) -> tuple[dict[str, Any], ...]:
+    return tuple({"name": info.name, "dtype": info.dtype, "shape": list(info.shape)} for info in infos)
+
+
+def _node_row(graph: Graph, node: Node, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int], seen: set[str]) -> NodeRow:
+    own = [name for name in dict.fromkeys(node.inputs) if name in graph.weights and name not in seen]
+    seen.update(own)
+    return NodeRow(graph.label(node), node.op, tuple(_weight_row(name, graph.weights[name], in_ram, in_file) for name in own))
+
+
+def _weight_row(name: str, tensor: EncodedTensor, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int]) -> WeightRow:
+    ram = in_ram.get(name, {"nbytes": 0, "layout": "in the plan"})
+    structure = "sparse" if isinstance(tensor.structure, Sparse) else "dense"
+    return WeightRow(name, tuple(tensor.shape), tensor.dtype, structure, values_text(tensor), tensor.coder, tensor.sparsity,
+                     tensor.nbytes_dense, ram["nbytes"], ram["layout"], in_file[name], ratio(tensor.nbytes_dense, in_file[name]))
+
+
+def values_text(tensor: EncodedTensor) -> str:
+    """``fp32``, ``fp16``, ``codebook-4``, ``codebook-4 int8 ×20 scaled`` (entries, groups, scale), ``binary``."""
+    values = tensor.values
+    if isinstance(values, Plain):
+        return values.data.dtype.name.replace("float", "fp")
+    if isinstance(values, Binary):
+        return "binary"
+    assert isinstance(values, Codebook)
+    entries = "" if values.entries.dtype.name == "float32" else " " + values.entries.dtype.name.replace("float", "fp")
+    groups = f" ×{len(values.entries)}" if len(values.entries) > 1 else ""
+    return f"codebook-{values.bits}{entries}{groups}{' scaled' if values.scale is not None else ''}"
+
+
+def file_table(report: FileReport) -> str:
+    """The report as people read it: a line per weight, then totals."""
+    head = ("node", "op", "shape", "encoding", "sparsity", "dense", "RAM", "file", "ratio", "layout in RAM")
+    rows = [(node.label, node.op, shape_text(w.shape), f"{w.structure} {w.values} {w.coder}", f"{100 * w.sparsity:.1f} %",
+             f"{w.nbytes_dense:,}", f"{w.nbytes_ram:,}", f"{w.nbytes_file:,}", ratio_text(w.ratio), w.layout)
+            for node in report.nodes for w in node.weights]
+    t = report.total
+    rows.append(("header", "", "", "", "", "", "", f"{t.nbytes_header:,}", "", ""))
+    rows.append(("total", "", "", "", "", f"{t.nbytes_dense:,}", f"{t.nbytes_ram:,}", f"{t.nbytes_file:,}", ratio_text(t.ratio), ""))
+    bare = sum(not node.weights for node in report.nodes)
+    s = report.source
+    return "\n".join([
+        table(head, rows, right=range(4, 9)),
+        f"bytes; {len(report.nodes)} nodes, {bare} of them without weights of their own",
+        f"before compression: {s.parameters:,} parameters, {s.macs:,} multiply-accumulates, {s.nbytes:,} bytes of weights; "
+        f"ratio to the file {ratio_text(ratio(s.nbytes, t.nbytes_file))}"])
+
+
+def shape_text(shape: Sequence[object]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
+
+
+def ratio(dense: float, compressed: float) -> float | None:
+    """``dense / compressed``; None if there is nothing to divide by."""
+    return dense / compressed if compressed else None
+
+
+def ratio_text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] | range = ()) -> str:
+    """Text in columns; those in ``right`` are aligned to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join("  ".join(cell.rjust(width) if i in right else cell.ljust(width)
+                               for i, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in lines)
+
+
+def as_json_text(value: Any) -> str:
+    """JSON; what it cannot say (infinity, NaN) is null."""
+    return json.dumps(_finite(value), ensure_ascii=False, indent=2)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
