@@ -56,9 +56,9 @@ DEPTHWISE: dict[str, float] = {
 SPARSE = {
     "gemv": 0.25,  # per kept weight and row, as the next one
     "gemv_gathered": 0.5,
-    "spmm": 0.02,  # per kept weight and position
-    "columns": 0.3,  # per float brought into scratch
-    "scatter": 1.0,  # per float of an output whose positions are not side by side
+    "spmm": 0.03,  # per kept weight and position
+    "columns": 0.2,  # per float brought into scratch
+    "scatter": 0.5,  # per float of an output whose positions are not side by side
 }
 
 SOFTMAX = {

@@ -11,7 +11,7 @@ import numpy as np
 from .. import costs
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
 from ..ops._window import Window, window
-from .pack import SMALL_TABLE, Order, kind_of, pack, row_scale
+from .pack import ROWS, SMALL_TABLE, Order, bundle, kind_of, pack, row_scale
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 SLICES = 4
@@ -34,8 +34,19 @@ class Matrix:
     alpha: float = 1.0
 
     @property
+    def together(self) -> int:
+        """Groups that are packed as one."""
+        return bundle(self.groups, self.outputs // self.groups)
+
+    @property
     def columns(self) -> int:
-        return self.site.weights[1].size // self.outputs
+        """Columns of a packed group."""
+        return self.site.weights[1].size // self.outputs * self.together
+
+    @property
+    def slices(self) -> int:
+        packed_groups = self.groups // self.together
+        return packed_groups * -(-(self.outputs // packed_groups) // ROWS)
 
     @property
     def slower(self) -> float:
@@ -99,12 +110,11 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
 
 def _rows(m: Matrix, rows: int, layout: Layout) -> Iterator[Lowering]:
     """y [rows, outputs] = x [rows, groups · K] Wᵀ: one row at a time, or blocks of rows as positions side by side."""
-    width = m.columns * m.groups
+    width = m.columns * (m.groups // m.together)
     held = m.site.weights[1].held
 
     def emit(em: Emitter) -> None:
-        slices = m.groups * -(-(m.outputs // m.groups) // 16)
-        em.step(f"sparse_gemv_{m.kind}", m.buffers(em), [f32(em.low), f32(em.high), width, m.outputs], rows * -(-slices // SLICES))
+        em.step(f"sparse_gemv_{m.kind}", m.buffers(em), [f32(em.low), f32(em.high), width, m.outputs], rows * -(-m.slices // SLICES))
 
     inputs: tuple[Layout | None, ...] = (layout, *[None] * (len(m.site.inputs) - 1))
     per_weight = costs.SPARSE["gemv_gathered" if m.kind == "codebook" and not _small(m) else "gemv"]
@@ -131,7 +141,7 @@ def _positions(m: Matrix, shape: Sequence[int], win: Window, layout: Layout) -> 
         x_strides, y_strides = [channels * height * width, height * width, width, 1], [m.outputs * positions, positions, 1]
     else:
         x_strides, y_strides = [channels * height * width, 1, width * channels, channels], [m.outputs * positions, 1, m.outputs]
-    geometry = [channels // m.groups, height, width, win.out[-1], *pair(win.kernel, 1), *pair(win.strides, 1), *pair(win.dilations, 1),
+    geometry = [channels // m.groups * m.together, height, width, win.out[-1], *pair(win.kernel, 1), *pair(win.strides, 1), *pair(win.dilations, 1),
                 *pair(win.begin, 0), *x_strides, *y_strides]
     direct = layout == "NCHW" and prod(win.kernel) == 1 and prod(win.strides) == 1 and not win.padded
     return _spmm(m, batch, positions, geometry, direct, layout)
@@ -139,15 +149,14 @@ def _positions(m: Matrix, shape: Sequence[int], win: Window, layout: Layout) -> 
 
 def _spmm(m: Matrix, batch: int, positions: int, geometry: list[int], direct: bool, layout: Layout) -> Lowering:
     block = next((b for b in BLOCKS if m.columns * b * 4 <= SCRATCH), BLOCKS[-1])
-    slices = m.groups * -(-(m.outputs // m.groups) // 16)
     blocks = batch * -(-positions // block)
 
     def emit(em: Emitter) -> None:
         params = [f32(em.low), f32(em.high), batch, positions, block, int(direct), *geometry]
-        em.step(f"sparse_spmm_{m.kind}", m.buffers(em), params, blocks * slices, m.columns * block * 4)
+        em.step(f"sparse_spmm_{m.kind}", m.buffers(em), params, blocks * m.slices, m.columns * block * 4)
 
     padded = batch * -(-positions // 16) * 16
-    gathered = 0 if direct else padded * m.columns * m.groups
+    gathered = 0 if direct else padded * m.columns * (m.groups // m.together)
     scattered = batch * positions * m.outputs if geometry[-1] != 1 else 0
     cost = costs.STEP + m.slower * costs.SPARSE["spmm"] * m.site.weights[1].held * padded \
         + costs.SPARSE["columns"] * gathered + costs.SPARSE["scatter"] * scattered

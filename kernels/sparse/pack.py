@@ -43,12 +43,23 @@ def row_scale(tensor: EncodedTensor, outputs: int) -> np.ndarray:
     return np.ones(outputs, np.float32) if scale is None else scale.astype(np.float32)
 
 
+def bundle(groups: int, per_group: int) -> int:
+    """How many groups of a convolution share a slice: the fewest that fill it (a depthwise convolution has one row per group)."""
+    return next(b for b in range(1, groups + 1) if groups % b == 0 and (b * per_group >= ROWS or b == groups))
+
+
 def pack(tensor: EncodedTensor, order: Order, groups: int) -> np.ndarray:
     """uint8: header, then slices of 16 rows. Within WINDOW rows of a group, rows are sorted by how many weights they have, so
-    that a slice pads little and what it writes still lies close together (SELL-C-sigma: Kreutzer et al. 2014, section 3)."""
+    that a slice pads little and what it writes still lies close together (SELL-C-sigma: Kreutzer et al. 2014, section 3).
+
+    Groups that are bundled become one, whose matrix has their blocks on its diagonal: each row's columns are moved to its block.
+    """
     outputs = tensor.shape[0] if order == "rows" else tensor.shape[-1]
-    columns = tensor.size // outputs
-    counts = _row_counts(tensor, order, outputs, columns)
+    own_columns = tensor.size // outputs
+    together = bundle(groups, outputs // groups)
+    columns, shift = own_columns * together, np.arange(outputs) // (outputs // groups) % together * own_columns
+    groups //= together
+    counts = _row_counts(tensor, order, outputs, own_columns)
     rows, starts, full, lengths = _slices(counts, groups)
     slots = int(starts[-1])
     place = np.empty(outputs, np.int64)  # of each row's first weight, in units of a lane
@@ -75,7 +86,7 @@ def pack(tensor: EncodedTensor, order: Order, groups: int) -> np.ndarray:
         if isinstance(content, np.ndarray):
             packed[offsets[name]:offsets[name] + content.nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
     index = packed[offsets["index"]:offsets["index"] + slots * ROWS * (4 if wide else 2)].view(np.uint32 if wide else np.uint16)
-    _fill(tensor, order, outputs, columns, place, index, packed[offsets["values"]:])
+    _fill(tensor, order, shift, own_columns, place, index, packed[offsets["values"]:])
     return packed
 
 
@@ -132,8 +143,10 @@ def _held(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> It
         seen += len(position)
 
 
-def _fill(tensor: EncodedTensor, order: Order, outputs: int, columns: int, place: np.ndarray, index: np.ndarray, body: np.ndarray) -> None:
-    """Puts every held value into its row's next slot."""
+def _fill(tensor: EncodedTensor, order: Order, shift: np.ndarray, columns: int, place: np.ndarray, index: np.ndarray,
+          body: np.ndarray) -> None:
+    """Puts every held value into its row's next slot, its column moved by the row's ``shift``."""
+    outputs = len(shift)
     values = tensor.values
     if isinstance(values, Plain):
         symbols, into = values.data, body[:len(index) * values.data.itemsize].view(values.data.dtype)
@@ -148,7 +161,7 @@ def _fill(tensor: EncodedTensor, order: Order, outputs: int, columns: int, place
         used = np.bincount(sorted_row, minlength=outputs)
         before = np.cumsum(used) - used
         at = nexts[sorted_row] + (np.arange(len(sorted_row)) - before[sorted_row]) * ROWS
-        index[at] = column[by_row]
+        index[at] = column[by_row] + shift[sorted_row]
         into[at] = symbols[held][by_row]
         nexts += used * ROWS
     if isinstance(values, Binary):
