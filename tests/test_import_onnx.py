@@ -288,3 +288,38 @@ def test_wrong_input_shapes(shapes: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(importers.InputShapeError) as caught:
         importers.load(saved(cnn(17), tmp_path), input_shapes=shapes)
     assert str(caught.value) == message
+
+
+def test_shapes_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], name="head")]
+    for rows, hint in (("N", "; if the lengths of N must be particular ones, give them with --input-shape"), (2, "")):
+        model = model_of(nodes, [value("x", rows, 4)], [value("y", rows, 3)], [weight("w", 5, 3)])
+        with pytest.raises(importers.InputShapeError) as caught:
+            importers.load(saved(model, tmp_path))
+        assert str(caught.value).startswith("Gemm node 'head' multiplies ")
+        assert str(caught.value).endswith(f"the inner lengths 4 and 5 differ{hint}")
+
+
+def test_lengths_that_the_model_relies_on_can_be_given(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Reshape", ["x", "t"], ["y"])]
+    path = saved(model_of(nodes, [value("x", "N", 6)], [value("y", 3, 8)], [ints("t", 3, 8)]), tmp_path)
+    with pytest.raises(importers.InputShapeError, match="if the lengths of N must be particular ones"):
+        importers.load(path)
+    assert ops_of(importers.load(path, input_shapes={"x": (4, 6)})) == ["Reshape"]
+
+
+def test_training_mode_is_refused(tmp_path: Path) -> None:
+    on = numpy_helper.from_array(np.bool_(True), "on")
+    nodes = [helper.make_node("BatchNormalization", ["x", "g", "b", "m", "v"], ["n", "m2", "v2"], name="norm", training_mode=1),
+             helper.make_node("Dropout", ["n", "", "on"], ["y"], name="drop")]
+    model = model_of(nodes, [value("x", 2, 3)], [value("y", 2, 3)], [weight(name, 3) for name in "gbmv"] + [on])
+    with pytest.raises(importers.UnsupportedModel, match="the model is in training mode at norm, drop; export it for inference"):
+        importers.load(saved(model, tmp_path))
+
+
+def test_importing_twice_gives_the_same(tmp_path: Path) -> None:
+    path = saved(cnn(17), tmp_path)
+    first, second = importers.load(path), importers.load(path)
+    assert [(node.op, node.inputs, node.outputs, dict(node.attrs)) for node in first.nodes] == [
+        (node.op, node.inputs, node.outputs, dict(node.attrs)) for node in second.nodes]
+    assert list(first.weights) == list(second.weights)

@@ -87,9 +87,36 @@ def test_mobilenet_comes_out_clean() -> None:
     assert set(module.state_dict()) - set(graph.weights) == {key for key in module.state_dict() if key.endswith("num_batches_tracked")}
 
 
+def test_dropout_is_kept_and_the_module_left_as_it_was() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.3, inplace=True)).eval()
+    graph = import_module(module, "N", 4, name="input")
+    assert ops_of(graph) == ["Gemm", "Dropout"]
+    assert graph.weights[graph.nodes[1].inputs[1]].decode() == np.float32(0.3)
+    assert not module[1].training
+    assert module[1].inplace
+
+
+def test_several_inputs_and_outputs(here: Path) -> None:
+    torch.save(TwoInputs().eval(), "model.pt")
+    graph = importers.load("model.pt", trust_pickle=True, input_shapes={"b": ("N", 3), "a": ("N", 4)})
+    assert [(info.name, info.shape) for info in graph.inputs] == [("a", ("N", 4)), ("b", ("N", 3))]
+    assert [(info.name, info.shape) for info in graph.outputs] == [("output_0", ("N", 7)), ("output_1", ("N", 3))]
+    a, b = np.ones((2, 4), np.float32), np.full((2, 3), -1, np.float32)
+    found = evaluate(graph, {"a": a, "b": b})
+    np.testing.assert_array_equal(found["output_0"], np.concatenate([a, b], 1))
+    np.testing.assert_array_equal(found["output_1"], np.zeros((2, 3)))
+    with pytest.raises(importers.InputShapeError, match="does not say the shape of its input 'b'"):
+        importers.load("model.pt", trust_pickle=True, input_shapes={"a": ("N", 4)})
+
+
 def test_resnet_comes_out_clean() -> None:
     assert set(ops_of(import_module(Residual(), "N", 3, 12, 12))) == {"Conv", "BatchNormalization", "Relu", "Add", "GlobalAveragePool",
                                                                      "Flatten", "Gemm"}
+
+
+class TwoInputs(nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor, scale: float = 2.0) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.cat([a, b], 1), torch.relu(b * scale)
 
 
 class Spellings(nn.Module):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...formats.errors import ThinferError
-from ...formats.graph import Graph, SourceInfo
+from ...formats.graph import Graph, Node, SourceInfo
 from ...formats.tensor import EncodedTensor
 from ...kernels import ops
+from ...kernels.ops._op import Type
 from ...runtime import shapes
 
 STATISTICS = {"BatchNormalization": (3, 4)}
@@ -25,19 +28,20 @@ def _is_parameter(tensor: EncodedTensor) -> bool:
 
 
 def macs(graph: Graph) -> int:
-    """Multiply-accumulates at batch 1 (symbolic dimensions at 1, a fixed batch divided out); 0 if the shapes cannot be known."""
+    """Multiply-accumulates at batch 1 (symbolic dimensions at 1, a fixed batch divided out); 0 if the shapes cannot be known so."""
     try:
         types = shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
     except ThinferError:
         return 0
-    total = 0
-    for node in graph.nodes:
-        op = ops.get(node.op)
-        args = [types[name] if name else None for name in node.inputs]
-        results = [types[name] for name in node.outputs if name]
-        if op.macs is not None and all(arg is not None for arg, name in zip(args, node.inputs) if name) and None not in results:
-            total += op.macs(op.attrs_of(node), args, [made for made in results if made is not None])
-    return total // _batch(graph)
+    return sum(_macs_of(graph, node, types) for node in graph.nodes) // _batch(graph)
+
+
+def _macs_of(graph: Graph, node: Node, types: Mapping[str, Type | None]) -> int:
+    op = ops.get(node.op)
+    args = [types[name] if name else None for name in node.inputs]
+    results = [types[name] for name in node.outputs if name]
+    known = all(arg is not None for arg, name in zip(args, node.inputs) if name) and None not in results
+    return op.macs(op.attrs_of(node), args, [made for made in results if made is not None]) if op.macs is not None and known else 0
 
 
 def _batch(graph: Graph) -> int:

@@ -22,7 +22,8 @@ from ..passes._edit import read_names, with_channel_axes
 from ..passes.canonicalize import without_defaults
 from ..passes.dead_code import dead_code
 from . import _external
-from ._errors import InputShapeError, UnreadableModel, UnsupportedModel
+from ._errors import UnreadableModel, UnsupportedModel
+from ._interface import UNKNOWN, fitting, with_input_shapes, with_output_shapes
 from ._residue import resolve
 from ._source import source_info
 from ._upgrade import NEWEST, OLDEST, upgrade
@@ -51,8 +52,8 @@ def convert(model: onnx.ModelProto, origin: str, input_shapes: Mapping[str, tupl
     graph = dead_code(tidy(resolve(upgrade(graph, opset), model)))
     graph = shapes.check(verify(graph))
     _check_attributes(model, opset, origin)
-    graph = _with_input_shapes(without_defaults(graph), input_shapes)
-    graph = verify(with_channel_axes(_with_output_shapes(graph)))
+    graph = with_input_shapes(without_defaults(graph), input_shapes)
+    graph = verify(with_channel_axes(with_output_shapes(fitting(_without_training(graph)))))
     return clean(replace(graph, source=source_info(graph, own)))
 
 
@@ -187,7 +188,7 @@ def _constant(item: onnx.NodeProto, origin: str) -> EncodedTensor:
 
 
 def _value(info: onnx.ValueInfoProto, origin: str) -> ValueInfo:
-    """A graph input or output; nameless dimensions are named after it. Shape ``("?",)`` stands for an unknown one."""
+    """A graph input or output; nameless dimensions are named after it. Shape UNKNOWN stands for none given."""
     if not info.type.HasField("tensor_type"):
         raise UnsupportedModel(f"value {info.name!r} of {origin} is no tensor; only tensors are supported")
     kind = info.type.tensor_type
@@ -196,60 +197,16 @@ def _value(info: onnx.ValueInfoProto, origin: str) -> ValueInfo:
         raise UnsupportedModel(f"value {info.name!r} of {origin} has the data type "
                                f"{onnx.TensorProto.DataType.Name(kind.elem_type).lower()}; supported are {', '.join(DTYPES)}")
     if not kind.HasField("shape"):
-        return ValueInfo(info.name, known[kind.elem_type], ("?",))
+        return ValueInfo(info.name, known[kind.elem_type], UNKNOWN)
     dims = (dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"{info.name}_{place}"
             for place, dim in enumerate(kind.shape.dim))
     return ValueInfo(info.name, known[kind.elem_type], tuple(dims))
 
 
-def _with_input_shapes(graph: Graph, given: Mapping[str, tuple[Dim, ...]]) -> Graph:
-    """The graph whose inputs have the shapes ``given``; a symbolic dimension that gets a length gets it everywhere."""
-    valid = [info.name for info in graph.inputs]
-    for name in given:
-        if name not in valid:
-            raise InputShapeError(f"the model has no input {name!r}; its inputs are {', '.join(valid)}")
-    symbols: dict[str, Dim] = {}
-    inputs = []
-    for info in graph.inputs:
-        if info.name in given:
-            info = replace(info, shape=_fitted(info, given[info.name], symbols))
-        if info.shape == ("?",):
-            raise InputShapeError(f"the model does not say the shape of its input {info.name!r}; give one, such as {info.name}:1,3,224,224")
-        inputs.append(info)
-
-    def known(info: ValueInfo) -> ValueInfo:
-        return replace(info, shape=tuple(symbols.get(dim, dim) if isinstance(dim, str) else dim for dim in info.shape))
-
-    return replace(graph, inputs=tuple(map(known, inputs)), outputs=tuple(map(known, graph.outputs)))
-
-
-def _fitted(info: ValueInfo, shape: tuple[Dim, ...], symbols: dict[str, Dim]) -> tuple[Dim, ...]:
-    """``shape`` if it fits the input; what it says of symbolic dimensions is added to ``symbols``."""
-    def text(dims: tuple[Dim, ...]) -> str:
-        return "×".join(map(str, dims))
-
-    if info.shape == ("?",):
-        return shape
-    fits = len(shape) == len(info.shape) and all(isinstance(own, str) or own == dim for own, dim in zip(info.shape, shape))
-    if not fits:
-        raise InputShapeError(f"input {info.name!r} has the shape {text(info.shape)}, which {text(shape)} does not fit")
-    for own, dim in zip(info.shape, shape):
-        if isinstance(own, str) and symbols.setdefault(own, dim) != dim:
-            raise InputShapeError(f"the dimension {own} cannot be both {symbols[own]} and {dim}")
-    return shape
-
-
-def _with_output_shapes(graph: Graph) -> Graph:
-    """Gives outputs whose shape the source leaves open the rank that the operators' rules find, with a name for each dimension."""
-    if all(info.shape != ("?",) for info in graph.outputs):
-        return graph
-    types = shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
-    fixed = all(isinstance(dim, int) for info in graph.inputs for dim in info.shape)
-
-    def known(info: ValueInfo) -> ValueInfo:
-        found = types.get(info.name)
-        if info.shape != ("?",) or found is None:
-            return info
-        return replace(info, shape=found.shape if fixed else tuple(f"{info.name}_{place}" for place in range(len(found.shape))))
-
-    return replace(graph, outputs=tuple(map(known, graph.outputs)))
+def _without_training(graph: Graph) -> Graph:
+    """The graph, unless a node of it is in training mode, which here means nothing."""
+    training = [graph.label(node) for node in graph.nodes if (node.op == "BatchNormalization" and node.attrs.get("training_mode", 0))
+                or (node.op == "Dropout" and any(graph.weights[name].decode().any() for name in node.inputs[2:] if name in graph.weights))]
+    if training:
+        raise UnsupportedModel(f"the model is in training mode at {', '.join(training)}; export it for inference")
+    return graph

@@ -155,21 +155,32 @@ def _made_by(arch: str) -> torch.nn.Module:
 
 
 def _exported(module: torch.nn.Module, file: Path, shapes: Mapping[str, tuple[Dim, ...]]) -> Any:
-    """The module as an exported program. Its Dropout modules are exported in training mode, else torch would drop them."""
+    """The module as an exported program."""
     parameters = inspect.signature(module.forward).parameters
     _check_shapes(parameters, file, shapes)
     symbols = _example_lengths(shapes)
     example = {name: torch.zeros([symbols[dim] if isinstance(dim, str) else dim for dim in shape]) for name, shape in shapes.items()}
     named = {symbol: torch.export.Dim(symbol) for symbol in symbols}
     dynamic = {name: {place: named[dim] for place, dim in enumerate(shape) if isinstance(dim, str)} for name, shape in shapes.items()}
-    for part in module.modules():
-        if type(part) is torch.nn.Dropout:
-            part.train()
     ordered = {name: example[name] for name in parameters if name in example}
     try:
-        return torch.export.export(module, (), ordered, dynamic_shapes={name: dynamic[name] for name in ordered}, strict=False)
+        with _dropout_kept(module):
+            return torch.export.export(module, (), ordered, dynamic_shapes={name: dynamic[name] for name in ordered}, strict=False)
     except Exception as error:  # tracing runs the user's own code
         raise UnsupportedModel(f"{file} cannot be exported by torch with these input shapes: {_first_line(error)}") from None
+
+
+@contextlib.contextmanager
+def _dropout_kept(module: torch.nn.Module) -> Iterator[None]:
+    """Has the module's Dropout in training mode, without which torch would drop it, and not in place, which torch would spell out."""
+    found = [(part, part.training, part.inplace) for part in module.modules() if type(part) is torch.nn.Dropout]
+    for part, _, _ in found:
+        part.training, part.inplace = True, False
+    try:
+        yield
+    finally:
+        for part, training, inplace in found:
+            part.training, part.inplace = training, inplace
 
 
 def _check_shapes(parameters: Mapping[str, inspect.Parameter], file: Path, shapes: Mapping[str, tuple[Dim, ...]]) -> None:

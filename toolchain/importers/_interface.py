@@ -1,0 +1,82 @@
+"""Shapes of a model's inputs and outputs: what the source says, what the caller says, and whether they fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...formats.errors import ThinferError
+from ...formats.graph import Dim, Graph, ValueInfo
+from ...runtime import shapes
+from ..passes._samples import samples, symbols
+from ._errors import InputShapeError
+
+UNKNOWN: tuple[Dim, ...] = ("?",)
+"""The shape of a value whose source gives none."""
+
+
+def with_input_shapes(graph: Graph, given: Mapping[str, tuple[Dim, ...]]) -> Graph:
+    """The graph whose inputs have the shapes ``given``; a symbolic dimension that gets a length gets it everywhere."""
+    valid = [info.name for info in graph.inputs]
+    for name in given:
+        if name not in valid:
+            raise InputShapeError(f"the model has no input {name!r}; its inputs are {', '.join(valid)}")
+    lengths: dict[str, Dim] = {}
+    inputs = []
+    for info in graph.inputs:
+        if info.name in given:
+            info = replace(info, shape=_fitted(info, given[info.name], lengths))
+        if info.shape == UNKNOWN:
+            raise InputShapeError(f"the model does not say the shape of its input {info.name!r}; give one, such as {info.name}:1,3,224,224")
+        inputs.append(info)
+
+    def known(info: ValueInfo) -> ValueInfo:
+        return replace(info, shape=tuple(lengths.get(dim, dim) if isinstance(dim, str) else dim for dim in info.shape))
+
+    return replace(graph, inputs=tuple(map(known, inputs)), outputs=tuple(map(known, graph.outputs)))
+
+
+def _fitted(info: ValueInfo, shape: tuple[Dim, ...], lengths: dict[str, Dim]) -> tuple[Dim, ...]:
+    """``shape`` if it fits the input; what it says of symbolic dimensions is added to ``lengths``."""
+    def text(dims: tuple[Dim, ...]) -> str:
+        return "×".join(map(str, dims))
+
+    if info.shape == UNKNOWN:
+        return shape
+    fits = len(shape) == len(info.shape) and all(isinstance(own, str) or own == dim for own, dim in zip(info.shape, shape))
+    if not fits:
+        raise InputShapeError(f"input {info.name!r} has the shape {text(info.shape)}, which {text(shape)} does not fit")
+    for own, dim in zip(info.shape, shape):
+        if isinstance(own, str) and lengths.setdefault(own, dim) != dim:
+            raise InputShapeError(f"the dimension {own} cannot be both {lengths[own]} and {dim}")
+    return shape
+
+
+def fitting(graph: Graph) -> Graph:
+    """The graph, if its shapes fit together with symbolic dimensions of length 1 or of some large length; else InputShapeError."""
+    free = symbols(graph)
+    if free and samples(graph):
+        return graph
+    try:
+        shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
+    except ThinferError as error:
+        hint = f"; if the lengths of {', '.join(free)} must be particular ones, give them with --input-shape" if free else ""
+        raise InputShapeError(f"{error}{hint}") from None
+    return graph
+
+
+def with_output_shapes(graph: Graph) -> Graph:
+    """Gives outputs whose shape the source leaves open the rank that the operators' rules find, with a name for each dimension."""
+    if all(info.shape != UNKNOWN for info in graph.outputs):
+        return graph
+    sampled = samples(graph)
+    types = sampled[0] if sampled else shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
+    fixed = not symbols(graph)
+
+    def known(info: ValueInfo) -> ValueInfo:
+        found = types.get(info.name)
+        if info.shape != UNKNOWN or found is None:
+            return info
+        return replace(info, shape=found.shape if fixed else tuple(f"{info.name}_{place}" for place in range(len(found.shape))))
+
+    return replace(graph, outputs=tuple(map(known, graph.outputs)))
