@@ -128,50 +128,68 @@ inline void all_rows(int panels, int64_t rows, Tile t) {
 typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out);
 
 // One work item: some rows × some panels of one group. Scratch: decoded weights [NP][K_BLOCK][16], patches [ROWS][K_BLOCK].
-void block(const ThinCall* call, int64_t group, int64_t row0, int64_t panel0, Decode decode) {
+struct Block {
+  const ThinCall* call;
+  Decode decode;
+  int64_t group, row0, panel0;
   const int64_t* p = call->p;
-  const int64_t panels = (p[N] + PANEL - 1) / PANEL, rows = p[M] - row0 < p[ROWS] ? p[M] - row0 : p[ROWS];
-  const int64_t panel1 = panel0 + p[CHUNK] < panels ? panel0 + p[CHUNK] : panels;
-  const Packed packed{(const char*)call->buf[1], p + PACKED};
+  Packed packed{(const char*)call->buf[1], p + PACKED};
+  int64_t panels = (p[N] + PANEL - 1) / PANEL;  // of a group
+  int64_t panel1 = panel0 + p[CHUNK] < panels ? panel0 + p[CHUNK] : panels;
+  int64_t rows = p[M] - row0 < p[ROWS] ? p[M] - row0 : p[ROWS];
   const float* x = (const float*)call->buf[0] + group * (p[GATHER] ? p[CONV + C_CHANNELS] : p[K]);
-  float *decoded = (float*)call->scratch, *patches = decoded + p[PATCHES_AT];
-  const Patches source(x, p[LDX], p + CONV);
-  for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) {
+  float* decoded = (float*)call->scratch;
+  float* patches = decoded + p[PATCHES_AT];
+
+  int64_t columns(int64_t k) const { return p[K] - k < p[K_BLOCK] ? p[K] - k : p[K_BLOCK]; }
+  int64_t tiles() const { return (panel1 - panel0 + NP - 1) / NP; }  // of nearly equal width
+
+  // Tile i of the panels × the block of columns from k on.
+  void multiply(int64_t i, int64_t k) const {
+    const int64_t panel = panel0 + (panel1 - panel0) * i / tiles(), next = panel0 + (panel1 - panel0) * (i + 1) / tiles();
+    const int64_t index = group * panels + panel, left = p[N] - panel * PANEL;
+    const int count = (int)(next - panel);
     Tile t;
-    t.n = p[K] - k < p[K_BLOCK] ? p[K] - k : p[K_BLOCK];
+    t.n = columns(k);
     t.x = p[GATHER] ? patches : x + row0 * p[LDX] + k;
     t.ldx = p[GATHER] ? p[K_BLOCK] : p[LDX];
-    if (p[GATHER]) source.gather(row0, row0 + rows, k, k + t.n, patches, p[K_BLOCK]);
+    t.w = decode ? decoded : (const float*)packed.panel(index) + k * PANEL;
+    t.ldw = decode ? t.n * PANEL : p[K] * PANEL;
+    t.y = (float*)call->buf[3] + row0 * p[LDY] + group * p[N] + panel * PANEL;
     t.ldy = p[LDY];
+    t.columns = (int)(left < count * PANEL ? left : count * PANEL);
     t.first = k == 0;
     t.last = k + t.n == p[K];
+    t.scale = packed.scale(index);
+    t.bias = (const float*)call->buf[2] + index * PANEL;
     t.alpha = thin_f32(p[ALPHA]);
     t.low = thin_f32(p[LOW]);
     t.high = thin_f32(p[HIGH]);
-    const int64_t tiles = (panel1 - panel0 + NP - 1) / NP;  // of nearly equal width
-    for (int64_t i = 0, panel = panel0; i < tiles; i++) {
-      const int count = (int)((panel1 - panel0) * (i + 1) / tiles - (panel - panel0));
-      const int64_t index = group * panels + panel, column = panel * PANEL;
-      t.w = decode ? decoded : (const float*)packed.panel(index) + k * PANEL;
-      t.ldw = decode ? t.n * PANEL : p[K] * PANEL;
-      if (decode)
-        for (int j = 0; j < count; j++) decode(packed, index + j, k, t.n, decoded + j * t.ldw);
-      t.y = (float*)call->buf[3] + row0 * p[LDY] + group * p[N] + column;
-      t.columns = (int)(p[N] - column < count * PANEL ? p[N] - column : count * PANEL);
-      t.scale = packed.scale(index);
-      t.bias = (const float*)call->buf[2] + index * PANEL;
-      all_rows(count, rows, t);
-      panel += count;
+    for (int j = 0; decode && j < count; j++) decode(packed, index + j, k, t.n, decoded + j * t.ldw);
+    all_rows(count, rows, t);
+  }
+
+  // Patches are copied once for all panels; where there are none, each panel is read in one sweep.
+  void run() const {
+    if (p[GATHER]) {
+      const Patches source(x, p[LDX], p + CONV);
+      for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) {
+        source.gather(row0, row0 + rows, k, k + columns(k), patches, p[K_BLOCK]);
+        for (int64_t i = 0; i < tiles(); i++) multiply(i, k);
+      }
+    } else {
+      for (int64_t i = 0; i < tiles(); i++)
+        for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) multiply(i, k);
     }
   }
-}
+};
 
 void blocks(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   const int64_t* p = call->p;
   const int64_t panels = (p[N] + PANEL - 1) / PANEL, chunks = (panels + p[CHUNK] - 1) / p[CHUNK];
   for (int64_t item = begin; item < end; item++) {
     const int64_t group = item / chunks % p[GROUPS], row = item / chunks / p[GROUPS] * p[ROWS];
-    block(call, group, row, item % chunks * p[CHUNK], decode);
+    Block{call, decode, group, row, item % chunks * p[CHUNK]}.run();
   }
 }
 

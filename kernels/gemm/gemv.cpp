@@ -120,7 +120,8 @@ void codebook(const ThinCall* call, int64_t begin, int64_t end) {
 template <int BITS>
 struct Runs {
   static constexpr int RUN = 4 / BITS, PER_WORD = 8;
-  static constexpr int64_t BLOCK = 512;  // runs whose tables are in use together: 32 KB
+  static constexpr int64_t BLOCK = 256;  // runs whose tables are in use together: 16 KB
+  static constexpr int TOGETHER = 2;     // panels that share a table once it is loaded
 
   // tables[r][i] = Σ_j entry(bits j of i) * x[r * RUN + j]
   static void build(const float* entries, const float* x, int64_t n, float* tables) {
@@ -135,21 +136,35 @@ struct Runs {
       }
   }
 
-  static void add(const int32_t* w, const float* tables, int64_t runs, float* total) {
-    for (int v = 0; v < NV; v++, w += VL) {
-      vf sum[4] = {load(total + v * VL)};
+  // Adds `runs` runs of P panels that lie `apart` words apart to their totals: every table is loaded once for all of them.
+  template <int P>
+  static void add(const int32_t* w, int64_t apart, const float* tables, int64_t runs, float* total) {
+    for (int v = 0; v < NV; v++, w += VL, total += VL) {
+      vf sum[P][2];
+      for (int i = 0; i < P; i++) sum[i][0] = load(total + i * PANEL), sum[i][1] = vf{};
       const int32_t* p = w;
       const float* t = tables;
       int64_t r = 0;
       for (; r + PER_WORD <= runs; r += PER_WORD, p += PANEL) {
-        const vi word = loadi(p);
-        __builtin_prefetch((const char*)p + AHEAD);
+        vi word[P];
+        for (int i = 0; i < P; i++) {
+          word[i] = loadi(p + i * apart);
+          __builtin_prefetch(p + (P + i) * apart);
+        }
 #pragma GCC unroll 8
-        for (int j = 0; j < PER_WORD; j++, t += 16) sum[j % 4] += Table<4>(t, nullptr, 0)(word >> (4 * j));
+        for (int j = 0; j < PER_WORD; j++, t += 16) {
+          const Table<4> table(t, nullptr, 0);
+#pragma GCC unroll 4
+          for (int i = 0; i < P; i++) sum[i][j % 2] += table(word[i] >> (4 * j));
+        }
       }
-      if (r < runs)
-        for (vi word = loadi(p); r < runs; r++, t += 16, word >>= 4) sum[0] += Table<4>(t, nullptr, 0)(word);
-      store(total + v * VL, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+      for (int i = 0; i < P; i++) {
+        if (r < runs) {
+          vi word = loadi(p + i * apart);
+          for (int64_t q = r; q < runs; q++, word >>= 4) sum[i][0] += Table<4>(t + (q - r) * 16, nullptr, 0)(word);
+        }
+        store(total + i * PANEL, sum[i][0] + sum[i][1]);
+      }
     }
   }
 
@@ -161,8 +176,13 @@ struct Runs {
     for (int64_t r = 0; r < runs; r += BLOCK) {
       const int64_t count = runs - r < BLOCK ? runs - r : BLOCK, left = call->p[K] - r * RUN;
       build(layer.packed.table(0), layer.x(0) + r * RUN, left < count * RUN ? left : count * RUN, tables);
-      for (int64_t item = begin; item < end; item++)
-        add((const int32_t*)layer.packed.panel(item) + r / PER_WORD * PANEL, tables, count, totals + (item - begin) * PANEL);
+      const int64_t apart = layer.packed.p[W_PANEL_BYTES] / 4;
+      for (int64_t item = begin; item < end;) {
+        const int32_t* w = (const int32_t*)layer.packed.panel(item) + r / PER_WORD * PANEL;
+        float* total = totals + (item - begin) * PANEL;
+        if (item + TOGETHER <= end) add<TOGETHER>(w, apart, tables, count, total), item += TOGETHER;
+        else add<1>(w, apart, tables, count, total), item++;
+      }
     }
     for (int64_t item = begin; item < end; item++) layer.write(item, totals + (item - begin) * PANEL);
   }
@@ -171,7 +191,7 @@ struct Runs {
 }  // namespace
 
 // buf: x, packed weights, bias [panels * 16], y. p: Param. One work item per panel. gemv_runs1 and gemv_runs2 need one group and
-// one table, and 32 KB + 64 bytes per panel of scratch.
+// one table, and 16 KB + 64 bytes per panel of scratch.
 THIN_KERNEL(gemv_f32) { plain<Floats>(call, begin, end); }
 THIN_KERNEL(gemv_f16) { plain<Halves>(call, begin, end); }
 THIN_KERNEL(gemv_codebook) {

@@ -20,7 +20,7 @@ MOST_ROWS = 128
 TILE_ROWS, TILE_PANELS = 8, 3
 """What the micro-kernel takes at a time (MR and NP of gemm.cpp, the largest of all ISA levels)."""
 ITEMS_PER_THREAD = 4
-RUN_BLOCK = 512
+RUN_BLOCK = 256
 """Runs of gemv_runs whose tables, 64 bytes each, are in use together (Runs::BLOCK of gemv.cpp)."""
 FEWEST_PANELS_FOR_RUNS = 8
 """Below this many panels, tabling the activations costs more than it saves."""
