@@ -97,11 +97,16 @@ class Plan:
         values = dict(feeds)
         for stage in self.stages:
             stage.run(values)
-        return {name: self._fixed_value(name) if name in self._fixed else values[name] for name in self._outputs}
+        return {name: self._fixed_value(name) if name in self._fixed else _owned(values[name], feeds) for name in self._outputs}
 
     def _fixed_value(self, name: str) -> np.ndarray:
         known = self._known.get(name)
         return self._weights.compact(name).decode() if known is None else known.copy()
+
+
+def _owned(array: np.ndarray, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The array, or a copy of it if it is a view of what the caller fed (Identity, Reshape in NumPy)."""
+    return array.copy() if any(np.may_share_memory(array, feed) for feed in feeds.values()) else array
 
 
 def _read_later(segments: Sequence[Segment], outputs: Sequence[str]) -> list[frozenset[str]]:

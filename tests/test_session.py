@@ -91,6 +91,18 @@ def test_all_unsupported_operators_at_once() -> None:
         runtime.load(graph)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("op", "dtype"), [("Identity", "float32"), ("Identity", "int64"), ("Flatten", "float32"), ("Flatten", "int64")])
+def test_outputs_are_the_callers_own(backend: str, op: str, dtype: str) -> None:
+    graph = Graph((ValueInfo("x", dtype, (2, 3)),), (ValueInfo("y", dtype, (2, 3)), ValueInfo("z", dtype, (2, 3))),
+                  (Node(op, ("x",), ("y",)), Node(op, ("y",), ("z",))))
+    x = np.arange(6).reshape(2, 3).astype(dtype)
+    got = runtime.load(graph, backend=backend).run({"x": x})
+    for array in got.values():
+        np.testing.assert_array_equal(array, x)
+        assert not np.shares_memory(array, x)
+
+
 @needs_native
 def test_one_native_segment() -> None:
     """The planner finds a native kernel for all of the net, and the Relu is no step of its own."""
