@@ -25,7 +25,7 @@ def imports(path: Path) -> list[tuple[int, str]]:
         if isinstance(node, ast.Import):
             found += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or ""))
+            found += [(node.level, node.module)] if node.module else [(node.level, alias.name) for alias in node.names]
     return found
 
 
