@@ -86,7 +86,8 @@ def everything() -> Graph:
     orelse = Graph((), (ValueInfo("else_out", "float32", ()),), (Node("Neg", ("x",), ("else_out",)),))
     attrs = {
         "int": -5, "large": 2 ** 63 - 1, "small": -2 ** 63, "float": 0.1, "short": 0.5, "text": "ein Wört", "empty": (),
-        "ints": (1, -2, 300), "equal": (7, 7, 7), "long": tuple(range(20)), "floats": (0.5, 1e300, -0.0), "strings": ("a", "", "Conv"), "flag": True,
+        "ints": (1, -2, 300), "equal": (7, 7, 7), "long": tuple(range(20)), "floats": (0.5, 1e300, -0.0),
+        "strings": ("a", "", "Conv"), "flag": True,
         "tensor": np.arange(6, dtype=np.int16).reshape(2, 3), "bools": np.array([True, False]), "scalar": np.float64(3.5), "list": [1, 2]}
     nodes = (
         Node("Split", ("x",), ("hidden", "", "second"), attrs, "the splitter"),
