@@ -21,20 +21,21 @@ def normal(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def encoded(shape: tuple[int, ...], kind: str, axis: int = 0, groups: int = 1, scaled: bool = False, entries: str = "float32") -> EncodedTensor:
+def encoded(shape: tuple[int, ...], kind: str, axis: int = 0, groups: int = 1, scaled: bool = False,
+            entries: str = "float32") -> EncodedTensor:
     size, channels = int(np.prod(shape)), shape[axis]
     if kind == "fp32":
         return EncodedTensor.dense(normal(*shape), axis=axis)
     if kind == "fp16":
         return EncodedTensor(shape, "float32", Plain(normal(size).astype(np.float16)), axis=axis)
     if kind == "binary":
-        return EncodedTensor(shape, "float32", Binary(RNG.integers(0, 2, size).astype(np.uint8), RNG.uniform(0.5, 2, channels).astype(np.float32)),
-                             axis=axis)
+        signs, scale = RNG.integers(0, 2, size).astype(np.uint8), RNG.uniform(0.5, 2, channels).astype(np.float32)
+        return EncodedTensor(shape, "float32", Binary(signs, scale), axis=axis)
     bits = int(kind.removeprefix("codebook"))
     used = max(1, 2 ** bits - (bits > 2))  # not every index needs an entry
     table = RNG.integers(-100, 100, (groups, used)).astype(np.int8) if entries == "int8" else normal(groups, used).astype(entries)
-    scale = RNG.uniform(0.5, 2, channels).astype(np.float32) if scaled else None
-    return EncodedTensor(shape, "float32", Codebook(RNG.integers(0, used, size).astype(np.uint8), bits, table, scale), axis=axis)
+    factors = RNG.uniform(0.5, 2, channels).astype(np.float32) if scaled else None
+    return EncodedTensor(shape, "float32", Codebook(RNG.integers(0, used, size).astype(np.uint8), bits, table, factors), axis=axis)
 
 
 def close(x: np.ndarray, w: np.ndarray) -> float:
@@ -194,7 +195,8 @@ def test_not_for_panels() -> None:
     assert plan(along_inputs, 1, "columns") is None
 
 
-@pytest.mark.parametrize(("kind", "weight_bits"), [("fp32", 32), ("fp16", 16), ("codebook8", 8), ("codebook4", 4), ("codebook2", 2), ("binary", 1)])
+@pytest.mark.parametrize(("kind", "weight_bits"), [("fp32", 32), ("fp16", 16), ("codebook8", 8), ("codebook4", 4), ("codebook2", 2),
+                                                   ("binary", 1)])
 def test_packed_size(kind: str, weight_bits: int) -> None:
     """In RAM a weight takes its bits; tables, scales and filling up are small beside it."""
     w = encoded((256, 640), kind)

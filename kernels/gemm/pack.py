@@ -27,10 +27,10 @@ class PanelLayout:
     columns: int
     order: Order
     bits: int = 0
-    table_size: int = 0
+    table_size: int = 0  # floats of a table
     tables: int = 0
-    run: int = 0
-    own_tables: bool = False
+    run: int = 0  # output channels that share a table
+    own_tables: bool = False  # tables change inside a panel, so each row says where its own is
     has_scale: bool = False
 
     @property
@@ -74,20 +74,19 @@ def plan(tensor: EncodedTensor, groups: int, order: Order) -> PanelLayout | None
     out_axis = 1 if order == "columns" else 0
     outputs = tensor.shape[out_axis] // groups
     columns = tensor.size // tensor.shape[out_axis]
+    place = (" of columns" if order == "columns" else "") + (f" in {groups} groups" if groups > 1 else "")
     if isinstance(values, Plain):
         kinds: dict[str, Kind] = {"float32": "fp32", "float16": "fp16"}
         kind = kinds.get(values.data.dtype.name)
-        return PanelLayout(kind, f"panel16 {kind}", groups, outputs, columns, order) if kind else None
-    if isinstance(values, Binary):
-        return None if tensor.axis != out_axis else PanelLayout(
-            "codebook", "panel16 binary", groups, outputs, columns, order, 1, PANEL, 1, has_scale=True)
-    tables = values.entries.shape[0]
+        return PanelLayout(kind, f"panel16 {kind}{place}", groups, outputs, columns, order) if kind else None
+    tables = 1 if isinstance(values, Binary) else values.entries.shape[0]
     if tensor.axis != out_axis and (tables > 1 or values.scale is not None):
         return None
     run = -(-tensor.channels // tables)
     own = tables > 1 and (run % PANEL != 0 or (groups > 1 and outputs % PANEL != 0))
-    return PanelLayout("codebook", f"panel16 codebook{values.bits}", groups, outputs, columns, order, values.bits,
-                       max(PANEL, 1 << values.bits), tables, run, own, values.scale is not None)
+    bits, name = (1, "binary") if isinstance(values, Binary) else (values.bits, f"codebook{values.bits}")
+    return PanelLayout("codebook", f"panel16 {name}{place}", groups, outputs, columns, order, bits, max(PANEL, 1 << bits), tables,
+                       run, own, values.scale is not None)
 
 
 def pack(tensor: EncodedTensor, layout: PanelLayout) -> np.ndarray:
