@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cold_start, images, lenet, layer, models, networks
+from . import cold_start, images, layer, lenet, models, networks
 from .packages import Unreachable
 from .results import save
 
@@ -24,7 +24,8 @@ Section = tuple[str, Callable[[Path, argparse.Namespace], list[dict[str, Any]]]]
 def _cold_start(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     np.save(folder / "image.npy", images.labelled("mobilenetv2")[0][:1])
     onnx = models.export("mobilenetv2", folder)[1]
-    contenders = {"import numpy, read and write the image": (cold_start.NUMPY, folder / "image.npy"), "onnxruntime fp32": (cold_start.ONNXRUNTIME, onnx)}
+    contenders = {"import numpy, read and write the image": (cold_start.NUMPY, folder / "image.npy"),
+                  "onnxruntime fp32": (cold_start.ONNXRUNTIME, onnx)}
     for preset in ("dense", "codebook-8", "codebook-4"):
         contenders[f"thinfer {preset}"] = (cold_start.THINFER, networks.packed("mobilenetv2", preset, folder))
     return cold_start.measure(contenders, folder / "image.npy", folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from .. import runtime
 from ..formats.graph import Graph, Node, ValueInfo
 from ..formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
-from .timing import interleaved
+from ..toolchain.timing import interleaved
 
 SIZE = 4096
 
@@ -49,14 +50,15 @@ def rows() -> Iterator[dict[str, Any]]:
     weights = encodings()
     dense = weights["fp32"].decode()
     x_torch, dense_torch = torch.from_numpy(x), torch.from_numpy(dense)
-    contenders: dict[str, Callable[[], object]] = {"numpy fp32": lambda: x @ dense.T, "torch fp32": lambda: torch.nn.functional.linear(x_torch, dense_torch)}
+    contenders: dict[str, Callable[[], object]] = {"numpy fp32": partial(np.matmul, x, dense.T),
+                                                   "torch fp32": partial(torch.nn.functional.linear, x_torch, dense_torch)}
     sizes, errors = {"numpy fp32": dense.nbytes, "torch fp32": dense.nbytes}, {"numpy fp32": 0.0, "torch fp32": 0.0}
     for name, weight in weights.items():
         session = session_of(weight)
         expected = x.astype(np.float64) @ weight.decode().astype(np.float64).T
         errors[name] = float(np.abs(session(x) - expected).max() / np.abs(expected).max())
         sizes[name] = sum(entry["nbytes"] for entry in session.weight_memory().values())
-        contenders[name] = lambda s=session: s(x)
+        contenders[name] = partial(session, x)
     taken = interleaved(contenders)
     best_dense = min(taken["numpy fp32"].minimum, taken["torch fp32"].minimum)
     for name, timing in taken.items():

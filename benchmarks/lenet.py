@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from .. import runtime
 from ..formats.writer import write
 from ..toolchain import importers, pipeline, recipe
-from .timing import interleaved
+from ..toolchain.timing import interleaved
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "lenet"
 NETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -43,7 +44,7 @@ def rows(mnist: Path, scratch: Path) -> Iterator[dict[str, Any]]:
             write(pipeline.compress(graph, recipe.load(preset)), path)
             sessions[preset] = runtime.load(path)
         one = np.ascontiguousarray(images[:1])
-        taken = interleaved({preset: lambda s=session: s(one) for preset, session in sessions.items()})
+        taken = interleaved({preset: partial(session, one) for preset, session in sessions.items()})
         for preset, session in sessions.items():
             wrong = sum(int((session(images[i:i + 500]).argmax(1) != labels[i:i + 500]).sum()) for i in range(0, len(images), 500))
             size, memory = (scratch / f"{name}-{preset}.thin").stat().st_size, sum(e["nbytes"] for e in session.weight_memory().values())

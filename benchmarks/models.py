@@ -120,15 +120,26 @@ def resnet18() -> nn.Module:
 MODELS: dict[str, Callable[[], nn.Module]] = {"mobilenetv2": mobilenetv2, "efficientnet-lite0": efficientnet_lite0, "resnet18": resnet18}
 
 
-def export(name: str, folder: Path) -> tuple[Path, Path]:
-    """(``.pt2``, ``.onnx``) of the model with input [N, 3, 224, 224], made on first use; the ONNX file is torch's own, optimized as it likes."""
-    program_file, onnx_file = folder / f"{name}.pt2", folder / f"{name}.onnx"
-    if not program_file.exists() or not onnx_file.exists():
-        model = MODELS[name]()
-        image = torch.zeros(2, 3, 224, 224)
-        program = torch.export.export(model, (image,), dynamic_shapes=({0: torch.export.Dim("N", min=1)},))
-        torch.export.save(program, program_file)
-        made = torch.onnx.export(program, dynamo=True, optimize=True, verbose=False)
+def export_pt2(name: str, folder: Path) -> Path:
+    """``NAME.pt2``, the model as a torch.export program with input [N, 3, 224, 224], made on first use. Raises packages.Unreachable."""
+    target = folder / f"{name}.pt2"
+    if not target.exists():
+        program = torch.export.export(MODELS[name](), (torch.zeros(2, 3, 224, 224),), dynamic_shapes=({0: torch.export.Dim("N", min=1)},))
+        torch.export.save(program, target)
+    return target
+
+
+def export_onnx(name: str, folder: Path, *, optimize: bool = False) -> Path:
+    """``NAME.onnx`` in one file, made from the program on first use; ``optimize`` lets torch fold BatchNorm away (``NAME-optimized.onnx``)."""
+    target = folder / f"{name}{'-optimized' if optimize else ''}.onnx"
+    if not target.exists():
+        program = torch.export.load(export_pt2(name, folder))
+        made = torch.onnx.export(program, dynamo=True, optimize=optimize, verbose=False)
         assert made is not None
-        made.save(str(onnx_file), external_data=False)
-    return program_file, onnx_file
+        made.save(str(target), external_data=False)
+    return target
+
+
+def export(name: str, folder: Path) -> tuple[Path, Path]:
+    """(``.pt2``, optimized ``.onnx``): what Thinfer packs, and what onnxruntime is measured with."""
+    return export_pt2(name, folder), export_onnx(name, folder, optimize=True)

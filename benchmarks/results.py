@@ -24,8 +24,8 @@ def markdown(title: str, rows: Sequence[Row], about: Mapping[str, Any], notes: S
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_cell(row.get(key, "")) for key in columns) + " |" for row in rows]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    lines += ["", *notes, "", f"`{about['command']}`", "",
-              f"{about['cpu']}, {about['cores']} cores, ISA level {about['isa']}, Python {about['python']}, {versions}; revision {about['revision']}.", ""]
+    machine = f"{about['cpu']}, {about['cores']} cores, ISA level {about['isa']}, Python {about['python']}, {versions}"
+    lines += ["", *notes, "", f"`{about['command']}`", "", f"{machine}; revision {about['revision']}.", ""]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from types import ModuleType
 
@@ -14,13 +15,13 @@ class UnknownIsa(ThinferError, ValueError):
 
 def native() -> ModuleType | None:
     """The compiled extension, or None if this install was built without a compiler."""
+    name = f"{__package__}._native"
     try:
-        from . import _native
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != f"{__package__}._native":
+        if error.name != name:
             raise
         return None
-    return _native
 
 
 def levels() -> list[str]:

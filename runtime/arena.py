@@ -28,8 +28,7 @@ def place(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
         wanted = lifetimes[index]
         size = -(-wanted.nbytes // ALIGNMENT) * ALIGNMENT
         offset = 0
-        for start, end, other in sorted(((s, e, o) for s, e, o in placed if o.first <= wanted.last and wanted.first <= o.last),
-                                        key=lambda entry: entry[0]):
+        for start, end in sorted((s, e) for s, e, other in placed if other.first <= wanted.last and wanted.first <= other.last):
             if offset + size <= start:
                 break
             offset = max(offset, end)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 import numpy as np
 
@@ -46,7 +45,7 @@ class PythonSegment:
     nodes: list[Node]
 
 
-Segment = Union[NativeSegment, PythonSegment]
+Segment = NativeSegment | PythonSegment
 
 
 def known_values(graph: Graph, types: Types) -> dict[str, np.ndarray]:

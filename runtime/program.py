@@ -140,7 +140,8 @@ class ProgramBuilder:
     # Buffers
 
     def _current(self) -> tuple[Unit, Lowering]:
-        assert self._unit is not None and self._option is not None
+        assert self._unit is not None
+        assert self._option is not None
         return self._unit, self._option
 
     def _add_weight(self, array: np.ndarray) -> int:

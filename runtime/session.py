@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union, overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class InputError(ThinferError, ValueError):
     """``run`` was fed something that the model does not take; the message says what it expects."""
 
 
-def load(model: Union[str, os.PathLike[str], Graph], *, backend: str | None = None, threads: int = 1) -> Session:
+def load(model: str | os.PathLike[str] | Graph, *, backend: str | None = None, threads: int = 1) -> Session:
     """A session for a ``.thin`` file (or a Graph).
 
     ``backend``: "native" (compiled kernels) or "numpy"; None takes the best there is. ``threads``: of one ``run`` call (native).

@@ -82,7 +82,7 @@ def test_absent_weights_are_never_multiplied(name: str, encoding: str, level: st
 
 
 def by_present_weights(graph, feeds: dict[str, np.ndarray]) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """bool of the output's shape: True where no present weight meets an Inf. Runs the node on 0/1 arrays: which inputs are Inf × which weights are present."""
+    """bool of the output's shape: True where no present weight meets an Inf (the node run on 0/1 arrays: Inf inputs × present weights)."""
     from dataclasses import replace
 
     from thinfer.formats.tensor import EncodedTensor
