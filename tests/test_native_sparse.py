@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_harness import check, every_level, pytestmark, run, site_of  # noqa: F401
+from native_harness import check, every_level, pytestmark  # noqa: F401
 from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values
 from thinfer.kernels import ops
-from thinfer.kernels.lowering import lowerings
 from thinfer.kernels.sparse import pack as packing
+from thinfer.kernels.sparse.pack import kind_of
 
 RNG = np.random.default_rng(3)
 KINDS = ["fp32", "fp16", "codebook4", "codebook8", "codebook3 in groups", "binary"]
@@ -118,21 +118,46 @@ def test_more_columns_than_16_bits_can_name(level: str) -> None:
     check("Gemm", [x, w.decode()], expected, {"transB": 1}, level=level, rtol=1e-4, atol=1e-3, weights={1: w}, least=2)
 
 
-def test_scales_along_the_inputs_are_left_to_numpy() -> None:
-    x, w = floats(1, 6), sparse((6, 5), "binary", 0.5, axis=0)
-    assert not [o for o in lowerings(site_of("MatMul", [x, w.decode()], x @ w.decode(), weights={1: w})) if "sparse" in o.kernel]
+@every_level
+@pytest.mark.parametrize("kind", KINDS)
+def test_scales_and_tables_along_the_inputs(level: str, kind: str) -> None:
+    for shape in ((26, 35), (26,)):
+        x, w = floats(5, 26), sparse(shape, kind, 0.5, axis=0)
+        options = check("MatMul", [x, w.decode()], x.astype(np.float64) @ wide(w), level=level, rtol=1e-5, atol=1e-5, weights={1: w})
+        assert all("sparse" in option.kernel for option in options)
+
+
+@every_level
+@pytest.mark.parametrize("kind", KINDS)
+def test_weight_on_the_left(level: str, kind: str) -> None:
+    w = sparse((21, 30), kind, 0.3)
+    for shape in ((30, 3), (2, 30, 67)):
+        x = floats(*shape)
+        check("MatMul", [w.decode(), x], wide(w) @ x.astype(np.float64), level=level, rtol=1e-5, atol=1e-5, weights={0: w})
+
+
+@every_level
+def test_bias_that_is_not_one_row(level: str) -> None:
+    x, w = floats(3, 20), sparse((17, 20), "fp32", 0.3)
+    for shape in ((3, 1), (3, 17)):
+        bias = floats(*shape)
+        expected = np.clip(x.astype(np.float64) @ wide(w).T + 3.0 * bias, 0, 2)
+        check("Gemm", [x, w.decode(), bias], expected, {"transB": 1, "beta": 3.0}, level=level, rtol=1e-5, atol=1e-5, low=0.0, high=2.0,
+              weights={1: w}, constants=(2,), least=2)
 
 
 @pytest.mark.parametrize("order", ["rows", "columns"])
 def test_packing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch, order: packing.Order) -> None:
     for kind in KINDS:
         w = sparse((48, 52), kind, 0.3, axis=0 if order == "rows" else 1)
-        whole = packing.pack(w, order, 2)
+        values = kind_of(w, order)
+        assert values is not None
+        whole = packing.pack(w, values, order, w.channels, 2)
         with monkeypatch.context() as patch:
             patch.setattr(packing, "CHUNK", 64)
-            np.testing.assert_array_equal(packing.pack(w, order, 2), whole)
+            np.testing.assert_array_equal(packing.pack(w, values, order, w.channels, 2), whole)
 
 
 def test_packed_bytes_are_near_what_is_kept() -> None:
     w = sparse((512, 512), "fp32", 0.1)
-    assert packing.pack(w, "rows", 1).nbytes < 1.1 * w.held * 6 + 16 * 512 * 6
+    assert packing.pack(w, "f32", "rows", 512, 1).nbytes < 1.1 * w.held * 6 + 16 * 512 * 6

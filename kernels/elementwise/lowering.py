@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
 from ..movement.strides import MAX_DIMS, memory_axes, merged, strides_of
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
@@ -101,16 +101,22 @@ def lower_binary(site: Site) -> Iterator[Lowering]:
 
 
 def _binary_emitter(kernel: str, lengths: list[int], xs: list[int], ys: list[int]) -> Callable[[Emitter], None]:
-    def emit(em: Emitter) -> None:
-        if prod(lengths) == 0:
-            return
-        n = lengths[-1]
-        block = min(n, ROW_BLOCK)
-        em.step(kernel, [em.input(0), em.input(1), em.output()],
-                [n, block, xs[-1], ys[-1], f32(em.low), f32(em.high), len(lengths) - 1, *lengths[:-1], *xs[:-1], *ys[:-1]],
-                prod(lengths[:-1]) * -(-n // block))
+    return lambda em: _binary_step(em, kernel, [em.input(0), em.input(1), em.output()], lengths, xs, ys)
 
-    return emit
+
+def _binary_step(em: Emitter, kernel: str, buffers: Sequence[Ref], lengths: Sequence[int], xs: Sequence[int], ys: Sequence[int]) -> None:
+    if prod(lengths) == 0:
+        return
+    n = lengths[-1]
+    block = min(n, ROW_BLOCK)
+    em.step(kernel, buffers, [n, block, xs[-1], ys[-1], f32(em.low), f32(em.high), len(lengths) - 1, *lengths[:-1], *xs[:-1], *ys[:-1]],
+            prod(lengths[:-1]) * -(-n // block))
+
+
+def emit_add_constant(em: Emitter, y: Ref, addend: np.ndarray, shape: Sequence[int]) -> None:
+    """A step that adds a constant, broadcast to ``shape``, to a value that lies in NCHW, and clamps it to the emitter's bounds."""
+    lengths, xs, ys = merged(shape, strides_of(shape, "NCHW"), broadcast_strides(addend.shape, len(shape), "NCHW"))
+    _binary_step(em, "add", [y, em.constant(addend), y], lengths, xs, ys)
 
 
 @lowers("BatchNormalization")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
+from ...formats.tensor import Codebook, EncodedTensor
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
+from ..elementwise.lowering import emit_add_constant
+from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
 from ..ops._window import Window, window
-from .pack import ROWS, SMALL_TABLE, Order, bundle, kind_of, pack, row_scale
+from .pack import ROWS, Kind, Order, bundle, is_small, kind_of, pack, row_scale
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 SLICES = 4
@@ -23,15 +25,24 @@ SCRATCH = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A sparse [outputs, K] per group, and what is done to its products."""
+    """A sparse [outputs, K] per group, which is input ``at`` of the node, and what is done to its products.
+
+    ``bias``: float32[outputs] or None. ``addend``: of a shape that broadcasts to the output, added in a step of its own.
+    """
 
     site: Site
+    at: int
     order: Order
     groups: int
     outputs: int
-    kind: str
-    bias: np.ndarray | None
+    kind: Kind
+    bias: np.ndarray | None = None
     alpha: float = 1.0
+    addend: np.ndarray | None = None
+
+    @property
+    def tensor(self) -> EncodedTensor:
+        return self.site.weights[self.at]
 
     @property
     def together(self) -> int:
@@ -41,7 +52,7 @@ class Matrix:
     @property
     def columns(self) -> int:
         """Columns of a packed group."""
-        return self.site.weights[1].size // self.outputs * self.together
+        return self.tensor.size // self.outputs * self.together
 
     @property
     def slices(self) -> int:
@@ -52,44 +63,63 @@ class Matrix:
     def slower(self) -> float:
         return costs.SLOWER.get(self.site.isa, 1.0)
 
-    def buffers(self, em: Emitter) -> list[Ref]:
-        """Weight, x, scale, bias, y."""
-        tensor = self.site.weights[1]
-        scale = row_scale(tensor, self.outputs) * np.float32(self.alpha)
+    def inputs(self, layout: Layout) -> tuple[Layout | None, ...]:
+        return tuple(layout if i == 1 - self.at else None for i in range(len(self.site.inputs)))
+
+    def emit(self, em: Emitter, family: str, params: Sequence[int], items: int, scratch: int = 0) -> None:
+        """The product's step, and the addend's if there is one: the last one clamps."""
+        scale = row_scale(self.tensor, self.kind, self.outputs) * np.float32(self.alpha)
         bias = np.zeros(self.outputs, np.float32) if self.bias is None else self.bias
-        name = f"sell16 {self.kind}" + ("" if self.groups == 1 else f" {self.groups} groups")
-        packed = em.weight(1, f"{name} {self.order}", lambda t: pack(t, self.order, self.groups))
-        return [packed, em.input(0), em.constant(scale), em.constant(bias), em.output()]
+        name = f"sell16 {self.kind} {self.order}" + ("" if self.groups == 1 else f" {self.groups} groups")
+        packed = em.weight(self.at, name, lambda t: pack(t, self.kind, self.order, self.outputs, self.groups))
+        low, high = (em.low, em.high) if self.addend is None else (-np.inf, np.inf)
+        buffers = [packed, em.input(1 - self.at), em.constant(scale), em.constant(bias), em.output()]
+        em.step(f"sparse_{family}_{self.kind}", buffers, [f32(low), f32(high), *params], items, scratch)
+        if self.addend is not None:
+            emit_add_constant(em, em.output(), self.addend, self.site.outputs[0].shape)
 
 
-def _matrix(site: Site, order: Order, groups: int, outputs: int, bias_at: int | None, alpha: float = 1.0,
-            beta: float = 1.0) -> Matrix | None:
-    if 0 in site.weights or 1 not in site.weights or site.outputs[0].size == 0:
+def _matrix(site: Site, order: Order, groups: int, outputs: int, at: int = 1) -> Matrix | None:
+    if 1 - at in site.weights or at not in site.weights or site.outputs[0].size == 0:
         return None
-    kind = kind_of(site.weights[1], order)
-    bias = None
-    if bias_at is not None and bias_at < len(site.inputs) and site.inputs[bias_at] is not None:
-        found = site.constant(bias_at)
-        if found is None or prod(found.shape[:-1]) != 1:
-            return None
-        bias = (np.broadcast_to(found.reshape(-1), (outputs,)) * np.float32(beta)).astype(np.float32)
-    return None if kind is None else Matrix(site, order, groups, outputs, kind, bias, alpha)
+    kind = kind_of(site.weights[at], order)
+    return None if kind is None else Matrix(site, at, order, groups, outputs, kind)
+
+
+def _with_bias(m: Matrix | None, factor: float = 1.0) -> Matrix | None:
+    """Takes up input 2 of the node, if there is one; None if it is not a constant."""
+    if m is None or len(m.site.inputs) < 3 or m.site.inputs[2] is None:
+        return m
+    found = m.site.constant(2)
+    if found is None:
+        return None
+    found = found.astype(np.float32) * np.float32(factor)
+    if prod(found.shape[:-1]) == 1:
+        return replace(m, bias=np.broadcast_to(found.reshape(-1), (m.outputs,)))
+    return replace(m, addend=found)
 
 
 @lowers("Gemm")
 def lower_gemm(site: Site) -> Iterator[Lowering]:
-    m = None if site.attrs["transA"] else _matrix(site, "rows" if site.attrs["transB"] else "columns", 1, site.outputs[0].shape[1], 2,
-                                                  site.attrs["alpha"], site.attrs["beta"])
-    if m is not None:
-        yield from _rows(m, site.outputs[0].shape[0], "NCHW")
+    m = _with_bias(_matrix(site, "rows" if site.attrs["transB"] else "columns", 1, site.outputs[0].shape[1]), site.attrs["beta"])
+    if m is not None and not site.attrs["transA"]:
+        yield from _rows(replace(m, alpha=site.attrs["alpha"]), site.outputs[0].shape[0])
 
 
 @lowers("MatMul")
 def lower_mat_mul(site: Site) -> Iterator[Lowering]:
-    if 1 in site.weights and len(site.weights[1].shape) == 2 and site.inputs[0] is not None:
-        m = _matrix(site, "columns", 1, site.weights[1].shape[1], None)
+    """x W with W [K, outputs] or [K], and W x with W [outputs, K]."""
+    a, b = site.inputs[:2]
+    if a is None or b is None:
+        return
+    if 1 in site.weights and len(b.shape) <= 2:
+        m = _matrix(site, "columns", 1, b.shape[1] if len(b.shape) == 2 else 1)
         if m is not None:
-            yield from _rows(m, prod(site.inputs[0].shape[:-1]), "NCHW")
+            yield from _rows(m, prod(a.shape[:-1]))
+    if 0 in site.weights and len(a.shape) == 2 and len(b.shape) >= 2:
+        m = _matrix(site, "rows", 1, a.shape[0], at=0)
+        if m is not None:
+            yield _spmm(m, prod(b.shape[:-2]), b.shape[-1], _matrix_geometry(m, b.shape[-1]), True, "NCHW")
 
 
 @lowers("Conv")
@@ -98,35 +128,35 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
     if x is None or 1 not in site.weights or len(x.shape) not in (3, 4):
         return
     groups = site.attrs["group"]
-    m = _matrix(site, "rows", groups, site.outputs[0].shape[1], 2)
+    m = _with_bias(_matrix(site, "rows", groups, site.outputs[0].shape[1]))
     if m is None:
         return
     win = window("Conv", site.attrs, x.shape[2:], site.weights[1].shape[2:])
     if prod(win.out) == 1 and win.kernel == x.shape[2:] and not win.padded:
-        yield from _rows(m, x.shape[0], "NCHW")  # each image is one row, in the order of the kernel
+        yield from _rows(m, x.shape[0])  # each image is one row, in the order of the kernel
     for layout in LAYOUTS:
         yield _positions(m, x.shape, win, layout)
 
 
-def _rows(m: Matrix, rows: int, layout: Layout) -> Iterator[Lowering]:
+def _matrix_geometry(m: Matrix, positions: int) -> list[int]:
+    """W x over x [K, positions], as a 1×1 convolution in NCHW."""
+    return [m.columns, 1, positions, positions, *[1] * 6, 0, 0, m.columns * positions, positions, 0, 1, m.outputs * positions, positions, 1]
+
+
+def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
     """y [rows, outputs] = x [rows, groups · K] Wᵀ: one row at a time, or blocks of rows as positions side by side."""
     width = m.columns * (m.groups // m.together)
-    held = m.site.weights[1].held
 
     def emit(em: Emitter) -> None:
-        em.step(f"sparse_gemv_{m.kind}", m.buffers(em), [f32(em.low), f32(em.high), width, m.outputs], rows * -(-m.slices // SLICES))
+        m.emit(em, "gemv", [width, m.outputs], rows * -(-m.slices // SLICES))
 
-    inputs: tuple[Layout | None, ...] = (layout, *[None] * (len(m.site.inputs) - 1))
-    per_weight = costs.SPARSE["gemv_gathered" if m.kind == "codebook" and not _small(m) else "gemv"]
-    yield Lowering(f"sparse_gemv_{m.kind}", inputs, layout, costs.STEP + m.slower * per_weight * held * rows, emit, fuses=True)
-    if rows > 1:
-        geometry = [m.columns, 1, rows, rows, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, width, 0, 1, m.outputs]
-        yield _spmm(m, 1, rows, geometry, False, layout)
-
-
-def _small(m: Matrix) -> bool:
-    entries = getattr(m.site.weights[1].values, "entries", None)
-    return entries is not None and entries.shape[0] == 1 and entries.size <= SMALL_TABLE
+    values = m.tensor.values
+    per_weight = costs.SPARSE["gemv" if not isinstance(values, Codebook) or is_small(values) else "gemv_gathered"]
+    cost = costs.STEP + m.slower * per_weight * m.tensor.held * rows
+    yield Lowering(f"sparse_gemv_{m.kind}", m.inputs("NCHW"), "NCHW", cost, emit, fuses=True)
+    if rows > 1 and m.groups == m.together:
+        geometry = [m.columns, 1, rows, rows, *[1] * 6, 0, 0, 0, 1, 0, width, 0, 1, m.outputs]
+        yield _spmm(m, 1, rows, geometry, False, "NCHW")
 
 
 def _positions(m: Matrix, shape: Sequence[int], win: Window, layout: Layout) -> Lowering:
@@ -152,14 +182,13 @@ def _spmm(m: Matrix, batch: int, positions: int, geometry: list[int], direct: bo
     blocks = batch * -(-positions // block)
 
     def emit(em: Emitter) -> None:
-        params = [f32(em.low), f32(em.high), batch, positions, block, int(direct), *geometry]
-        em.step(f"sparse_spmm_{m.kind}", m.buffers(em), params, blocks * m.slices, m.columns * block * 4)
+        m.emit(em, "spmm", [batch, positions, block, int(direct), *geometry], blocks * m.slices, m.columns * block * 4)
 
     padded = batch * -(-positions // 16) * 16
     gathered = 0 if direct else padded * m.columns * (m.groups // m.together)
     scattered = batch * positions * m.outputs if geometry[-1] != 1 else 0
-    cost = costs.STEP + m.slower * costs.SPARSE["spmm"] * m.site.weights[1].held * padded \
+    cost = costs.STEP + m.slower * costs.SPARSE["spmm"] * m.tensor.held * padded \
         + costs.SPARSE["columns"] * gathered + costs.SPARSE["scatter"] * scattered
-    return Lowering(f"sparse_spmm_{m.kind}", (layout, *[None] * (len(m.site.inputs) - 1)), layout, cost, emit, fuses=True)
+    return Lowering(f"sparse_spmm_{m.kind}", m.inputs(layout), layout, cost, emit, fuses=True)
 
 

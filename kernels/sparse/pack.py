@@ -15,31 +15,36 @@ HEADER = 128
 SMALL_TABLE = 16
 WINDOW = 256
 """Rows that are sorted together."""
+SLOT_BYTES: dict[str, int] = {"f32": 4 * ROWS, "f16": 2 * ROWS, "codebook": ROWS, "binary": ROWS // 8}
+"""Bytes that a slot's values take."""
 NARROW = 1 << 16
 """Column indices take 16 bits up to this many columns."""
 CHUNK = 1 << 22
 """Positions of the tensor that are looked at together, which bounds the memory that packing needs."""
 
+Kind = Literal["f32", "f16", "codebook", "binary"]
 Order = Literal["rows", "columns"]
 """How the tensor holds the matrix: [outputs, K] (a convolution's kernel flattened), or [K, outputs]."""
 
 
-def kind_of(tensor: EncodedTensor, order: Order) -> str | None:
-    """The kernels' name for the values (f32, f16, codebook, binary), or None if the layout cannot hold this tensor."""
+def kind_of(tensor: EncodedTensor, order: Order) -> Kind | None:
+    """How the values are packed, or None if the layout cannot hold this tensor. Values whose scales or tables run along the
+    matrix's columns are expanded to f32, though only those that are held."""
     values = tensor.values
     if not isinstance(tensor.structure, Sparse) or tensor.dtype not in ("float32", "float16") or tensor.size == 0:
         return None
     if isinstance(values, Plain):
-        return {"float32": "f32", "float16": "f16"}.get(values.data.dtype.name)
-    along_rows = tensor.axis == (0 if order == "rows" else len(tensor.shape) - 1)
+        plain: dict[str, Kind] = {"float32": "f32", "float16": "f16"}
+        return plain.get(values.data.dtype.name)
+    along_rows = len(tensor.shape) > 1 and tensor.axis == (0 if order == "rows" else len(tensor.shape) - 1)
     if isinstance(values, Binary):
-        return "binary" if along_rows else None
-    return "codebook" if along_rows or (values.scale is None and values.entries.shape[0] == 1) else None
+        return "binary" if along_rows else "f32"
+    return "codebook" if along_rows or (values.scale is None and values.entries.shape[0] == 1) else "f32"
 
 
-def row_scale(tensor: EncodedTensor, outputs: int) -> np.ndarray:
+def row_scale(tensor: EncodedTensor, kind: Kind, outputs: int) -> np.ndarray:
     """float32[outputs]: what each output's sum is multiplied by."""
-    scale = None if isinstance(tensor.values, Plain) else tensor.values.scale
+    scale = None if isinstance(tensor.values, Plain) or kind == "f32" else tensor.values.scale
     return np.ones(outputs, np.float32) if scale is None else scale.astype(np.float32)
 
 
@@ -48,13 +53,12 @@ def bundle(groups: int, per_group: int) -> int:
     return next(b for b in range(1, groups + 1) if groups % b == 0 and (b * per_group >= ROWS or b == groups))
 
 
-def pack(tensor: EncodedTensor, order: Order, groups: int) -> np.ndarray:
+def pack(tensor: EncodedTensor, kind: Kind, order: Order, outputs: int, groups: int) -> np.ndarray:
     """uint8: header, then slices of 16 rows. Within WINDOW rows of a group, rows are sorted by how many weights they have, so
     that a slice pads little and what it writes still lies close together (SELL-C-sigma: Kreutzer et al. 2014, section 3).
 
     Groups that are bundled become one, whose matrix has their blocks on its diagonal: each row's columns are moved to its block.
     """
-    outputs = tensor.shape[0] if order == "rows" else tensor.shape[-1]
     own_columns = tensor.size // outputs
     together = bundle(groups, outputs // groups)
     columns, shift = own_columns * together, np.arange(outputs) // (outputs // groups) % together * own_columns
@@ -66,12 +70,13 @@ def pack(tensor: EncodedTensor, order: Order, groups: int) -> np.ndarray:
     lane = np.flatnonzero(rows >= 0)
     place[rows[lane]] = starts[lane // ROWS].astype(np.int64) * ROWS + lane % ROWS
     wide = columns > NARROW
-    values = tensor.values
-    small = isinstance(values, Codebook) and values.entries.shape[0] == 1 and values.entries.size <= SMALL_TABLE
+    book = tensor.values if kind == "codebook" else None
+    assert book is None or isinstance(book, Codebook)
+    small = book is not None and is_small(book)
     sections: dict[str, np.ndarray | int] = {"starts": starts, "full": full, "rows": rows, "lengths": lengths,
-                "index": np.dtype(np.uint32 if wide else np.uint16).itemsize * slots * ROWS, "values": _value_bytes(tensor) * slots}
-    if isinstance(values, Codebook):
-        sections |= _tables(values, rows, outputs, small)
+                "index": np.dtype(np.uint32 if wide else np.uint16).itemsize * slots * ROWS, "values": SLOT_BYTES[kind] * slots}
+    if book is not None:
+        sections |= _tables(book, rows, outputs)
     at, offsets = HEADER, {}
     for name, content in sections.items():
         offsets[name] = at
@@ -79,23 +84,19 @@ def pack(tensor: EncodedTensor, order: Order, groups: int) -> np.ndarray:
     packed = aligned(at)
     packed[:] = 0
     order_of = ("starts", "full", "rows", "lengths", "index", "values", "tables", "bases")
-    table_size = values.entries.shape[1] if isinstance(values, Codebook) else 0
-    packed[:HEADER].view(np.int64)[:14] = [len(starts) - 1, (len(starts) - 1) // groups, columns, int(wide),
-                                           *(offsets.get(name, 0) for name in order_of), table_size, int(small)]
+    packed[:HEADER].view(np.int64)[:13] = [len(starts) - 1, (len(starts) - 1) // groups, columns, int(wide),
+                                           *(offsets.get(name, 0) for name in order_of), int(small)]
     for name, content in sections.items():
         if isinstance(content, np.ndarray):
             packed[offsets[name]:offsets[name] + content.nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
     index = packed[offsets["index"]:offsets["index"] + slots * ROWS * (4 if wide else 2)].view(np.uint32 if wide else np.uint16)
-    _fill(tensor, order, shift, own_columns, place, index, packed[offsets["values"]:])
+    _fill(tensor, kind, order, shift, own_columns, place, index, packed[offsets["values"]:])
     return packed
 
 
-def _value_bytes(tensor: EncodedTensor) -> int:
-    """Bytes that a slot's 16 values take."""
-    values = tensor.values
-    if isinstance(values, Plain):
-        return ROWS * values.data.itemsize
-    return 2 if isinstance(values, Binary) else ROWS
+def is_small(book: Codebook) -> bool:
+    """True for one table that fits into registers."""
+    return book.entries.shape[0] == 1 and book.entries.size <= SMALL_TABLE
 
 
 def _row_counts(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> np.ndarray:
@@ -120,7 +121,7 @@ def _slices(counts: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray, np
     return rows, starts, full, lengths.reshape(-1)
 
 
-def _tables(values: Codebook, rows: np.ndarray, outputs: int, small: bool) -> dict[str, np.ndarray]:
+def _tables(values: Codebook, rows: np.ndarray, outputs: int) -> dict[str, np.ndarray]:
     entries = values.entries.astype(np.float32)
     groups, size = entries.shape
     table = np.zeros(max(SMALL_TABLE, entries.size), np.float32)
@@ -143,17 +144,22 @@ def _held(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> It
         seen += len(position)
 
 
-def _fill(tensor: EncodedTensor, order: Order, shift: np.ndarray, columns: int, place: np.ndarray, index: np.ndarray,
+def _symbols(tensor: EncodedTensor, kind: Kind) -> np.ndarray:
+    """What is packed of each held value."""
+    values = tensor.values
+    if isinstance(values, Codebook) and kind == "codebook":
+        return values.indices
+    if isinstance(values, Binary) and kind == "binary":
+        return values.signs
+    return values.data if isinstance(values, Plain) else tensor.held_values().astype(np.float32)
+
+
+def _fill(tensor: EncodedTensor, kind: Kind, order: Order, shift: np.ndarray, columns: int, place: np.ndarray, index: np.ndarray,
           body: np.ndarray) -> None:
     """Puts every held value into its row's next slot, its column moved by the row's ``shift``."""
     outputs = len(shift)
-    values = tensor.values
-    if isinstance(values, Plain):
-        symbols, into = values.data, body[:len(index) * values.data.itemsize].view(values.data.dtype)
-    elif isinstance(values, Codebook):
-        symbols, into = values.indices, body[:len(index)]
-    else:
-        symbols, into = values.signs, np.zeros(len(index), np.uint8)
+    symbols = _symbols(tensor, kind)
+    into = np.zeros(len(index), np.uint8) if kind == "binary" else body[:len(index) * symbols.itemsize].view(symbols.dtype)
     nexts = place.copy()
     for row, column, held in _held(tensor, order, outputs, columns):
         by_row = np.argsort(row, kind="stable") if order == "columns" else slice(None)
@@ -164,5 +170,5 @@ def _fill(tensor: EncodedTensor, order: Order, shift: np.ndarray, columns: int, 
         index[at] = column[by_row] + shift[sorted_row]
         into[at] = symbols[held][by_row]
         nexts += used * ROWS
-    if isinstance(values, Binary):
+    if kind == "binary":
         body[:len(index) // 8] = np.packbits(into, bitorder="little")

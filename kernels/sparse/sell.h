@@ -13,7 +13,7 @@ constexpr int PARTS = ROWS / VL;  // vectors of a slot
 struct Sell {
   int64_t slices, slices_per_group, columns, wide_index;
   int64_t starts, full, rows, lengths, index, values, tables, bases;
-  int64_t table_size, one_small_table;
+  int64_t one_small_table;
 
   const char* base() const { return (const char*)this; }
   // First slot of each slice, and behind the last one.
