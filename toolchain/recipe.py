@@ -1,7 +1,7 @@
 """Recipes: what to compress and how, as YAML. ``docs/recipes.md`` tells people the keys.
 
-Later says override earlier ones: the recipe's own keys, exemptions, the sections ``depthwise`` and ``biases``, then ``overrides``
-in their order.
+What is said later counts: the recipe's own keys, then ``exempt`` and ``min_size``, then the sections ``small``, ``depthwise`` and
+``biases``, then ``overrides`` in their order.
 """
 
 from __future__ import annotations
@@ -61,6 +61,15 @@ class Exempt:
 
 
 @dataclass(frozen=True)
+class Small:
+    """``patch``: settings for weights that have less than the share ``below`` of all weights' elements. They cost little, and to
+    the net each of their elements counts for more."""
+
+    below: float = 0.0
+    patch: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Override:
     """``patch``: settings for the weights whose name, or whose node's label, matches the pattern ``match``."""
 
@@ -76,6 +85,7 @@ class Recipe:
     settings: Settings = UNTOUCHED
     prune_channels: ChannelPruning | None = None
     exempt: Exempt = Exempt()
+    small: Small = Small()
     depthwise: Mapping[str, Any] = field(default_factory=dict)
     biases: Mapping[str, Any] = field(default_factory=dict)
     min_size: int = 0
@@ -91,28 +101,31 @@ class Recipe:
         for place, override in enumerate(self.overrides):
             if not any(_matches(override.match, meant) for meant in names.values()):
                 raise RecipeError(f"overrides[{place}].match {override.match!r} matches nothing; the model has {_listed(names.values())}")
-        return {name: self._settings(graph.weights[name].size, role, names[name]) for name, role in found.items()}
+        sizes = {name: graph.weights[name].size for name in found}
+        whole_net = sum(size for name, size in sizes.items() if found[name].kind != "bias")
+        return {name: self._settings(sizes[name], whole_net, role, names[name]) for name, role in found.items()}
 
     def exempt_names(self, graph: Graph) -> frozenset[str]:
         """Names and labels of the first and last weight and node, as far as they are exempt."""
         return frozenset(text for name, role in roles(graph).items() if self._is_end(role) for text in (name, *role.labels))
 
-    def _settings(self, size: int, role: Role, names: tuple[str, ...]) -> Settings:
-        settings = self._by_role(size, role)
+    def _settings(self, size: int, whole_net: int, role: Role, names: tuple[str, ...]) -> Settings:
+        settings = self._by_role(size, whole_net, role)
         for override in self.overrides:
             if _matches(override.match, names):
                 settings = replace(settings, **override.patch)
         return settings
 
-    def _by_role(self, size: int, role: Role) -> Settings:
+    def _by_role(self, size: int, whole_net: int, role: Role) -> Settings:
         """What the recipe says before overrides."""
         if role.kind == "bias":
             small = self.exempt.biases or size < self.min_size
             return replace(UNTOUCHED if small else replace(self.settings, prune_weights=None), **self.biases)
         if self._is_end(role) or size < self.min_size:
             return UNTOUCHED
+        settings = replace(self.settings, **self.small.patch) if size < self.small.below * whole_net else self.settings
         # There are so few depthwise weights per channel that each one counts: none is pruned unless the section says so.
-        return replace(self.settings, **{"prune_weights": None, **self.depthwise}) if role.kind == "depthwise" else self.settings
+        return replace(settings, **{"prune_weights": None, **self.depthwise}) if role.kind == "depthwise" else settings
 
     def _is_end(self, role: Role) -> bool:
         return (self.exempt.first and role.is_first) or (self.exempt.last and role.is_last)
@@ -209,6 +222,13 @@ def _patch(value: Any, where: str) -> dict[str, Any]:
     return mapping(value, where, _SETTINGS)
 
 
+def _small(value: Any, where: str) -> Small:
+    found = mapping(value, where, {"below": number(0, 1), **_SETTINGS})
+    if "below" not in found:
+        raise RecipeError(f"{where} lacks below, a share of all weights of at least 0 and below 1")
+    return Small(found.pop("below"), found)
+
+
 def _override(value: Any, where: str) -> Override:
     channels = section({"fraction": number(0, 1)}, lambda fraction=0.0: fraction)
     found = mapping(value, where, {"match": text, "prune_channels": channels, **_SETTINGS})
@@ -226,7 +246,7 @@ def _overrides(value: Any, where: str) -> tuple[Override, ...]:
 def _recipe(value: Any) -> Recipe:
     exempt = section({"first": flag, "last": flag, "biases": flag}, Exempt)
     found = mapping(value, "", {
-        **_SETTINGS, "prune_channels": optional(section(_CHANNELS, ChannelPruning)), "exempt": exempt, "depthwise": _patch,
+        **_SETTINGS, "prune_channels": optional(section(_CHANNELS, ChannelPruning)), "exempt": exempt, "small": _small, "depthwise": _patch,
         "biases": _patch, "min_size": whole(0), "overrides": _overrides})
     settings = Settings(**{key: found.pop(key) for key in _SETTINGS if key in found})
     return Recipe(settings=settings, **found)

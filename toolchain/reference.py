@@ -73,14 +73,17 @@ def _torch(path: Path, trust_pickle: bool, arch: str | None) -> Reference:
 
     with importer._quiet():
         if _has(path, "archive_format", "serialized_exported_program.json"):
-            module = importer._program(path, trust_pickle).module()
+            program = importer._program(path, trust_pickle)
+            module, positional = program.module(), len(program.example_inputs[0]) if program.example_inputs else None
         else:
-            module = importer._module(path, trust_pickle, arch)
+            module, positional = importer._module(path, trust_pickle, arch), 0
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in feeds.items()}
+        names = list(tensors)  # a program takes its inputs as it was exported, the first ones in order
         with torch.inference_mode(), importer._quiet():
-            found = module(**tensors)
+            found = module(*[tensors[name] for name in names[:positional]],
+                           **{name: tensors[name] for name in names[len(names) if positional is None else positional:]})
         made = [found] if isinstance(found, torch.Tensor) else list(found.values() if isinstance(found, Mapping) else found)
         return {"output" if len(made) == 1 else f"output_{place}": value.numpy() for place, value in enumerate(made)}
 
