@@ -85,7 +85,8 @@ def outcome(data: bytes, decoder: decoders.DecoderName) -> Any:
     assert problems(graph) == []
     found = []
     for name, tensor in graph.weights.items():
-        array = tensor.decode()
+        with np.errstate(all="ignore"):  # scales may be anything
+            array = tensor.decode()
         assert array.shape == tensor.shape
         assert array.dtype.name == tensor.dtype
         found.append((name, array.tobytes()))
