@@ -80,6 +80,7 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((3, 8, 4, 4), (21, 8, 4, 4), {}),
     ((3, 8, 4, 4), (22, 4, 4, 4), {"group": 2}),
     ((2, 6, 40), (11, 6, 5), {"pads": (2, 2)}),
+    ((2, 4, 5, 6, 7), (6, 2, 2, 3, 3), {"group": 2, "pads": (1, 0, 1, 0, 1, 2), "strides": (2, 1, 2), "dilations": (1, 2, 1)}),
 ]
 
 
@@ -134,6 +135,15 @@ def test_weight_on_the_left(level: str, kind: str) -> None:
     for shape in ((30, 3), (2, 30, 67)):
         x = floats(*shape)
         check("MatMul", [w.decode(), x], wide(w) @ x.astype(np.float64), level=level, rtol=1e-5, atol=1e-5, weights={0: w})
+
+
+@every_level
+def test_transposed_activations(level: str) -> None:
+    w = sparse((21, 30), "codebook4", 0.3)
+    for rows in (1, 5, 70):
+        x = floats(30, rows)
+        check("Gemm", [x, w.decode()], x.T.astype(np.float64) @ wide(w).T, {"transA": 1, "transB": 1}, level=level, rtol=1e-5, atol=1e-5,
+              weights={1: w})
 
 
 @every_level

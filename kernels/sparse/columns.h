@@ -10,13 +10,14 @@ namespace {
 
 constexpr int64_t MOST_POSITIONS = 64;
 
-// Parameters of sparse_spmm, in this order. Strides in floats; positions of the output are numbered row by row.
+// Parameters of sparse_spmm, in this order. Strides in floats; axes are plane, row, column, and positions of the output are
+// numbered in that order.
 struct Geometry {
   int64_t low, high;                       // floats
   int64_t batch, positions, block, direct;  // block: positions of a work item; direct: x is already [K][positions]
   int64_t channels;                        // per group
-  int64_t h, w, out_w, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, top, left;
-  int64_t x_image, x_channel, x_row, x_column;
+  int64_t size[3], out[3], kernel[3], stride[3], dilation[3], begin[3];
+  int64_t x_image, x_channel, x_axis[3];
   int64_t y_image, y_channel, y_position;
 };
 
@@ -31,29 +32,29 @@ struct Run {
   int64_t at, count, from;
 };
 
-// The pieces that lie inside x for one tap, whose offset is (dy, dx); the rest of the block reads padding.
-inline int runs_of_tap(const Geometry* g, int64_t first, int64_t count, int64_t dy, int64_t dx, Run* runs) {
+// The pieces that lie inside x for one tap, which reads at position × stride + offset; the rest of the block reads padding.
+inline int runs_of_tap(const Geometry* g, int64_t first, int64_t count, const int64_t* offset, Run* runs) {
   int found = 0;
-  int64_t oy = first / g->out_w, ox = first % g->out_w;
-  for (int64_t at = 0; at < count;) {
-    const int64_t length = smaller(g->out_w - ox, count - at);
-    const int64_t iy = oy * g->stride_h + dy;
-    if (iy >= 0 && iy < g->h) {
+  int64_t row = first / g->out[2], ox = first % g->out[2];
+  for (int64_t at = 0; at < count; row++) {
+    const int64_t length = smaller(g->out[2] - ox, count - at);
+    const int64_t iz = row / g->out[1] * g->stride[0] + offset[0], iy = row % g->out[1] * g->stride[1] + offset[1];
+    if (iz >= 0 && iz < g->size[0] && iy >= 0 && iy < g->size[1]) {
       int64_t skip = 0, stop = length;
-      while (skip < length && (ox + skip) * g->stride_w + dx < 0) skip++;
-      while (stop > skip && (ox + stop - 1) * g->stride_w + dx >= g->w) stop--;
-      if (stop > skip) runs[found++] = {at + skip, stop - skip, iy * g->x_row + ((ox + skip) * g->stride_w + dx) * g->x_column};
+      while (skip < length && (ox + skip) * g->stride[2] + offset[2] < 0) skip++;
+      while (stop > skip && (ox + stop - 1) * g->stride[2] + offset[2] >= g->size[2]) stop--;
+      const int64_t ix = (ox + skip) * g->stride[2] + offset[2];
+      if (stop > skip) runs[found++] = {at + skip, stop - skip, iz * g->x_axis[0] + iy * g->x_axis[1] + ix * g->x_axis[2]};
     }
     at += length;
     ox = 0;
-    oy++;
   }
   return found;
 }
 
 // Positions lie side by side in x (NCHW).
 inline void copy_runs(const float* x, const Geometry* g, const Run* runs, int found, float* out, int64_t taps) {
-  const int64_t step = g->stride_w * g->x_column;
+  const int64_t step = g->stride[2] * g->x_axis[2];
   for (int64_t c = 0; c < g->channels; c++, x += g->x_channel, out += taps * g->block) {
     for (int r = 0; r < found; r++) {
       if (step == 1) {
@@ -67,7 +68,7 @@ inline void copy_runs(const float* x, const Geometry* g, const Run* runs, int fo
 
 // Channels lie side by side in x (NHWC, or the rows of a matrix): VL positions × VL channels are transposed at a time.
 inline void transpose_runs(const float* x, const Geometry* g, const Run* runs, int found, float* out, int64_t taps) {
-  const int64_t step = g->stride_w * g->x_column;
+  const int64_t step = g->stride[2] * g->x_axis[2];
   for (int r = 0; r < found; r++) {
     for (int64_t i = 0; i < runs[r].count; i += VL) {
       const int wide = (int)smaller(VL, runs[r].count - i);
@@ -90,13 +91,15 @@ inline void transpose_runs(const float* x, const Geometry* g, const Run* runs, i
   }
 }
 
-// x: the group's first channel of one image. out: [channels, kernel_h, kernel_w, block].
+// x: the group's first channel of one image. out: [channels, kernel…, block].
 inline void gather_columns(const float* x, const Geometry* g, int64_t first, int64_t count, float* out) {
-  const int64_t taps = g->kernel_h * g->kernel_w;
+  const int64_t taps = g->kernel[0] * g->kernel[1] * g->kernel[2];
   Run runs[MOST_POSITIONS];
   for (int64_t tap = 0; tap < taps; tap++) {
-    const int64_t dy = tap / g->kernel_w * g->dilation_h - g->top, dx = tap % g->kernel_w * g->dilation_w - g->left;
-    const int found = runs_of_tap(g, first, count, dy, dx, runs);
+    int64_t offset[3];
+    for (int64_t axis = 2, rest = tap; axis >= 0; rest /= g->kernel[axis--])
+      offset[axis] = rest % g->kernel[axis] * g->dilation[axis] - g->begin[axis];
+    const int found = runs_of_tap(g, first, count, offset, runs);
     int64_t covered = 0;
     for (int r = 0; r < found; r++) covered += runs[r].count;
     float* to = out + tap * g->block;

@@ -12,6 +12,7 @@ from ...formats.tensor import Codebook, EncodedTensor
 from .. import costs
 from ..elementwise.lowering import emit_add_constant
 from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
+from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from .pack import ROWS, Kind, Order, bundle, is_small, kind_of, pack, row_scale
 
@@ -101,9 +102,15 @@ def _with_bias(m: Matrix | None, factor: float = 1.0) -> Matrix | None:
 
 @lowers("Gemm")
 def lower_gemm(site: Site) -> Iterator[Lowering]:
-    m = _with_bias(_matrix(site, "rows" if site.attrs["transB"] else "columns", 1, site.outputs[0].shape[1]), site.attrs["beta"])
-    if m is not None and not site.attrs["transA"]:
-        yield from _rows(replace(m, alpha=site.attrs["alpha"]), site.outputs[0].shape[0])
+    rows, outputs = site.outputs[0].shape
+    m = _with_bias(_matrix(site, "rows" if site.attrs["transB"] else "columns", 1, outputs), site.attrs["beta"])
+    if m is None:
+        return
+    m = replace(m, alpha=site.attrs["alpha"])
+    if site.attrs["transA"]:
+        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, rows, 1], [0, 1, outputs]), True, "NCHW")
+    else:
+        yield from _rows(m, rows)
 
 
 @lowers("MatMul")
@@ -125,7 +132,7 @@ def lower_mat_mul(site: Site) -> Iterator[Lowering]:
 @lowers("Conv")
 def lower_conv(site: Site) -> Iterator[Lowering]:
     x = site.inputs[0]
-    if x is None or 1 not in site.weights or len(x.shape) not in (3, 4):
+    if x is None or 1 not in site.weights or len(x.shape) not in (3, 4, 5):
         return
     groups = site.attrs["group"]
     m = _with_bias(_matrix(site, "rows", groups, site.outputs[0].shape[1]))
@@ -140,7 +147,12 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
 
 def _matrix_geometry(m: Matrix, positions: int) -> list[int]:
     """W x over x [K, positions], as a 1×1 convolution in NCHW."""
-    return [m.columns, 1, positions, positions, *[1] * 6, 0, 0, m.columns * positions, positions, 0, 1, m.outputs * positions, positions, 1]
+    return _geometry(m.columns, positions, [m.columns * positions, positions, 1], [m.outputs * positions, positions, 1])
+
+
+def _geometry(channels: int, positions: int, x_strides: Sequence[int], y_strides: Sequence[int]) -> list[int]:
+    """Positions in one row and a window of one tap. Strides: image, channel, position."""
+    return [channels, 1, 1, positions, 1, 1, positions, *[1] * 9, 0, 0, 0, *x_strides[:2], 0, 0, x_strides[2], *y_strides]
 
 
 def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
@@ -155,24 +167,21 @@ def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
     cost = costs.STEP + m.slower * per_weight * m.tensor.held * rows
     yield Lowering(f"sparse_gemv_{m.kind}", m.inputs("NCHW"), "NCHW", cost, emit, fuses=True)
     if rows > 1 and m.groups == m.together:
-        geometry = [m.columns, 1, rows, rows, *[1] * 6, 0, 0, 0, 1, 0, width, 0, 1, m.outputs]
-        yield _spmm(m, 1, rows, geometry, False, "NCHW")
+        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, 1, width], [0, 1, m.outputs]), False, "NCHW")
 
 
 def _positions(m: Matrix, shape: Sequence[int], win: Window, layout: Layout) -> Lowering:
     """A convolution, each output position a column."""
-    def pair(values: Sequence[int], other: int) -> list[int]:
-        return [*[other] * (2 - len(values)), *values]
+    def three(values: Sequence[int], other: int) -> list[int]:
+        return [*[other] * (3 - len(values)), *values]
 
     batch, channels = shape[:2]
-    height, width = pair(shape[2:], 1)
     positions = prod(win.out)
-    if layout == "NCHW":
-        x_strides, y_strides = [channels * height * width, height * width, width, 1], [m.outputs * positions, positions, 1]
-    else:
-        x_strides, y_strides = [channels * height * width, 1, width * channels, channels], [m.outputs * positions, 1, m.outputs]
-    geometry = [channels // m.groups * m.together, height, width, win.out[-1], *pair(win.kernel, 1), *pair(win.strides, 1), *pair(win.dilations, 1),
-                *pair(win.begin, 0), *x_strides, *y_strides]
+    image, channel, *axes = strides_of(shape, layout)
+    y_strides = [m.outputs * positions, positions, 1] if layout == "NCHW" else [m.outputs * positions, 1, m.outputs]
+    windows = [n for values, other in ((shape[2:], 1), (win.out, 1), (win.kernel, 1), (win.strides, 1), (win.dilations, 1), (win.begin, 0))
+               for n in three(values, other)]
+    geometry = [channels // m.groups * m.together, *windows, image, channel, *three(axes, 0), *y_strides]
     direct = layout == "NCHW" and prod(win.kernel) == 1 and prod(win.strides) == 1 and not win.padded
     return _spmm(m, batch, positions, geometry, direct, layout)
 
