@@ -18,9 +18,9 @@ from ..formats.tensor import Binary, Codebook, EncodedTensor, Plain
 from ..kernels import isa, ops
 from ..kernels.lowering import Lowering, Ref, Site, aligned, lowerings
 from ..kernels.ops._op import Type
+from ..toolchain.timing import interleaved
 from .environment import describe
 from .results import markdown
-from .timing import interleaved
 
 ENCODINGS = ("fp32", "fp16", "codebook8", "codebook6", "codebook4", "codebook3", "codebook2", "binary")
 
@@ -160,12 +160,12 @@ def _torch(layer: Layer, x: np.ndarray, w: np.ndarray) -> Callable[[], object]:
     return lambda: convolve(a, b, stride=strides, padding=pads, groups=layer.attrs.get("group", 1))
 
 
-def row(layer: Layer, threads: int, seconds: float, wanted: Sequence[str]) -> dict[str, Any] | None:
+def row(layer: Layer, threads: int, wanted: Sequence[str]) -> dict[str, Any] | None:
     """One line of the table, or None if the layer's kernel is none of the ``wanted`` (beginnings of names)."""
     option, ours, torchs, macs = prepared(layer, threads)
     if wanted and not any(option.kernel.startswith(name) for name in wanted):
         return None
-    taken = interleaved({"ours": ours, "torch": torchs}, rounds=3, block_seconds=seconds)
+    taken = interleaved({"ours": ours, "torch": torchs})
     best = taken["ours"].minimum
     return {"layer": layer.name, "weights": layer.encoding, "kernel": option.kernel, "ms min": best * 1e3,
             "ms median": taken["ours"].median * 1e3, "GFLOP/s": 2e-9 * macs / best, "torch fp32 ms min": taken["torch"].minimum * 1e3,
@@ -176,12 +176,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m thinfer.benchmarks.kernels", description="Time single kernels beside torch's fp32.")
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help="only kernels whose names begin like this: gemm, gemv, depthwise …")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=0.05, help="per block; each contender has three")
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(options.threads)
-    found = (row(layer, options.threads, options.seconds, options.kernels) for layer in (*layers(), *marked()))
+    found = (row(layer, options.threads, options.kernels) for layer in (*layers(), *marked()))
     about = {**describe(), "command": " ".join(["python -m thinfer.benchmarks.kernels", *sys.argv[1:]])}
     print(markdown("Kernels", [line for line in found if line is not None], about))
     return 0

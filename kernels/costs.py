@@ -38,19 +38,25 @@ SLOWER = {"avx2": 2.0, "baseline": 8.0}
 """How much longer the products below take at that ISA level than with AVX-512."""
 
 GEMM: dict[str, float] = {
-    "gemm": 0.007,  # per weight and row, as "gather" per activation copied and "decode_…" per weight and block of rows
-    "gather": 0.1,
-    "decode_fp16": 0.05,
-    "decode_codebook": 0.08,
-    "gemv_f32": 0.25,  # per weight, as all below
-    "gemv_f16": 0.12,
-    "gemv_runs1": 0.01,
-    "gemv_runs2": 0.02,
-    "gemv_codebook": 0.05,
+    "gemm": 0.0095,  # per weight and row
+    "gather": 0.1,  # per activation copied
+    "read_fp32": 0.12,  # per weight and block of rows
+    "read_fp16": 0.06,
+    "read_codebook": 0.05,
+    "read_rows": 0.05,
+    "gemv_f32": 0.14,  # per weight, as all below
+    "gemv_f16": 0.068,
+    "gemv_runs1": 0.0065,
+    "gemv_runs2": 0.0125,
+    **{f"gemv_codebook{bits}": 0.024 for bits in (1, 2, 3, 4, 5)},
+    "gemv_codebook6": 0.05,
+    "gemv_codebook7": 0.1,
+    "gemv_codebook8": 0.15,
 }
 
 DEPTHWISE: dict[str, float] = {
-    "tap": 0.012,  # per output and tap
+    "tap": 0.02,  # per output and tap
+    "float": 0.06,  # per activation read or written
 }
 
 SPARSE = {

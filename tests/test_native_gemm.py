@@ -127,6 +127,15 @@ def test_mat_mul(level: str, lead: tuple[int, ...]) -> None:
     check("MatMul", [x, w.decode()], expected, level=level, weights={1: w}, atol=close(x, w.decode().T))
 
 
+@every_level
+@pytest.mark.parametrize(("a", "b"), [((5, 7), (7, 3)), ((1, 200), (200, 33)), ((2, 3, 4, 9), (2, 3, 9, 17)), ((3, 1, 13, 40), (2, 40, 50)),
+                                      ((40,), (40, 6)), ((6, 40), (40,)), ((4, 5, 6), (6, 16)), ((2, 150, 8), (2, 8, 31))])
+def test_mat_mul_of_activations(level: str, a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    x, y = normal(*a), normal(*b)
+    expected = np.matmul(x.astype(np.float64), y.astype(np.float64))
+    assert [option.kernel for option in check("MatMul", [x, y], expected, level=level, atol=close(x, y.T))] == ["gemm_rows"]
+
+
 def conv(x: np.ndarray, w: EncodedTensor, level: str, bias: bool = True, **attrs: Any) -> list[str]:
     op = ops.get("Conv")
     full = {**op.attributes, **attrs}

@@ -50,8 +50,9 @@ def _lowering(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: t
         per_channel = by_panel(np.zeros(channels, np.float32) if bias is None else bias, layout)
         em.step(name, [em.input(0), weight, em.constant(per_channel), em.output()], params, items, scratch=layout.columns * PANEL * 4)
 
-    taps = batch * out_height * out_width * layout.panels * PANEL * layout.columns
-    cost = costs.STEP + taps * costs.DEPTHWISE["tap"] * costs.SLOWER.get(site.isa, 1.0)
+    outputs = batch * out_height * out_width * layout.panels * PANEL
+    moved = batch * height * width * channels + outputs
+    cost = costs.STEP + outputs * layout.columns * costs.DEPTHWISE["tap"] * costs.SLOWER.get(site.isa, 1.0) + moved * costs.DEPTHWISE["float"]
     return Lowering(name, ("NHWC", *(None,) * (len(site.inputs) - 1)), "NHWC", cost, emit, fuses=True)
 
 

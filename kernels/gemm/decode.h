@@ -124,7 +124,15 @@ struct Packed {
   }
 };
 
-// The three encodings: each decodes columns [k0, k0 + n) of a panel to out[n][16]; k0 is a multiple of indices per word.
+// The encodings: each decodes columns [k0, k0 + n) of a panel to out[n][16]; k0 is a multiple of indices per word.
+
+// Not packed at all: another activation, [K][N] row by row. W_BITS holds N and W_PANEL_BYTES the 64 bytes of 16 columns.
+[[maybe_unused]] void decode_rows(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
+  const int64_t ld = w.p[W_BITS], left = ld - panel * PANEL;
+  const float* p = (const float*)w.panel(panel) + k0 * ld;
+  for (int64_t k = 0; k < n; k++, p += ld, out += PANEL)
+    for (int v = 0; v < PANEL; v += VL) store(out + v, left - v >= VL ? load(p + v) : left > v ? load_n(p + v, (int)(left - v)) : vf{});
+}
 
 [[maybe_unused]] void decode_half(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
   const uint16_t* p = (const uint16_t*)w.panel(panel) + k0 * PANEL;

@@ -75,30 +75,45 @@ inline void multiply(vf (&sum)[R][P * NV], const Tile& t) {
   }
 }
 
+// Loads or stores the tile of y; EDGE: its last columns do not exist.
+template <int R, int P, bool EDGE>
+inline void read_tile(vf (&sum)[R][P * NV], const Tile& t) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
+    for (int i = 0; i < P * NV; i++) {
+      const float* y = t.y + r * t.ldy + i * VL;
+      const int left = t.columns - i * VL;
+      if (!EDGE || left >= VL) sum[r][i] = load(y);
+      else if (left > 0) sum[r][i] = load_n(y, left);
+    }
+}
+
+template <int R, int P, bool EDGE>
+inline void write_tile(const vf (&sum)[R][P * NV], const Tile& t) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
+    for (int i = 0; i < P * NV; i++) {
+      float* y = t.y + r * t.ldy + i * VL;
+      const int left = t.columns - i * VL;
+      if (!EDGE || left >= VL) store(y, sum[r][i]);
+      else if (left > 0) store_n(y, sum[r][i], left);
+    }
+}
+
 template <int R, int P>
 void tile(const Tile& t) {
-  constexpr int WIDTH = P * PANEL;
+  const bool edge = t.columns < P * PANEL;
   vf sum[R][P * NV];
-  float edge[R * WIDTH];  // stands in for y where its last panel is not whole
-  const bool whole = t.columns == WIDTH;
-  if (!t.first && !whole)
-    for (int r = 0; r < R; r++)
-      for (int i = 0; i < WIDTH; i++) edge[r * WIDTH + i] = i < t.columns ? t.y[r * t.ldy + i] : 0;
-  float* y = whole ? t.y : edge;
-  const int64_t ldy = whole ? t.ldy : WIDTH;
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 16
-    for (int i = 0; i < P * NV; i++) sum[r][i] = t.first ? vf{} : load(y + r * ldy + i * VL);
+    for (int i = 0; i < P * NV; i++) sum[r][i] = vf{};
+  if (!t.first) edge ? read_tile<R, P, true>(sum, t) : read_tile<R, P, false>(sum, t);
   multiply<R, P>(sum, t);
   if (t.last) finish<R, P>(sum, t);
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 16
-    for (int i = 0; i < P * NV; i++) store(y + r * ldy + i * VL, sum[r][i]);
-  if (!whole)
-    for (int r = 0; r < R; r++)
-      for (int i = 0; i < t.columns; i++) t.y[r * t.ldy + i] = edge[r * WIDTH + i];
+  edge ? write_tile<R, P, true>(sum, t) : write_tile<R, P, false>(sum, t);
 }
 
 template <int R, int P>
@@ -199,3 +214,4 @@ void blocks(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
 THIN_KERNEL(gemm_f32) { blocks(call, begin, end, nullptr); }
 THIN_KERNEL(gemm_f16) { blocks(call, begin, end, decode_half); }
 THIN_KERNEL(gemm_codebook) { blocks(call, begin, end, decode_codebook); }
+THIN_KERNEL(gemm_rows) { blocks(call, begin, end, decode_rows); }

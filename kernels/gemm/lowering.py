@@ -10,7 +10,10 @@ import numpy as np
 from ..lowering import Lowering, Site, lowers
 from ..ops._window import Window, window
 from .pack import plan
-from .product import Product, lowering
+from .product import Product, lower_activations, lowering
+
+MOST_PAIRS = 1024
+"""Matrices that a MatMul of two activations multiplies, one step each; with more of them NumPy does it."""
 
 
 @lowers("Gemm")
@@ -28,12 +31,17 @@ def lower_gemm(site: Site) -> Iterator[Lowering]:
 
 @lowers("MatMul")
 def lower_mat_mul(site: Site) -> Iterator[Lowering]:
-    x = site.inputs[0]
-    if x is None or 0 in site.weights or 1 not in site.weights or len(site.weights[1].shape) != 2:
+    a, b = site.inputs
+    if a is None or b is None or 0 in site.weights:
         return
-    layout = plan(site.weights[1], 1, "columns")
-    if layout is not None:
-        yield lowering(site, Product(layout, prod(x.shape[:-1]), layout.columns, None))
+    left, right = a.shape if len(a.shape) > 1 else (1, *a.shape), b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    if 1 not in site.weights:
+        if prod(site.outputs[0].shape[:-2]) <= MOST_PAIRS:
+            yield lower_activations(site, left, right)
+    elif len(right) == 2 and len(b.shape) == 2:
+        layout = plan(site.weights[1], 1, "columns")
+        if layout is not None:
+            yield lowering(site, Product(layout, prod(left[:-1]), layout.columns, None))
 
 
 @lowers("Conv")

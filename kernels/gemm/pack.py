@@ -11,7 +11,8 @@ from ...formats.tensor import Binary, Dense, EncodedTensor, Plain
 from ..lowering import ALIGNMENT, aligned
 
 PANEL = 16
-Kind = Literal["fp32", "fp16", "codebook"]
+Kind = Literal["fp32", "fp16", "codebook", "rows"]
+"""Values of a panel; "rows" stands for another activation, not packed."""
 Order = Literal["rows", "columns", "conv"]
 """How the tensor holds W: [out, in]; [in, out]; [out, channels per group, kernel…] (K becomes kernel…, channels)."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import numpy as np
 
-from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32
 from .pack import PANEL, PanelLayout, by_panel, pack
@@ -59,6 +59,27 @@ def lowering(site: Site, product: Product) -> Lowering:
     return Lowering(kernel, inputs, product.scheme, costs.STEP + cost * slower, emit, fuses=True)
 
 
+def lower_activations(site: Site, a: tuple[int, ...], b: tuple[int, ...]) -> Lowering:
+    """MatMul of two activations, [batch…, M, K] by [batch…, K, N] with broadcast batches: one step per pair of matrices."""
+    (rows, columns), outputs = a[-2:], b[-1]
+    layout = PanelLayout("rows", "rows", 1, outputs, columns, "columns")
+    batch = np.broadcast_shapes(a[:-2], b[:-2])
+    pairs = [np.broadcast_to(np.arange(prod(shape[:-2])).reshape(shape[:-2]), batch).ravel() for shape in (a, b)]
+    product = Product(layout, rows, columns, None)
+    cut = Cut.of(product, site.threads)
+
+    def emit(em: Emitter) -> None:
+        bias = em.constant(by_panel(np.zeros(outputs, np.float32), layout))
+        params = [*cut.params(product, em), outputs, PANEL * 4, 0, 1, 0, 0]
+        for i, (left, right) in enumerate(zip(*pairs)):
+            buffers = [em.input(0).plus(4 * int(left) * rows * columns), em.input(1).plus(4 * int(right) * columns * outputs), bias,
+                       em.output().plus(4 * i * rows * outputs)]
+            em.step("gemm_rows", buffers, params, cut.items, cut.scratch)
+
+    cost = len(pairs[0]) * (costs.STEP + _cost(product, cut) * costs.SLOWER.get(site.isa, 1.0))
+    return Lowering("gemm_rows", ("NCHW", "NCHW"), "NCHW", cost, emit, fuses=True)
+
+
 Way = tuple[str, float, Callable[[Emitter], None]]
 
 
@@ -66,7 +87,7 @@ def _vector(product: Product) -> Way:
     layout = product.layout
     runs = layout.bits in (1, 2) and layout.tables == 1 and layout.groups == 1 and layout.panels >= FEWEST_PANELS_FOR_RUNS
     kernel = f"gemv_runs{layout.bits}" if runs else _named("gemv", layout)
-    cost = product.weights * costs.GEMM[kernel]
+    cost = product.weights * costs.GEMM[f"{kernel}{layout.bits}" if kernel == "gemv_codebook" else kernel]
     scratch = RUN_BLOCK * 64 + layout.panels * PANEL * 4 if runs else 0
 
     def emit(em: Emitter) -> None:
@@ -77,24 +98,48 @@ def _vector(product: Product) -> Way:
 
 
 def _matrix(product: Product, threads: int) -> Way:
-    layout = product.layout
-    kernel = _named("gemm", layout)
-    k_block = _k_block(layout)
-    rows, chunk = _cut(product, threads)
-    blocks, per_group = -(-product.rows // rows), layout.panels // layout.groups
-    items = blocks * layout.groups * -(-per_group // chunk)
-    decoded = TILE_PANELS * k_block * PANEL if layout.kind != "fp32" else 0
-    scratch = 4 * (decoded + (rows * k_block if product.geometry else 0))
-    cost = product.rows * product.weights * costs.GEMM["gemm"] + costs.GEMM.get(f"decode_{layout.kind}", 0.0) * blocks * product.weights
-    if product.geometry:
-        cost += costs.GEMM["gather"] * product.rows * layout.columns * layout.groups
+    cut = Cut.of(product, threads)
+    kernel = _named("gemm", product.layout)
 
     def emit(em: Emitter) -> None:
-        params = [product.rows, layout.columns, layout.outputs, layout.groups, product.ldx, layout.groups * layout.outputs,
-                  k_block, rows, chunk, *_finish(product, em), int(product.geometry is not None), decoded]
-        em.step(kernel, _buffers(product, em), [*params, *layout.params(), *(product.geometry or ())], items, scratch)
+        params = [*cut.params(product, em), *product.layout.params(), *(product.geometry or ())]
+        em.step(kernel, _buffers(product, em), params, cut.items, cut.scratch)
 
-    return kernel, cost, emit
+    return kernel, _cost(product, cut), emit
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A product in work items of ``rows`` × ``chunk`` panels, ``k_block`` columns at a time, ``decoded`` floats of panels in scratch."""
+
+    rows: int
+    chunk: int
+    k_block: int
+    blocks: int
+    items: int
+    decoded: int
+    scratch: int
+
+    @staticmethod
+    def of(product: Product, threads: int) -> Cut:
+        layout = product.layout
+        k_block, (rows, chunk) = _k_block(layout), _rows_and_panels(product, threads)
+        blocks = -(-product.rows // rows)
+        items = blocks * layout.groups * -(-layout.panels // layout.groups // chunk)
+        decoded = TILE_PANELS * k_block * PANEL if layout.kind != "fp32" else 0
+        return Cut(rows, chunk, k_block, blocks, items, decoded, 4 * (decoded + (rows * k_block if product.geometry else 0)))
+
+    def params(self, product: Product, em: Emitter) -> list[int]:
+        """Param of gemm.cpp up to PackedParam."""
+        layout = product.layout
+        return [product.rows, layout.columns, layout.outputs, layout.groups, product.ldx, layout.groups * layout.outputs,
+                self.k_block, self.rows, self.chunk, *_finish(product, em), int(product.geometry is not None), self.decoded]
+
+
+def _cost(product: Product, cut: Cut) -> float:
+    layout = product.layout
+    cost = product.rows * product.weights * costs.GEMM["gemm"] + cut.blocks * product.weights * costs.GEMM[f"read_{layout.kind}"]
+    return cost + (costs.GEMM["gather"] * product.rows * layout.columns * layout.groups if product.geometry else 0.0)
 
 
 def _named(family: str, layout: PanelLayout) -> str:
@@ -108,12 +153,7 @@ def _finish(product: Product, em: Emitter) -> list[int]:
 def _buffers(product: Product, em: Emitter) -> list[Ref]:
     layout = product.layout
     bias = np.zeros(layout.groups * layout.outputs, np.float32) if product.bias is None else product.bias
-    weight = em.weight(1, layout.name, partial(_packed, layout=layout))
-    return [em.input(0), weight, em.constant(by_panel(bias, layout)), em.output()]
-
-
-def _packed(tensor: EncodedTensor, layout: PanelLayout) -> np.ndarray:
-    return pack(tensor, layout)
+    return [em.input(0), em.weight(1, layout.name, partial(pack, layout=layout)), em.constant(by_panel(bias, layout)), em.output()]
 
 
 def _k_block(layout: PanelLayout) -> int:
@@ -122,7 +162,7 @@ def _k_block(layout: PanelLayout) -> int:
     return -(-layout.columns // passes // layout.per_word) * layout.per_word if passes > 1 else layout.columns
 
 
-def _cut(product: Product, threads: int) -> tuple[int, int]:
+def _rows_and_panels(product: Product, threads: int) -> tuple[int, int]:
     """(rows, panels) of a work item. One thread: as large as the caches like it. More: several items for each of them, cut along
     the panels where x is read in place, so that no weight is decoded twice, else along the rows, so that no patch is copied twice."""
     per_group = product.layout.panels // product.layout.groups
