@@ -31,24 +31,24 @@ session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExec
 x = np.load(sys.argv[2])
 np.save(sys.argv[3], session.run(None, {session.get_inputs()[0].name: x})[0])
 """
-NUMPY = "import sys; import numpy as np; np.save(sys.argv[3], np.load(sys.argv[2]))"
+NUMPY = "import sys\nimport numpy as np\nnp.save(sys.argv[3], np.load(sys.argv[2]))\n"
+PEAK = 'print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))\n'
+"""The process prints its own peak RSS in KB: what its parent is told would include the parent's pages before ``exec``."""
 
 
 def _once(command: Sequence[str]) -> tuple[float, float]:
     """(seconds, peak RSS in MB) of one process."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
-    _, status, usage = os.wait4(process.pid, 0)
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True)
     seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command[:3]} ended with {process.returncode}")
-    return seconds, usage.ru_maxrss / 1024
+    if done.returncode:
+        raise RuntimeError(f"{command[:2]} ended with {done.returncode}: {done.stderr}")
+    return seconds, int(done.stdout) / 1024
 
 
 def measure(models: Mapping[str, tuple[str, Path]], image: Path, scratch: Path) -> list[dict[str, Any]]:
     """One row per contender. ``models``: name → (script, model file); processes take turns, the first round is not counted."""
-    commands = {name: [sys.executable, "-c", script, str(path), str(image), str(scratch / "out.npy")] for name, (script, path) in models.items()}
+    commands = {name: [sys.executable, "-c", script + PEAK, str(path), str(image), str(scratch / "out.npy")] for name, (script, path) in models.items()}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for round_number in range(ROUNDS + 1):
         for name, command in commands.items():

@@ -59,6 +59,7 @@ class WeightTable(Mapping[str, EncodedTensor]):
         self._buffer, self._decoder = buffer, decoder
         self._entries = {entry.name: entry for entry in entries}
         self._outlines: dict[str, EncodedTensor] = {}
+        self._checked: set[str] = set()
 
     def __getitem__(self, name: str) -> EncodedTensor:
         return self.decode(name)
@@ -93,11 +94,15 @@ class WeightTable(Mapping[str, EncodedTensor]):
         return self._outlines[name]
 
     def _checked_entry(self, name: str) -> WeightEntry:
+        """The entry, once the blob's CRC-32 has been found right (a blob is summed once)."""
         entry = self._entries[name]
+        if name in self._checked:
+            return entry
         crc = zlib.crc32(self._buffer[entry.offset:entry.offset + entry.nbytes])
         if crc != entry.crc:
             raise BlobChecksumError(f"weight {name!r}, bytes {entry.offset} to {entry.offset + entry.nbytes} of the file: "
                                     f"their CRC-32 is {crc:08x}, but must be {entry.crc:08x}")
+        self._checked.add(name)
         return entry
 
     def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:

@@ -11,6 +11,7 @@ import importlib
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -117,10 +118,15 @@ def lowers(*op_names: str) -> Callable[[Lower], Lower]:
     return register
 
 
-def lowerings(site: Site) -> list[Lowering]:
-    """Every way to run the node natively; empty if there is none."""
+@lru_cache(maxsize=None)
+def _import_families() -> None:
     for family in FAMILIES:
         importlib.import_module(f".{family}.lowering", __package__)
+
+
+def lowerings(site: Site) -> list[Lowering]:
+    """Every way to run the node natively; empty if there is none."""
+    _import_families()
     return [found for lower in _LOWERINGS.get(site.node.op, ()) for found in lower(site)]
 
 
