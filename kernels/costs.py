@@ -19,7 +19,7 @@ ELEMENTWISE = {
     "tanh": 0.5,
     "hard_sigmoid": 0.18,
     "hard_swish": 0.18,
-    "binary": 0.2,
+    "binary": 0.25,
     "strided": 2.0,
     "scale_shift": 0.18,
     "row": 3.0,  # per row of a broadcast operation
@@ -60,14 +60,15 @@ DEPTHWISE: dict[str, float] = {
 }
 
 SPARSE = {
-    "gemv": 0.25,  # per kept weight and row, as the next one
-    "gemv_gathered": 0.5,
+    "gemv": 0.2,  # per kept weight and row, as the next one
+    "gemv_gathered": 0.3,
     "spmm": 0.03,  # per kept weight and position
     "columns": 0.2,  # per float brought into scratch
     "scatter": 0.5,  # per float of an output whose positions are not side by side
 }
 
 SOFTMAX = {
-    "softmax_rows": 0.5,  # per float
+    "softmax_rows": 0.5,  # per float, as the next one
     "softmax_lanes": 0.6,
+    "row": 15.0,  # per row of softmax_rows
 }

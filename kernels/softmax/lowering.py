@@ -24,7 +24,7 @@ def lower_softmax(site: Site) -> Iterator[Lowering]:
         place = order.index(site.attrs["axis"] % len(x.shape))
         outer, inner = (prod(x.shape[axis] for axis in part) for part in (order[:place], order[place + 1:]))
         kernel = "softmax_rows" if inner == 1 else "softmax_lanes"
-        cost = costs.STEP + costs.SOFTMAX[kernel] * x.size
+        cost = costs.STEP + costs.SOFTMAX[kernel] * x.size + (costs.SOFTMAX["row"] * outer if inner == 1 else 0.0)
         yield Lowering(kernel, (layout,), layout, cost, _emitter(kernel, outer, x.shape[order[place]], inner))
 
 

@@ -23,8 +23,7 @@ struct Out {
   vf low, high;
 };
 
-inline void put(const Out& out, int64_t row, const Block& b, int64_t vector, vf sum) {
-  const vf value = clamp(sum * out.scale[row] + out.bias[row], out.low, out.high);
+inline void put(const Out& out, int64_t row, const Block& b, int64_t vector, vf value) {
   const bool is_last = vector == b.vectors - 1;
   const int64_t at = is_last && b.overlap ? b.last : vector * VL;
   const int from = is_last ? (int)b.overlap : 0, to = (int)smaller(VL, b.count - at);
@@ -69,10 +68,17 @@ inline void rows(const Sell* m, int64_t slice, int lane, const Block& b, int64_t
       acc[r][N - 1] += weight * load(column + last);
     }
   }
+  const bool whole = out.g->y_position == 1 && (vector + N) * VL <= b.count;  // no vector is cut off, overlaps or is scattered
   for (int r = 0; r < M; r++) {
     const int32_t row = m->row_of()[slice * ROWS + lane + r];
-    for (int v = 0; v < N; v++)
-      if (row >= 0) put(out, row, b, vector + v, acc[r][v]);
+    float* y = out.y + row * out.g->y_channel + b.first + vector * VL;
+    const vf scale = splat(out.scale[row]), bias = splat(out.bias[row]);
+    for (int v = 0; v < N; v++) {
+      if (whole)
+        store(y + v * VL, clamp(acc[r][v] * scale + bias, out.low, out.high));
+      else
+        put(out, row, b, vector + v, clamp(acc[r][v] * scale + bias, out.low, out.high));
+    }
   }
 }
 

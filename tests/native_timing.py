@@ -1,0 +1,123 @@
+"""Times every native lowering of a family's typical nodes: ``PYTHONPATH=build/ns python tests/native_timing.py sparse [avx2]``.
+
+Prints microseconds (least of many runs, one thread, warm caches) beside the cost that the lowering claims, so that
+kernels/costs.py can be kept honest. The figures in the families' README.md come from here.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from native_harness import LEVELS, Recorder, site_of
+from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values
+from thinfer.kernels.lowering import Layout, Lowering, Site, lowerings
+from thinfer.kernels.movement.lowering import emit_reorder, reorder_cost
+
+RNG = np.random.default_rng(0)
+SECONDS = 0.3
+Line = tuple[str, Site, Lowering, list[np.ndarray | None]]
+
+
+def floats(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def sparse(shape: tuple[int, ...], kind: str, density: float) -> EncodedTensor:
+    kept = RNG.random(shape) < density
+    held = int(kept.sum())
+    values: Values = Plain(floats(held).astype(np.float16 if kind == "fp16" else np.float32))
+    if kind == "binary":
+        values = Binary(RNG.integers(0, 2, held).astype(np.uint8), np.ones(shape[0], np.float32))
+    elif kind.startswith("codebook"):
+        bits = int(kind[8:])
+        values = Codebook(RNG.integers(0, 2 ** bits, held).astype(np.uint8), bits, floats(1, 2 ** bits))
+    return EncodedTensor(shape, "float32", values, Sparse.of(kept))
+
+
+def node(label: str, op: str, arrays: list[np.ndarray | None], out: tuple[int, ...], level: str, attrs: dict[str, object] | None = None,
+         weights: dict[int, EncodedTensor] | None = None) -> Iterator[Line]:
+    site = site_of(op, arrays, np.empty(out, np.float32), attrs, weights, level)
+    for option in lowerings(site):
+        yield label, site, option, arrays
+
+
+def movement(level: str) -> Iterator[Line]:
+    for shape in ((1, 3, 224, 224), (1, 32, 112, 112), (1, 96, 56, 56), (1, 192, 28, 28), (1, 1280, 7, 7)):
+        x = floats(*shape)
+        ways: tuple[tuple[Layout, Layout], ...] = (("NCHW", "NHWC"), ("NHWC", "NCHW"), ("NCHW", "NCHW"))
+        for a, b in ways:
+            option = Lowering("reorder", (a,), b, reorder_cost(shape),
+                              lambda em, s=shape, a=a, b=b: emit_reorder(em, em.input(0), em.output(), s, a, b))  # type: ignore[misc]
+            yield f"{shape}", site_of("Identity", [x], x, level=level), option, [x]
+
+
+def elementwise(level: str) -> Iterator[Line]:
+    x, gate = floats(1, 96, 56, 56), floats(1, 96, 1, 1)
+    for op in ("Relu", "Sigmoid", "Tanh", "HardSwish"):
+        yield from node(op, op, [x], x.shape, level)
+    yield from node("Add, same shape", "Add", [x, x], x.shape, level)
+    yield from node("Mul, per channel", "Mul", [x, gate], x.shape, level)
+
+
+def pool(level: str) -> Iterator[Line]:
+    attrs: dict[str, object] = {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    yield from node("3×3/2, 64×112×112", "MaxPool", [floats(1, 64, 112, 112)], (1, 64, 56, 56), level, attrs)
+    yield from node("3×3, 64×35×35", "AveragePool", [floats(1, 64, 35, 35)], (1, 64, 35, 35), level, {**attrs, "strides": (1, 1)})
+    yield from node("global, 1280×7×7", "GlobalAveragePool", [floats(1, 1280, 7, 7)], (1, 1280, 1, 1), level)
+
+
+def softmax(level: str) -> Iterator[Line]:
+    for shape, axis in (((1, 1000), 1), ((64, 1000), 1), ((1, 21, 64, 64), 1)):
+        yield from node(f"{shape}, axis {axis}", "Softmax", [floats(*shape)], shape, level, {"axis": axis})
+
+
+def sparse_products(level: str) -> Iterator[Line]:
+    for kind in ("fp32", "fp16", "codebook4", "codebook8", "binary"):
+        for density in (0.2, 0.1, 0.05):
+            w = sparse((4096, 4096), kind, density)
+            label = f"4096², {kind}, {1 - density:.0%} sparse"
+            yield from node(label, "Gemm", [floats(1, 4096), w.decode()], (1, 4096), level, {"transB": 1}, {1: w})
+            if kind == "fp32":
+                yield from node(f"{label}, 64 rows", "Gemm", [floats(64, 4096), w.decode()], (64, 4096), level, {"transB": 1}, {1: w})
+    convs: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, object]], ...] = (
+        ((1, 960, 7, 7), (160, 960, 1, 1), {}), ((1, 96, 56, 56), (24, 96, 1, 1), {}),
+        ((1, 64, 56, 56), (64, 64, 3, 3), {"pads": (1, 1, 1, 1)}),
+        ((1, 96, 28, 28), (96, 1, 3, 3), {"pads": (1, 1, 1, 1), "group": 96}))
+    for x, shape, attrs in convs:
+        w = sparse(shape, "fp32", 0.1)
+        yield from node(f"Conv {shape} over {x}, 90% sparse", "Conv", [floats(*x), w.decode()], (1, shape[0], *x[2:]), level, attrs, {1: w})
+
+
+FAMILIES: dict[str, Callable[[str], Iterator[Line]]] = {
+    "movement": movement, "elementwise": elementwise, "pool": pool, "softmax": softmax, "sparse": sparse_products}
+
+
+def microseconds(line: Line, level: str) -> tuple[float, int]:
+    """(least time of a run, bytes of packed weights)."""
+    _, site, option, arrays = line
+    em = Recorder(arrays, site.weights, option)
+    if not option.alias:
+        option.emit(em)
+    out = np.empty(site.outputs[0].shape, np.float32).reshape(-1)
+    engine = em.engine(level, out.nbytes, 1)
+    least, end = float("inf"), time.perf_counter() + SECONDS
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        engine.run((), (out,))
+        least = min(least, time.perf_counter() - start)
+    return least * 1e6, em.packed_bytes
+
+
+def main(family: str, level: str = LEVELS[-1]) -> None:
+    for line in FAMILIES[family](level):
+        label, _, option, _ = line
+        spent, nbytes = microseconds(line, level)
+        layouts = f"{next(layout for layout in option.inputs if layout)} → {option.output}"
+        print(f"| {label} | {option.kernel} | {layouts} | {spent:.1f} | {option.cost / 1e3:.1f} | {nbytes / 1e6:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
