@@ -11,7 +11,7 @@ from structural_nets import NETS, net
 from thinfer.formats.graph import Dim, Graph, Node, ValueInfo, verify
 from thinfer.formats.tensor import EncodedTensor
 from thinfer.runtime.interpreter import evaluate
-from thinfer.toolchain.passes import canonicalize, clean, dead_code, drop_identities, fold_batchnorm, fold_constants
+from thinfer.toolchain.passes import canonicalize, clean, dead_code, drop_identities, fold_batchnorm, fold_constants, merge_constants
 
 RNG = np.random.default_rng(3)
 
@@ -222,6 +222,17 @@ def test_attributes_that_say_nothing_go() -> None:
     told = graph_of([Node("Conv", ("x", "w"), ("y",), {"strides": (2, 1), "pads": (0, 1, 0, 1)})], {"x": ("N", 4, 5, 5)},
                     {"y": ("N", 2, 2, 5)}, {"w": floats(2, 4, 3, 3)})
     assert canonicalize(told).nodes[0].attrs == {"strides": (2, 1), "pads": (0, 1, 0, 1)}
+
+
+def test_equal_bounds_are_one_weight_and_equal_biases_two() -> None:
+    zeros = np.zeros(4, np.float32)
+    before = graph_of([Node("Clip", ("x", "low1", "high1"), ("a",)), Node("Clip", ("a", "low2", "high2"), ("b",)),
+                       Node("Add", ("b", "bias1"), ("c",)), Node("Add", ("c", "bias2"), ("y",))], {"x": (2, 4)}, {"y": (2, 4)},
+                      {"low1": np.float32(0), "high1": np.float32(6), "low2": np.float32(0), "high2": np.float32(6),
+                       "bias1": zeros, "bias2": zeros})
+    after = merge_constants(before)
+    assert set(after.weights) == {"low1", "high1", "bias1", "bias2"}
+    assert_equivalent(before, after)
 
 
 def test_identities_and_dropout_go_when_asked() -> None:
