@@ -8,7 +8,7 @@ import numpy as np
 
 from ..formats.graph import Graph, verify
 from .passes.binarize import binarize
-from .passes.canonicalize import canonicalize
+from .passes.canonicalize import canonicalize, drop_identities
 from .passes.cluster import Clustering, cluster
 from .passes.dead_code import dead_code
 from .passes.encode import encode
@@ -33,6 +33,8 @@ def compress(graph: Graph, recipe: Recipe, *, calibration: Mapping[str, np.ndarr
     graph = canonicalize(graph)
     # Before BatchNormalization is folded, whose scales go along with the channels.
     graph = _channels_pruned(graph, recipe, calibration)
+    # Nothing is trained from here on, so Dropout and Identity go; one between Conv and BatchNormalization would keep them apart.
+    graph = drop_identities(graph)
     # Before weights are pruned or shared: what is stored is what the kernel multiplies by, BatchNormalization's scale included.
     graph = fold_batchnorm(graph)
     # After folding and pruning, which leave constants and weights that nothing reads.
