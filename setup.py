@@ -76,7 +76,7 @@ class BuildNative(build_ext):
 
 def extension(name: str, folders: list[str], per_isa: list[str]) -> Extension:
     isa_macros: list[tuple[str, str | None]] = [(f"THIN_HAVE_{isa.upper()}", "1") for isa in isa_flags()]
-    ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=headers(), language="c++",
+    ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *per_isa], language="c++",
                     include_dirs=["kernels/native"], define_macros=isa_macros,
                     extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread"], optional=False)
     ext.per_isa = per_isa
