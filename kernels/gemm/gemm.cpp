@@ -18,7 +18,7 @@ constexpr int MR = 3, NP = 1;
 enum Param {
   M, K, N, GROUPS,          // rows of x, columns of x and outputs per group, groups
   LDX, LDY,                 // floats between rows
-  K_BLOCK, ROWS, CHUNK,     // columns per pass, rows and panels per work item
+  K_BLOCK, ROWS, CHUNKS,    // columns per pass, rows per work item, parts of nearly equal width that a group's panels are cut into
   ALPHA, LOW, HIGH,         // floats
   GATHER,                   // 1: x is an image, its rows are patches (ConvParam); 0: x is read in place
   PATCHES_AT,               // floats from the start of scratch: after the decoded panels
@@ -146,11 +146,11 @@ typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, fl
 struct Block {
   const ThinCall* call;
   Decode decode;
-  int64_t group, row0, panel0;
+  int64_t group, row0, chunk;
   const int64_t* p = call->p;
   Packed packed{(const char*)call->buf[1], p + PACKED};
   int64_t panels = (p[N] + PANEL - 1) / PANEL;  // of a group
-  int64_t panel1 = panel0 + p[CHUNK] < panels ? panel0 + p[CHUNK] : panels;
+  int64_t panel0 = panels * chunk / p[CHUNKS], panel1 = panels * (chunk + 1) / p[CHUNKS];
   int64_t rows = p[M] - row0 < p[ROWS] ? p[M] - row0 : p[ROWS];
   const float* x = (const float*)call->buf[0] + group * (p[GATHER] ? p[CONV + C_CHANNELS] : p[K]);
   float* decoded = (float*)call->scratch;
@@ -201,10 +201,9 @@ struct Block {
 
 void blocks(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   const int64_t* p = call->p;
-  const int64_t panels = (p[N] + PANEL - 1) / PANEL, chunks = (panels + p[CHUNK] - 1) / p[CHUNK];
   for (int64_t item = begin; item < end; item++) {
-    const int64_t group = item / chunks % p[GROUPS], row = item / chunks / p[GROUPS] * p[ROWS];
-    Block{call, decode, group, row, item % chunks * p[CHUNK]}.run();
+    const int64_t group = item / p[CHUNKS] % p[GROUPS], row = item / p[CHUNKS] / p[GROUPS] * p[ROWS];
+    Block{call, decode, group, row, item % p[CHUNKS]}.run();
   }
 }
 

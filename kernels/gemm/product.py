@@ -20,6 +20,8 @@ MOST_ROWS = 128
 TILE_ROWS, TILE_PANELS = 8, 3
 """What the micro-kernel takes at a time (MR and NP of gemm.cpp, the largest of all ISA levels)."""
 ITEMS_PER_THREAD = 4
+CHUNK_PANELS = 2
+"""Panels of a work item, at least: fewer leave the micro-kernel waiting for its own sums."""
 RUN_BLOCK = 256
 """Runs of gemv_runs whose tables, 64 bytes each, are in use together (Runs::BLOCK of gemv.cpp)."""
 FEWEST_PANELS_FOR_RUNS = 8
@@ -110,10 +112,11 @@ def _matrix(product: Product, threads: int) -> Way:
 
 @dataclass(frozen=True)
 class Cut:
-    """A product in work items of ``rows`` × ``chunk`` panels, ``k_block`` columns at a time, ``decoded`` floats of panels in scratch."""
+    """A product in ``blocks`` of ``rows`` rows × ``chunks`` of each group's panels, ``k_block`` columns at a time; ``decoded``: floats
+    of panels in scratch, ``scratch``: bytes of it."""
 
     rows: int
-    chunk: int
+    chunks: int
     k_block: int
     blocks: int
     items: int
@@ -123,17 +126,18 @@ class Cut:
     @staticmethod
     def of(product: Product, threads: int) -> Cut:
         layout = product.layout
-        k_block, (rows, chunk) = _k_block(layout), _rows_and_panels(product, threads)
+        k_block, (blocks, chunks) = _k_block(layout), _blocks_and_chunks(product, threads)
+        rows = -(-product.rows // blocks)
         blocks = -(-product.rows // rows)
-        items = blocks * layout.groups * -(-layout.panels // layout.groups // chunk)
         decoded = TILE_PANELS * k_block * PANEL if layout.kind != "fp32" else 0
-        return Cut(rows, chunk, k_block, blocks, items, decoded, 4 * (decoded + (rows * k_block if product.geometry else 0)))
+        scratch = 4 * (decoded + (rows * k_block if product.geometry else 0))
+        return Cut(rows, chunks, k_block, blocks, blocks * layout.groups * chunks, decoded, scratch)
 
     def params(self, product: Product, em: Emitter) -> list[int]:
         """Param of gemm.cpp up to PackedParam."""
         layout = product.layout
         return [product.rows, layout.columns, layout.outputs, layout.groups, product.ldx, layout.groups * layout.outputs,
-                self.k_block, self.rows, self.chunk, *_finish(product, em), int(product.geometry is not None), self.decoded]
+                self.k_block, self.rows, self.chunks, *_finish(product, em), int(product.geometry is not None), self.decoded]
 
 
 def _cost(product: Product, cut: Cut) -> float:
@@ -162,17 +166,17 @@ def _k_block(layout: PanelLayout) -> int:
     return -(-layout.columns // passes // layout.per_word) * layout.per_word if passes > 1 else layout.columns
 
 
-def _rows_and_panels(product: Product, threads: int) -> tuple[int, int]:
-    """(rows, panels) of a work item. One thread: as large as the caches like it. More: several items for each of them, cut along
-    the panels where x is read in place, so that no weight is decoded twice, else along the rows, so that no patch is copied twice."""
-    per_group = product.layout.panels // product.layout.groups
+def _blocks_and_chunks(product: Product, threads: int) -> tuple[int, int]:
+    """(parts that the rows, parts that a group's panels are cut into). One thread: as few as the caches like. More: several items for
+    each of them. A cut along the rows reads and decodes all weights again, one along the panels copies all patches again; the
+    cheaper one is taken."""
+    layout = product.layout
     blocks = -(-product.rows // MOST_ROWS)
-    chunks = 1
-    wanted = ITEMS_PER_THREAD * threads if threads > 1 else 1
-    if blocks * product.layout.groups < wanted:
-        missing = -(-wanted // (blocks * product.layout.groups))
-        if product.geometry is not None:
-            more = min(missing, max(1, -(-product.rows // blocks) // TILE_ROWS))
-            blocks, missing = blocks * more, -(-missing // more)
-        chunks = min(missing, -(-per_group // TILE_PANELS))
-    return -(-product.rows // blocks), -(-per_group // chunks // TILE_PANELS) * TILE_PANELS
+    if threads == 1:
+        return blocks, 1
+    wanted = -(-ITEMS_PER_THREAD * threads // layout.groups)
+    if blocks >= wanted:
+        return min(-(-blocks // threads) * threads, product.rows), 1
+    if product.geometry is not None and product.rows > layout.outputs:
+        blocks = min(wanted, max(blocks, product.rows // TILE_ROWS))
+    return blocks, min(-(-wanted // blocks), -(-layout.panels // layout.groups // CHUNK_PANELS))
