@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from thinfer.formats.graph import Graph, Node, ValueInfo, verify
 from thinfer.formats.tensor import Binary, Codebook, Dense, EncodedTensor, Plain, Sparse
 from thinfer.formats.writer import to_bytes

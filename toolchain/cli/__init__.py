@@ -44,12 +44,12 @@ def commands() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit code."""
     try:
-        result = commands.main(list(arguments), prog_name="toolchain", standalone_mode=False)
+        with commands.make_context("toolchain", list(arguments) or ["--help"]) as context:
+            commands.invoke(context)
         sys.stdout.flush()
-        return result if isinstance(result, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else "")
         return 0
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "toolchain"
         text = error.format_message().rstrip(".")
@@ -60,10 +60,10 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return BROKEN_PIPE
     except Exception as error:
-        text = sentence(error)
-        if text is None:
+        said = sentence(error)
+        if said is None:
             raise
-        return _failed(text)
+        return _failed(said)
 
 
 def _failed(text: str) -> int:

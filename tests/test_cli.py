@@ -1,0 +1,432 @@
+"""The command line, through the installed script where there is one: results on stdout, one sentence and exit code 2 for mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+SCRIPT = Path(sys.executable).parent / "toolchain"
+COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "thinfer.toolchain"]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment() -> dict[str, str]:
+    """This process's, with the import path made absolute, since commands run elsewhere."""
+    paths = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(p).resolve()) for p in paths.split(os.pathsep) if p), "OMP_NUM_THREADS": "1"}
+
+
+def toolchain(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd or "/", env={**environment(), **(env or {})})
+
+
+def works(*arguments: object, cwd: Path | None = None) -> str:
+    """stdout of a command that succeeds and says nothing on stderr."""
+    found = toolchain(*arguments, cwd=cwd)
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""
+    return found.stdout
+
+
+def fails(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    """The sentence of a command that fails as a user's mistake should."""
+    found = toolchain(*arguments, cwd=cwd, env=env)
+    assert found.returncode == 2, (found.returncode, found.stdout, found.stderr)
+    assert found.stdout == ""
+    lines = found.stderr.splitlines()
+    assert len(lines) == 1, found.stderr
+    assert lines[0].startswith("toolchain: ")
+    return lines[0][len("toolchain: "):]
+
+
+def small_net(folder: Path, seed: int = 0, channels: int = 32) -> Path:
+    """Conv, Relu, GlobalAveragePool, Gemm as an ONNX file."""
+    rng = np.random.default_rng(seed)
+    arrays = {"conv.weight": rng.standard_normal((channels, 3, 3, 3)), "conv.bias": rng.standard_normal(channels),
+              "fc.weight": rng.standard_normal((10, channels)), "fc.bias": rng.standard_normal(10)}
+    nodes = [helper.make_node("Conv", ["image", "conv.weight", "conv.bias"], ["a"], "conv", pads=[1, 1, 1, 1]),
+             helper.make_node("Relu", ["a"], ["b"], "relu"), helper.make_node("GlobalAveragePool", ["b"], ["c"], "pool"),
+             helper.make_node("Flatten", ["c"], ["d"], "flat"), helper.make_node("Gemm", ["d", "fc.weight", "fc.bias"], ["scores"], "fc", transB=1)]
+    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 16, 16])],
+                              [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 10])],
+                              [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()])
+    path = folder / f"net{seed}_{channels}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_net(tmp_path_factory.mktemp("nets"))
+
+
+@pytest.fixture(scope="module")
+def thin(net: Path) -> Path:
+    path = net.with_name("packed.thin")
+    works("pack", net, "-o", path, "--recipe", "deep-compression")
+    return path
+
+
+@pytest.fixture(scope="module")
+def images(net: Path) -> Path:
+    path = net.with_name("images.npz")
+    np.savez(path, image=np.random.default_rng(5).standard_normal((40, 3, 16, 16), dtype=np.float32))
+    return path
+
+
+# ---------------------------------------------------------------- what works
+
+
+def test_pack_says_what_it_gained(net: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.thin"
+    before = 4 * (32 * 27 + 32 + 320 + 10)
+    said = works("pack", net, "-o", target, "--recipe", "codebook-4")
+    assert said.startswith(f"{target}: {before:,} bytes of weights packed into a file of {target.stat().st_size:,} bytes, ratio ")
+    assert works("pack", net, "-o", target, "-q") == ""
+    found = json.loads(works("pack", net, "-o", target, "--recipe", "codebook-4", "--json"))
+    assert found["nbytes_before"] == before
+    assert found["nbytes"] == target.stat().st_size
+    assert found["ratio"] == pytest.approx(before / found["nbytes"])
+
+
+def test_pack_writes_beside_the_model_by_default(tmp_path: Path) -> None:
+    model = small_net(tmp_path)
+    works("pack", model)
+    assert model.with_suffix(".thin").read_bytes()[:4] == b"THIN"
+
+
+def test_pack_takes_shapes_and_a_recipe_from_a_file(net: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("overrides: [{match: fc, values: fp16}]")
+    works("pack", net, "-o", "x.thin", "--recipe", "mine.yaml", "--input-shape", "image:4,3,16,16", cwd=tmp_path)
+    found = json.loads(works("inspect", tmp_path / "x.thin", "--json"))
+    assert found["inputs"] == [{"name": "image", "dtype": "float32", "shape": [4, 3, 16, 16]}]
+    assert [w["values"] for node in found["nodes"] for w in node["weights"]] == ["fp32", "fp32", "fp16", "fp16"]
+
+
+def test_pack_prunes_channels_on_calibration_data(net: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("prune_channels: {fraction: 0.5, scope: layer, importance: apoz}")
+    works("pack", net, "-o", tmp_path / "x.thin", "--recipe", tmp_path / "r.yaml", "--data", images)
+    found = json.loads(works("inspect", tmp_path / "x.thin", "--json"))
+    assert found["nodes"][0]["weights"][0]["shape"] == [16, 3, 3, 3]
+    assert found["source"]["parameters"] == 32 * 27 + 32 + 320 + 10
+
+
+def test_inspect_adds_up(thin: Path) -> None:
+    found = json.loads(works("inspect", thin, "--json"))
+    weights = [w for node in found["nodes"] for w in node["weights"]]
+    total = found["total"]
+    assert total["nbytes_file"] == thin.stat().st_size
+    assert total["nbytes_header"] + sum(w["nbytes_file"] for w in weights) == total["nbytes_file"]
+    assert total["nbytes_dense"] == sum(w["nbytes_dense"] for w in weights) == 4 * (32 * 27 + 32 + 320 + 10)
+    assert total["nbytes_ram"] == sum(w["nbytes_ram"] for w in weights) > 0
+    assert total["ratio"] == pytest.approx(total["nbytes_dense"] / total["nbytes_file"])
+    conv = weights[0]
+    assert (conv["structure"], conv["values"], conv["coder"]) == ("sparse", "codebook-4", "huffman")
+    assert 0.3 < conv["sparsity"] < 0.9
+
+
+def test_inspect_for_people(thin: Path) -> None:
+    lines = works("inspect", thin).splitlines()
+    assert lines[0].split() == ["node", "op", "shape", "encoding", "sparsity", "dense", "RAM", "file", "ratio", "layout", "in", "RAM"]
+    assert lines[2].startswith("conv")
+    assert "sparse codebook-4 huffman" in lines[2]
+    assert any(line.startswith("total") and f"{thin.stat().st_size:,}" in line for line in lines)
+
+
+@pytest.mark.parametrize("backend", ["numpy", None])
+def test_run_writes_the_outputs(thin: Path, images: Path, tmp_path: Path, backend: str | None) -> None:
+    chosen = ["--backend", backend] if backend else []
+    assert works("run", thin, "--input", images, "-o", tmp_path / "y.npz", "--threads", 2, *chosen) == ""
+    from thinfer import runtime
+
+    expected = runtime.load(thin, backend="numpy").run(dict(np.load(images)))
+    with np.load(tmp_path / "y.npz") as found:
+        assert found.files == ["scores"]
+        np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-4, atol=1e-5)
+
+
+def test_run_without_a_file_to_write_says_what_came_out(thin: Path, images: Path) -> None:
+    lines = works("run", thin, "--input", images).splitlines()
+    assert lines[2].split()[:4] == ["scores", "float32", "[40,", "10]"]
+
+
+def test_verify_against_onnx(net: Path, images: Path, tmp_path: Path) -> None:
+    works("pack", net, "-o", tmp_path / "x.thin")
+    for data in ([], ["--data", images]):
+        found = json.loads(works("verify", tmp_path / "x.thin", "--against", net, "--json", *data))
+        (output,) = found["outputs"]
+        assert output["output"] == "scores"
+        assert output["shape"] == [40 if data else 8, 10]
+        assert output["error"] < 1e-5
+        assert output["cosine"] == pytest.approx(1)
+        assert output["top1"] == 1
+        assert "onnx" in found["reference"]
+    assert "100.0 %" in works("verify", tmp_path / "x.thin", "--against", net)
+
+
+def test_verify_measures_what_was_lost(net: Path, tmp_path: Path) -> None:
+    works("pack", net, "-o", tmp_path / "x.thin", "--recipe", "binary")
+    works("pack", net, "-o", tmp_path / "all.thin", "--recipe", "codebook-2")
+    exact, lossy = (json.loads(works("verify", tmp_path / name, "--against", net, "--json"))["outputs"][0] for name in ("x.thin", "all.thin"))
+    assert exact["error"] < 1e-5  # the first and last layer are all there is, and exempt
+    assert 0.01 < lossy["error"] < 1
+    assert lossy["cosine"] < 0.9999
+
+
+def test_verify_splits_data_for_a_fixed_batch(net: Path, images: Path, tmp_path: Path) -> None:
+    works("pack", net, "-o", tmp_path / "x.thin", "--input-shape", "image:4,3,16,16")
+    found = json.loads(works("verify", tmp_path / "x.thin", "--against", net, "--data", images, "--json"))
+    assert found["outputs"][0]["shape"] == [40, 10]
+    assert found["outputs"][0]["error"] < 1e-5
+    assert json.loads(works("verify", tmp_path / "x.thin", "--against", net, "--json"))["outputs"][0]["shape"] == [8, 10]
+
+
+def test_bench_says_what_it_compares_with(net: Path, thin: Path) -> None:
+    text = works("bench", thin)
+    assert "this graph, expanded" in text
+    found = json.loads(works("bench", thin, "--against", net, "--threads", 2, "--json"))
+    own, dense = found["contenders"]
+    assert found["threads"] == 2
+    assert own["name"] == str(thin)
+    assert dense["name"] == f"{net} packed dense"
+    assert own["nbytes_file"] == thin.stat().st_size
+    assert dense["nbytes_file"] > 4 * (32 * 27 + 320)
+    assert dense["file_ratio"] == pytest.approx(dense["nbytes_file"] / own["nbytes_file"])
+    assert 0 < own["seconds_min"] <= own["seconds_median"]
+    assert dense["speedup"] == pytest.approx(dense["seconds_median"] / own["seconds_median"])
+    assert 0 < dense["error"] < 1
+
+
+def test_bench_of_the_expanded_graph_finds_the_same_outputs(thin: Path) -> None:
+    found = json.loads(works("bench", thin, "--json"))
+    assert found["contenders"][1]["error"] < 1e-5
+
+
+def test_help_and_version() -> None:
+    for arguments in ((), ("--help",), ("pack", "--help")):
+        assert works(*arguments).startswith("Usage: toolchain")
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+def test_usage_mistakes(net: Path, thin: Path) -> None:
+    assert fails("squeeze") == "there is no command 'squeeze'; the commands are pack, inspect, run, verify, bench, demo (see toolchain --help)"
+    assert fails("pack") == "missing argument 'MODEL' (see toolchain pack --help)"
+    assert "no such option" in fails("inspect", thin, "--xml").lower()
+    assert "'--input'" in fails("run", thin)
+    assert "'--against'" in fails("verify", thin)
+    assert "--threads" in fails("bench", thin, "--threads", "0")
+
+
+def test_models_that_cannot_be_read(tmp_path: Path, net: Path) -> None:
+    assert fails("pack", tmp_path / "none.onnx") == f"there is no file {tmp_path / 'none.onnx'}"
+    assert "is a directory" in fails("pack", tmp_path, "-o", tmp_path / "x.thin")
+    empty, cut, text = tmp_path / "empty.onnx", tmp_path / "cut.onnx", tmp_path / "text.onnx"
+    empty.touch()
+    cut.write_bytes(net.read_bytes()[:3000])
+    text.write_text("hello")
+    for path in (empty, cut, text):
+        assert str(path) in fails("pack", path)
+        assert not path.with_suffix(".thin").exists()
+
+
+def test_all_unsupported_operators_at_once(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Erf", ["x"], ["a"], "first"), helper.make_node("STFT", ["a", "x"], ["b"], "second"),
+             helper.make_node("Erf", ["b"], ["y"], "third")]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])])
+    path = tmp_path / "odd.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    said = fails("pack", path)
+    assert all(word in said for word in ("Erf", "STFT", "first", "second", "third"))
+
+
+def test_wrong_input_shapes(net: Path) -> None:
+    assert "'nobody'" in fails("pack", net, "--input-shape", "nobody:1,3,16,16")
+    assert fails("pack", net, "--input-shape", "1,3,16,16") == "the input shape '1,3,16,16' has no name; write NAME:1,3,224,224"
+    assert fails("pack", net, "--input-shape", "image:1,3,-1,16").startswith("the input shape 'image:1,3,-1,16' has the dimension '-1'")
+    assert fails("pack", net, "--input-shape", "image:1,0,2").startswith("the input shape 'image:1,0,2' has the dimension '0'")
+    assert fails("pack", net, "--input-shape", "image:1,3,16,16", "--input-shape", "image:2,3,16,16") == "the input 'image' is given two shapes"
+    assert "image" in fails("pack", net, "--input-shape", "image:1,5,16,16")
+
+
+def test_wrong_recipes(net: Path, tmp_path: Path) -> None:
+    assert "the presets are binary, codebook-2" in fails("pack", net, "--recipe", "tiny")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("overrides:\n- {match: fc, bits: 3}\n")
+    assert "there is no key 'bits' in overrides[0]; the valid keys are" in fails("pack", net, "--recipe", recipe)
+    recipe.write_text("overrides:\n- {match: encoder*, values: fp16}\n")
+    assert "overrides[0].match 'encoder*' matches nothing; the model has conv.weight, conv, " in fails("pack", net, "--recipe", recipe)
+    recipe.write_text("prune_channels: {fraction: 0.5, importance: apoz}")
+    assert "calibration data" in fails("pack", net, "--recipe", recipe)
+
+
+def test_places_that_cannot_be_written(net: Path, thin: Path, images: Path, tmp_path: Path) -> None:
+    assert "is the model itself" in fails("pack", net, "-o", net)
+    assert "there is no folder" in fails("pack", net, "-o", tmp_path / "no" / "x.thin")
+    assert "is a folder" in fails("pack", net, "-o", tmp_path)
+    assert "cannot write" in fails("run", thin, "--input", images, "-o", tmp_path / "no" / "y.npz")
+
+
+def test_files_that_are_no_thin_files(net: Path, thin: Path, images: Path, tmp_path: Path) -> None:
+    assert "none.thin" in fails("inspect", tmp_path / "none.thin")
+    assert "begins with" in fails("inspect", net)
+    cut = tmp_path / "cut.thin"
+    cut.write_bytes(thin.read_bytes()[:-7])
+    for arguments in (("inspect", cut), ("run", cut, "--input", images), ("verify", cut, "--against", net), ("bench", cut)):
+        assert "ends too early" in fails(*arguments)
+
+
+def test_wrong_data(net: Path, thin: Path, images: Path, tmp_path: Path) -> None:
+    bad, single, pickled = tmp_path / "bad.npz", tmp_path / "single.npy", tmp_path / "pickled.npz"
+    bad.write_bytes(images.read_bytes()[:200])
+    np.save(single, np.zeros(3))
+    np.savez(pickled, image=np.array([{}], object))
+    assert "there is no file" in fails("run", thin, "--input", tmp_path / "none.npz")
+    assert "is not an .npz file" in fails("run", thin, "--input", bad)
+    assert "one array without a name" in fails("run", thin, "--input", single)
+    assert "is not an .npz file" in fails("run", thin, "--input", pickled)
+    assert "is not an .npz file" in fails("pack", net, "--data", bad, "-o", tmp_path / "x.thin")
+    np.savez(bad, picture=np.zeros((1, 3, 16, 16), np.float32))
+    assert "there is no input 'picture'; the model takes image: float32[N, 3, 16, 16]" in fails("run", thin, "--input", bad)
+    np.savez(bad, image=np.zeros((1, 3, 16, 16)))
+    assert "has dtype float64; the model takes float32" in fails("run", thin, "--input", bad)
+    np.savez(bad, image=np.zeros((1, 4, 16, 16), np.float32))
+    assert "has shape (1, 4, 16, 16)" in fails("verify", thin, "--against", net, "--data", bad)
+
+
+def test_wrong_backends(thin: Path, images: Path) -> None:
+    assert "there is no backend 'cuda'" in fails("run", thin, "--input", images, "--backend", "cuda")
+    assert "THINFER_ISA is 'z80'" in fails("inspect", thin, env={"THINFER_ISA": "z80"})
+
+
+def test_models_that_do_not_correspond(thin: Path, tmp_path: Path) -> None:
+    assert "there is no file" in fails("verify", thin, "--against", tmp_path / "none.onnx")
+    assert "cannot load" in fails("verify", thin, "--against", thin)
+    other = tmp_path / "other.onnx"
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph([helper.make_node("Relu", ["q"], ["y"])], "g", [value("q", TensorProto.FLOAT, [1, 7])],
+                              [value("y", TensorProto.FLOAT, [1, 7])])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), other)
+    assert f"{other} cannot be run on image float32[8, 3, 16, 16]" in fails("verify", thin, "--against", other)
+    assert "image" in fails("bench", thin, "--against", other)
+
+
+def test_pickles_need_trust_and_state_dicts_an_architecture(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(6, 4))
+    torch.save(module, tmp_path / "m.pt")
+    torch.save(module.state_dict(), tmp_path / "s.pt")
+    (tmp_path / "mine.py").write_text("import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Linear(6, 4))\n")
+    shape = ("--input-shape", "input:N,6")
+    assert "--trust-pickle" in fails("pack", tmp_path / "m.pt", *shape)
+    assert "--arch" in fails("pack", tmp_path / "s.pt", *shape)
+    assert "--input-shape" in fails("pack", tmp_path / "m.pt", "--trust-pickle")
+    works("pack", tmp_path / "m.pt", "--trust-pickle", *shape)
+    works("pack", tmp_path / "s.pt", "--arch", "mine:make", *shape, cwd=tmp_path)
+    assert (tmp_path / "m.thin").read_bytes() == (tmp_path / "s.thin").read_bytes()
+    found = json.loads(works("verify", tmp_path / "s.thin", "--against", tmp_path / "s.pt", "--arch", "mine:make", "--json", cwd=tmp_path))
+    assert found["outputs"][0]["error"] < 1e-5
+    assert found["reference"].startswith("torch")
+    assert "--trust-pickle" in fails("verify", tmp_path / "m.thin", "--against", tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize(("module", "command"), [("onnx", "pack"), ("click", "pack"), ("yaml", "pack")])
+def test_missing_packages_name_the_extra(net: Path, module: str, command: str, tmp_path: Path) -> None:
+    """As on a board, where only NumPy is: a stand-in on the path behaves like a package that is not installed."""
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('it is not here', name={module!r})")
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    said = fails(command, net, "-o", tmp_path / "x.thin", env={"PYTHONPATH": path})
+    assert said.startswith(f"{module} is not installed")
+    assert said.endswith('pip install "thinfer[toolchain]"')
+
+
+# ---------------------------------------------------------------- behaviour of a good citizen
+
+
+def test_a_closed_pipe_is_no_error(thin: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run([*COMMAND, "inspect", str(thin)], stdout=write, stderr=subprocess.PIPE, env=environment(), cwd="/")
+    os.close(write)
+    assert process.stderr == b""
+    assert process.returncode == 141
+
+
+def test_an_interrupt_is_quiet(thin: Path) -> None:
+    process = subprocess.Popen([*COMMAND, "bench", str(thin)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), cwd="/")
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    if process.returncode != 0:  # it may have been done by then
+        assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def on_a_terminal(*arguments: object) -> str:
+    """What a command writes to stderr where that is a terminal."""
+    main, side = pty.openpty()
+    process = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=side, env={**environment(), "TERM": "xterm"})
+    os.close(side)
+    shown = b""
+    while True:
+        try:
+            part = os.read(main, 65536)
+        except OSError:  # closed by the process's end
+            break
+        if not part:
+            break
+        shown += part
+    os.close(main)
+    assert process.wait() == 0
+    return shown.decode()
+
+
+def test_progress_is_shown_on_a_terminal_alone(net: Path, tmp_path: Path) -> None:
+    arguments = ("pack", net, "-o", tmp_path / "x.thin", "--recipe", "codebook-8")
+    assert "reading" in on_a_terminal(*arguments)
+    assert on_a_terminal(*arguments, "-q") == ""
+
+
+# ---------------------------------------------------------------- demo
+
+
+def test_demo_elsewhere_says_where_the_files_are_missing(tmp_path: Path) -> None:
+    """The installed package knows no checkout; a copy of it stands for that here."""
+    import thinfer.toolchain
+
+    source = Path(thinfer.toolchain.__path__[0]).resolve().parent
+    for top in ("formats", "kernels", "runtime", "toolchain"):
+        (tmp_path / "site" / "thinfer").mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-r", str(source / top), str(tmp_path / "site" / "thinfer" / top)], check=True)
+    found = subprocess.run([sys.executable, "-m", "thinfer.toolchain", "demo"], capture_output=True, text=True, cwd=tmp_path,
+                           env={**environment(), "PYTHONPATH": str(tmp_path / "site")})
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert found.stderr.startswith("toolchain: the demo needs lenet5.pt2 and digits.npz, which are not in ")
+    assert str(tmp_path / "examples" / "lenet") in found.stderr
+
+
+def test_demo(tmp_path: Path) -> None:
+    """15 times smaller, at most 0.3 points of accuracy lost."""
+    found = json.loads(works("demo", "--json", cwd=ROOT))
+    thin, dense = found["models"]
+    assert found["digits"] == 1000
+    assert dense["accuracy"] >= 0.985
+    assert thin["accuracy"] >= dense["accuracy"] - 0.003
+    assert dense["file_ratio"] >= 15
+    assert dense["ram_ratio"] > 2
+    lines = works("demo", cwd=ROOT).splitlines()
+    assert lines[0].split() == ["dense", "deep-compression", "ratio"]
+    assert [line.split()[0] for line in lines[2:6]] == ["accuracy", "file", "weights", "latency,"]
