@@ -64,7 +64,7 @@ SPARSE = {
     "gemv_gathered": 0.3,
     "spmm": 0.03,  # per kept weight and position
     "columns": 0.2,  # per float brought into scratch
-    "scatter": 0.5,  # per float of an output whose positions are not side by side
+    "scatter": 0.2,  # per float of an output whose positions are not side by side
 }
 
 SOFTMAX = {

@@ -15,10 +15,11 @@ constexpr int64_t MOST_POSITIONS = 64;
 struct Geometry {
   int64_t low, high;                       // floats
   int64_t batch, positions, block, direct;  // block: positions of a work item; direct: x is already [K][positions]
-  int64_t channels;                        // per group
+  int64_t channels, outputs;               // per group
   int64_t size[3], out[3], kernel[3], stride[3], dilation[3], begin[3];
   int64_t x_image, x_channel, x_axis[3];
   int64_t y_image, y_channel, y_position;
+  int64_t window;  // slices of a work item; their rows are consecutive outputs
 };
 
 inline void copy_floats(const float* x, float* y, int64_t n) {
@@ -86,6 +87,25 @@ inline void transpose_runs(const float* x, const Geometry* g, const Run* runs, i
           else
             store_n(to, rows[k], wide);
         }
+      }
+    }
+  }
+}
+
+// y[i * dy + r] = x[r * dx + i] for i < count, r < rows: a block of results as positions × outputs.
+inline void scatter_rows(const float* x, int64_t dx, float* y, int64_t dy, int64_t count, int64_t rows) {
+  for (int64_t r = 0; r < rows; r += VL) {
+    const int deep = (int)smaller(VL, rows - r);
+    for (int64_t i = 0; i < count; i += VL) {
+      vf lanes[VL];
+      for (int k = 0; k < VL; k++) lanes[k] = k < deep ? load(x + (r + k) * dx + i) : vf{};
+      transpose(lanes);
+      for (int k = 0; k < VL; k++) {
+        if (i + k >= count) break;
+        if (deep == VL)
+          store(y + (i + k) * dy + r, lanes[k]);
+        else
+          store_n(y + (i + k) * dy + r, lanes[k], deep);
       }
     }
   }

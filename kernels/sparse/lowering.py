@@ -14,7 +14,7 @@ from ..elementwise.lowering import emit_add_constant
 from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
-from .pack import ROWS, Kind, Order, bundle, is_small, kind_of, pack, row_scale
+from .pack import ROWS, WINDOW, Kind, Order, bundle, is_small, kind_of, pack, row_scale
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 SLICES = 4
@@ -108,7 +108,7 @@ def lower_gemm(site: Site) -> Iterator[Lowering]:
         return
     m = replace(m, alpha=site.attrs["alpha"])
     if site.attrs["transA"]:
-        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, rows, 1], [0, 1, outputs]), True, "NCHW")
+        yield _spmm(m, 1, rows, _geometry(m.columns, outputs, rows, [0, rows, 1], [0, 1, outputs]), True, "NCHW")
     else:
         yield from _rows(m, rows)
 
@@ -147,12 +147,12 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
 
 def _matrix_geometry(m: Matrix, positions: int) -> list[int]:
     """W x over x [K, positions], as a 1×1 convolution in NCHW."""
-    return _geometry(m.columns, positions, [m.columns * positions, positions, 1], [m.outputs * positions, positions, 1])
+    return _geometry(m.columns, m.outputs, positions, [m.columns * positions, positions, 1], [m.outputs * positions, positions, 1])
 
 
-def _geometry(channels: int, positions: int, x_strides: Sequence[int], y_strides: Sequence[int]) -> list[int]:
+def _geometry(channels: int, outputs: int, positions: int, x_strides: Sequence[int], y_strides: Sequence[int]) -> list[int]:
     """Positions in one row and a window of one tap. Strides: image, channel, position."""
-    return [channels, 1, 1, positions, 1, 1, positions, *[1] * 9, 0, 0, 0, *x_strides[:2], 0, 0, x_strides[2], *y_strides]
+    return [channels, outputs, 1, 1, positions, 1, 1, positions, *[1] * 9, 0, 0, 0, *x_strides[:2], 0, 0, x_strides[2], *y_strides]
 
 
 def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
@@ -167,7 +167,7 @@ def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
     cost = costs.STEP + m.slower * per_weight * m.tensor.held * rows
     yield Lowering(f"sparse_gemv_{m.kind}", m.inputs("NCHW"), "NCHW", cost, emit, fuses=True)
     if rows > 1 and m.groups == m.together:
-        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, 1, width], [0, 1, m.outputs]), False, "NCHW")
+        yield _spmm(m, 1, rows, _geometry(m.columns, m.outputs, rows, [0, 1, width], [0, 1, m.outputs]), False, "NCHW")
 
 
 def _positions(m: Matrix, shape: Sequence[int], win: Window, layout: Layout) -> Lowering:
@@ -181,21 +181,25 @@ def _positions(m: Matrix, shape: Sequence[int], win: Window, layout: Layout) -> 
     y_strides = [m.outputs * positions, positions, 1] if layout == "NCHW" else [m.outputs * positions, 1, m.outputs]
     windows = [n for values, other in ((shape[2:], 1), (win.out, 1), (win.kernel, 1), (win.strides, 1), (win.dilations, 1), (win.begin, 0))
                for n in three(values, other)]
-    geometry = [channels // m.groups * m.together, *windows, image, channel, *three(axes, 0), *y_strides]
+    geometry = [channels // m.groups * m.together, m.outputs // m.groups * m.together, *windows, image, channel, *three(axes, 0), *y_strides]
     direct = layout == "NCHW" and prod(win.kernel) == 1 and prod(win.strides) == 1 and not win.padded
     return _spmm(m, batch, positions, geometry, direct, layout)
 
 
 def _spmm(m: Matrix, batch: int, positions: int, geometry: list[int], direct: bool, layout: Layout) -> Lowering:
     block = next((b for b in BLOCKS if m.columns * b * 4 <= SCRATCH), BLOCKS[-1])
-    blocks = batch * -(-positions // block)
+    tiled = geometry[-1] != 1
+    window = WINDOW // ROWS if tiled else 1
+    packed_groups = m.groups // m.together
+    items = batch * -(-positions // block) * packed_groups * -(-(m.slices // packed_groups) // window)
+    scratch = (m.columns + (WINDOW if tiled else 0)) * block * 4
 
     def emit(em: Emitter) -> None:
-        m.emit(em, "spmm", [batch, positions, block, int(direct), *geometry], blocks * m.slices, m.columns * block * 4)
+        m.emit(em, "spmm", [batch, positions, block, int(direct), *geometry, window], items, scratch)
 
     padded = batch * -(-positions // 16) * 16
     gathered = 0 if direct else padded * m.columns * (m.groups // m.together)
-    scattered = batch * positions * m.outputs if geometry[-1] != 1 else 0
+    scattered = batch * positions * m.outputs if tiled else 0
     cost = costs.STEP + m.slower * costs.SPARSE["spmm"] * m.tensor.held * padded \
         + costs.SPARSE["columns"] * gathered + costs.SPARSE["scatter"] * scattered
     return Lowering(f"sparse_spmm_{m.kind}", m.inputs(layout), layout, cost, emit, fuses=True)

@@ -16,28 +16,23 @@ struct Block {
   int64_t first, count, overlap;  // positions of the image; floats of the last vector that the one before has already
 };
 
+// Where results go: row r, position i of the block at y[(r - first_row) * stride + i].
 struct Out {
-  const Geometry* g;
+  float* y;
+  int64_t stride, first_row;
   const float *scale, *bias;
-  float* y;  // of the image
   vf low, high;
 };
 
-inline void put(const Out& out, int64_t row, const Block& b, int64_t vector, vf value) {
-  const bool is_last = vector == b.vectors - 1;
-  const int64_t at = is_last && b.overlap ? b.last : vector * VL;
-  const int from = is_last ? (int)b.overlap : 0, to = (int)smaller(VL, b.count - at);
-  float* y = out.y + row * out.g->y_channel + (b.first + at) * out.g->y_position;
-  if (out.g->y_position == 1 && from == 0) {
-    if (to == VL)
-      store(y, value);
-    else
-      store_n(y, value, to);
+// A vector of results that is cut off or overlaps.
+inline void put(float* y, const Block& b, int64_t vector, vf value) {
+  if (vector < b.vectors - 1 || b.overlap == 0) {
+    store_n(y + vector * VL, value, (int)smaller(VL, b.count - vector * VL));
     return;
   }
   float lanes[VL];
   store(lanes, value);
-  for (int i = from; i < to; i++) y[i * out.g->y_position] = lanes[i];
+  for (int i = (int)b.overlap; i < VL; i++) y[b.last + i] = lanes[i];
 }
 
 // N vectors from `vector` on, of M rows from `lane` on.
@@ -68,16 +63,17 @@ inline void rows(const Sell* m, int64_t slice, int lane, const Block& b, int64_t
       acc[r][N - 1] += weight * load(column + last);
     }
   }
-  const bool whole = out.g->y_position == 1 && (vector + N) * VL <= b.count;  // no vector is cut off, overlaps or is scattered
+  const bool whole = (vector + N) * VL <= b.count;  // no vector is cut off or overlaps
   for (int r = 0; r < M; r++) {
     const int32_t row = m->row_of()[slice * ROWS + lane + r];
-    float* y = out.y + row * out.g->y_channel + b.first + vector * VL;
+    float* y = out.y + (row - out.first_row) * out.stride;
     const vf scale = splat(out.scale[row]), bias = splat(out.bias[row]);
     for (int v = 0; v < N; v++) {
+      const vf result = clamp(acc[r][v] * scale + bias, out.low, out.high);
       if (whole)
-        store(y + v * VL, clamp(acc[r][v] * scale + bias, out.low, out.high));
+        store(y + (vector + v) * VL, result);
       else
-        put(out, row, b, vector + v, clamp(acc[r][v] * scale + bias, out.low, out.high));
+        put(y, b, vector + v, result);
     }
   }
 }
@@ -109,34 +105,41 @@ inline Block direct_block(const Geometry* g, const float* x, int64_t first, int6
   return {x + first, g->positions, vectors, (vectors - 1) * VL - overlap, first, count, overlap};
 }
 
-// buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: K × block
-// floats. Items are (image, block of positions, slice), slices fastest, so that a block is brought into scratch once.
+inline Block find_block(const Geometry* g, const float* x, int64_t first, float* scratch) {
+  const int64_t count = smaller(g->block, g->positions - first), vectors = (count + VL - 1) / VL;
+  if (g->direct && (count % VL == 0 || first + count >= VL)) return direct_block(g, x, first, count);
+  gather_columns(x, g, first, count, scratch);
+  return {scratch, g->block, vectors, (vectors - 1) * VL, first, count, 0};
+}
+
+// buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: K × block floats
+// and, where outputs lie side by side in y (y_channel 1), window × 16 × block floats, in which they are made before they are
+// transposed into y. Items are (image, block of positions, window of slices), windows fastest, so that a block is brought
+// into scratch once.
 template <typename Index, typename Value>
 inline void spmm(const ThinCall* call, int64_t begin, int64_t end) {
   const Sell* m = (const Sell*)call->buf[0];
   const Geometry* g = (const Geometry*)call->p;
-  const int64_t blocks = (g->positions + g->block - 1) / g->block;
+  const int64_t blocks = (g->positions + g->block - 1) / g->block, groups = m->slices / m->slices_per_group;
+  const int64_t windows = (m->slices_per_group + g->window - 1) / g->window;  // of a group
+  float* scratch = (float*)call->scratch;
+  float* tile = scratch + m->columns * g->block;
   int64_t held = -1;  // what scratch holds: number of block and group
   Block b = {};
   for (int64_t item = begin; item < end; item++) {
-    const int64_t slice = item % m->slices, block = item / m->slices, group = slice / m->slices_per_group;
-    const int64_t image = block / blocks, first = block % blocks * g->block, key = block * (m->slices / m->slices_per_group) + group;
+    const int64_t key = item / windows, group = key % groups, image = key / groups / blocks, first = key / groups % blocks * g->block;
     if (key != held) {
-      const float* x = (const float*)call->buf[1] + image * g->x_image + group * g->channels * g->x_channel;
-      const int64_t count = smaller(g->block, g->positions - first);
-      if (g->direct && (count % VL == 0 || first + count >= VL)) {
-        b = direct_block(g, x, first, count);
-      } else {
-        float* scratch = (float*)call->scratch;
-        gather_columns(x, g, first, count, scratch);
-        const int64_t vectors = (count + VL - 1) / VL;
-        b = {scratch, g->block, vectors, (vectors - 1) * VL, first, count, 0};
-      }
+      b = find_block(g, (const float*)call->buf[1] + image * g->x_image + group * g->channels * g->x_channel, first, scratch);
       held = key;
     }
-    const Out out = {g, (const float*)call->buf[2], (const float*)call->buf[3], (float*)call->buf[4] + image * g->y_image,
-                     splat(thin_f32(g->low)), splat(thin_f32(g->high))};
-    slice_block<Index, Value>(m, slice, b, out);
+    const int64_t from = item % windows * g->window, to = smaller(m->slices_per_group, from + g->window);
+    const int64_t first_row = group * g->outputs + from * ROWS, rows = smaller(g->outputs - from * ROWS, (to - from) * ROWS);
+    float* y = (float*)call->buf[4] + image * g->y_image + first * g->y_position;
+    const bool tiled = g->y_position != 1;
+    const Out out = {tiled ? tile : y, tiled ? g->block : g->y_channel, tiled ? first_row : 0, (const float*)call->buf[2],
+                     (const float*)call->buf[3], splat(thin_f32(g->low)), splat(thin_f32(g->high))};
+    for (int64_t slice = from; slice < to; slice++) slice_block<Index, Value>(m, group * m->slices_per_group + slice, b, out);
+    if (tiled) scatter_rows(tile, g->block, y + first_row, g->y_position, b.count, rows);
   }
 }
 
