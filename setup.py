@@ -93,9 +93,9 @@ setup(
     package_dir={f"thinfer.{top}": top for top in TOP_PACKAGES},
     package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"],
                   "thinfer.benchmarks": ["results/*.json"]},
-    ext_modules=[ext for ext in [
+    ext_modules=[
         extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], kernel_sources()),
         extension("thinfer.formats._native", ["formats/native"], []),
-    ] if ext.sources],
+    ],
     cmdclass={"build_ext": BuildNative},
 )

@@ -54,7 +54,7 @@ def graph_of(op: Op, case: Case, encoding: str | None = None, seed: int = 0) -> 
             continue
         if arg.weight or arg.constant:
             axis = CHANNEL_AXIS[op.name](case.attrs, array.ndim) if op.name in CHANNEL_AXIS and i == 1 else 0
-            is_encoded = encoding is not None and arg.weight and i == 1
+            is_encoded = encoding is not None and i == next(k for k, other in enumerate(case.args) if other.weight)
             weights[f"in{i}"] = encode(array, encoding, axis, seed) if is_encoded else EncodedTensor.dense(array)
         else:
             inputs.append(ValueInfo(f"in{i}", array.dtype.name, array.shape))

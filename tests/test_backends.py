@@ -85,10 +85,11 @@ def by_present_weights(graph, feeds: dict[str, np.ndarray]) -> np.ndarray:  # ty
     """bool of the output's shape: True where no present weight meets an Inf (the node run on 0/1 arrays: Inf inputs × present weights)."""
     from dataclasses import replace
 
-    from thinfer.formats.tensor import EncodedTensor
+    from thinfer.formats.tensor import Dense, EncodedTensor
 
-    tensor = graph.weights["in1"]
+    encoded = next(name for name, tensor in graph.weights.items() if not isinstance(tensor.structure, Dense))
+    tensor = graph.weights[encoded]
     present = EncodedTensor.dense(tensor.kept().reshape(tensor.shape).astype(np.float32))
-    others = {key: EncodedTensor.dense(np.zeros_like(value.decode())) for key, value in graph.weights.items() if key != "in1"}
-    counting = replace(graph, weights={"in1": present, **others})
+    others = {key: EncodedTensor.dense(np.zeros_like(value.decode())) for key, value in graph.weights.items() if key != encoded}
+    counting = replace(graph, weights={encoded: present, **others})
     return reference(counting, {key: np.isinf(array).astype(np.float32) for key, array in feeds.items()})["out0"] == 0
