@@ -39,8 +39,9 @@ struct Tile {
   float alpha, low, high;
 };
 
+// Always inlined: in a function of its own, the sums would live in memory.
 template <int R, int P>
-inline void finish(vf (&sum)[R][P * NV], const Tile& t) {
+[[gnu::always_inline]] inline void finish(vf (&sum)[R][P * NV], const Tile& t) {
   const vf low = splat(t.low), high = splat(t.high);
 #pragma GCC unroll 16
   for (int i = 0; i < P * NV; i++) {
@@ -53,7 +54,7 @@ inline void finish(vf (&sum)[R][P * NV], const Tile& t) {
 }
 
 template <int R, int P>
-inline void multiply(vf (&sum)[R][P * NV], const Tile& t) {
+[[gnu::always_inline]] inline void multiply(vf (&sum)[R][P * NV], const Tile& t) {
   const float* x[R];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++) x[r] = t.x + r * t.ldx;
@@ -75,50 +76,39 @@ inline void multiply(vf (&sum)[R][P * NV], const Tile& t) {
   }
 }
 
-// Loads or stores the tile of y; EDGE: its last columns do not exist.
+// One vector of y of which `left` floats exist (perhaps none, perhaps more than a vector holds).
+inline vf read_y(const float* y, int left) { return left >= VL ? load(y) : left > 0 ? load_n(y, left) : vf{}; }
+inline void write_y(float* y, vf v, int left) {
+  if (left >= VL) store(y, v);
+  else if (left > 0) store_n(y, v, left);
+}
+
+// EDGE: the last columns of the tile do not exist in y.
 template <int R, int P, bool EDGE>
-inline void read_tile(vf (&sum)[R][P * NV], const Tile& t) {
+void tile(const Tile& t) {
+  vf sum[R][P * NV];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 16
     for (int i = 0; i < P * NV; i++) {
       const float* y = t.y + r * t.ldy + i * VL;
-      const int left = t.columns - i * VL;
-      if (!EDGE || left >= VL) sum[r][i] = load(y);
-      else if (left > 0) sum[r][i] = load_n(y, left);
+      sum[r][i] = t.first ? vf{} : EDGE ? read_y(y, t.columns - i * VL) : load(y);
     }
-}
-
-template <int R, int P, bool EDGE>
-inline void write_tile(const vf (&sum)[R][P * NV], const Tile& t) {
+  multiply<R, P>(sum, t);
+  if (t.last) finish<R, P>(sum, t);
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 16
     for (int i = 0; i < P * NV; i++) {
       float* y = t.y + r * t.ldy + i * VL;
-      const int left = t.columns - i * VL;
-      if (!EDGE || left >= VL) store(y, sum[r][i]);
-      else if (left > 0) store_n(y, sum[r][i], left);
+      if (EDGE) write_y(y, sum[r][i], t.columns - i * VL);
+      else store(y, sum[r][i]);
     }
 }
 
 template <int R, int P>
-void tile(const Tile& t) {
-  const bool edge = t.columns < P * PANEL;
-  vf sum[R][P * NV];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 16
-    for (int i = 0; i < P * NV; i++) sum[r][i] = vf{};
-  if (!t.first) edge ? read_tile<R, P, true>(sum, t) : read_tile<R, P, false>(sum, t);
-  multiply<R, P>(sum, t);
-  if (t.last) finish<R, P>(sum, t);
-  edge ? write_tile<R, P, true>(sum, t) : write_tile<R, P, false>(sum, t);
-}
-
-template <int R, int P>
 inline void tile_of(int rows, const Tile& t) {
-  if (rows == R) tile<R, P>(t);
+  if (rows == R) t.columns < P * PANEL ? tile<R, P, true>(t) : tile<R, P, false>(t);
   else if constexpr (R > 1) tile_of<R - 1, P>(rows, t);
 }
 
