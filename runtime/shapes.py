@@ -9,9 +9,9 @@ from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.ops._op import Op, OpError, Type
 
-KNOWN_INTEGERS = 1024
-KNOWN_FLOATS = 4096
-"""Constants of at most this many elements are expanded at plan time, so that shape arithmetic, axes and bounds are known."""
+KNOWN_ELEMENTS = 1024
+KNOWN_VECTOR = 1 << 20
+"""Constants of at most this many elements are expanded at plan time, so that shape arithmetic, axes, bounds and biases are known."""
 
 
 class UnsupportedOps(OpError):
@@ -54,7 +54,7 @@ def outline(weights: Mapping[str, EncodedTensor], name: str) -> EncodedTensor:
 def weight_type(weights: Mapping[str, EncodedTensor], name: str) -> Type:
     """The type of a constant; its elements are known if there are few."""
     tensor = outline(weights, name)
-    limit = KNOWN_FLOATS if tensor.dtype.startswith("float") else KNOWN_INTEGERS
+    limit = KNOWN_VECTOR if len(tensor.shape) == 1 else KNOWN_ELEMENTS
     return Type(tensor.dtype, tensor.shape, weights[name].decode() if tensor.size <= limit else None)
 
 

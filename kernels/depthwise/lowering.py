@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import costs
 from ..gemm.lowering import row_bias
-from ..gemm.pack import PANEL, PanelLayout, by_panel, pack, plan
+from ..gemm.pack import PANEL, PanelLayout, pack, plan
+from ..gemm.product import bias_of
 from ..lowering import Emitter, Lowering, Site, f32, lowers
 from ..ops._window import Window, window
 
@@ -47,8 +48,7 @@ def _lowering(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: t
         params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, rows, chunk,
                   f32(em.low), f32(em.high), *layout.params()]
         weight = em.weight(1, layout.name, partial(pack, layout=layout))
-        per_channel = by_panel(np.zeros(channels, np.float32) if bias is None else bias, layout)
-        em.step(name, [em.input(0), weight, em.constant(per_channel), em.output()], params, items, scratch=layout.columns * PANEL * 4)
+        em.step(name, [em.input(0), weight, bias_of(em, bias, layout), em.output()], params, items, scratch=layout.columns * PANEL * 4)
 
     outputs = batch * out_height * out_width * layout.panels * PANEL
     moved = batch * height * width * channels + outputs

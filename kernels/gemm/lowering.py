@@ -24,9 +24,7 @@ def lower_gemm(site: Site) -> Iterator[Lowering]:
     layout = plan(site.weights[1], 1, "rows" if site.attrs["transB"] else "columns")
     bias, known = row_bias(site, 2, outputs)
     if x is not None and layout is not None and known:
-        if bias is not None:
-            bias = bias * np.float32(site.attrs["beta"])
-        yield lowering(site, Product(layout, x.shape[0], layout.columns, bias, site.attrs["alpha"]))
+        yield lowering(site, Product(layout, x.shape[0], layout.columns, bias, site.attrs["alpha"], site.attrs["beta"]))
 
 
 @lowers("MatMul")

@@ -30,7 +30,7 @@ FEWEST_PANELS_FOR_RUNS = 8
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """y[rows, groups * outputs] = alpha * x · Wᵀ + bias, W packed in ``layout``.
+    """y[rows, groups * outputs] = alpha * x · Wᵀ + beta * bias, W packed in ``layout``.
 
     ``ldx``: floats from one row (or pixel) of x to the next. ``geometry``: ConvParam of gather.h where the rows are patches
     of an image, None where they lie in x as they are needed. ``scheme``: the layout of x and y.
@@ -41,6 +41,7 @@ class Product:
     ldx: int
     bias: np.ndarray | None
     alpha: float = 1.0
+    beta: float = 1.0
     geometry: tuple[int, ...] | None = None
     scheme: Layout = "NCHW"
 
@@ -156,8 +157,18 @@ def _finish(product: Product, em: Emitter) -> list[int]:
 
 def _buffers(product: Product, em: Emitter) -> list[Ref]:
     layout = product.layout
-    bias = np.zeros(layout.groups * layout.outputs, np.float32) if product.bias is None else product.bias
-    return [em.input(0), em.weight(1, layout.name, partial(pack, layout=layout)), em.constant(by_panel(bias, layout)), em.output()]
+    bias = bias_of(em, product.bias, layout, product.beta)
+    return [em.input(0), em.weight(1, layout.name, partial(pack, layout=layout)), bias, em.output()]
+
+
+def bias_of(em: Emitter, bias: np.ndarray | None, layout: PanelLayout, beta: float = 1.0) -> Ref:
+    """The node's input 2, times ``beta``, with a value per row of the panels; zeros if there is none. Shared between plans, as weights are."""
+    outputs = layout.groups * layout.outputs
+    if bias is None:
+        return em.constant(by_panel(np.zeros(outputs, np.float32), layout))
+    scaled = bias * np.float32(beta)
+    name = f"panel16 fp32 bias of {layout.groups} × {layout.outputs}" + ("" if beta == 1.0 else f", times {beta}")
+    return em.weight(2, name, lambda _: by_panel(scaled, layout))
 
 
 def _k_block(layout: PanelLayout) -> int:

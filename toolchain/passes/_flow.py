@@ -145,7 +145,7 @@ def _follow(graph: Graph, node: Node, types: Types, ties: _Ties, ranks: dict[str
     op = ops.get(node.op)
     if op.flow is not None and all(name in ranks for name in names) and _can_be_resized(graph, node):
         constants = {name: graph.weights[name].decode() for name in node.inputs
-                     if name in graph.weights and graph.weights[name].size <= shapes.KNOWN_INTEGERS}
+                     if name in graph.weights and graph.weights[name].size <= shapes.KNOWN_ELEMENTS}
         op.flow(node, op.attrs_of(node), Shapes({name: _shape(types, name) for name in names}, constants), ties)
     for name in names:
         for number in range(ranks.get(name, 0)):
