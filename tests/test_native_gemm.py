@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,22 @@ def test_packed_size(kind: str, weight_bits: int) -> None:
     layout = plan(w, 1, "rows")
     assert layout is not None
     assert pack(w, layout).nbytes <= w.size * weight_bits / 8 + 4 * 256 + 4 * 256
+
+
+@every_level
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_cut_for_threads(level: str, threads: int) -> None:
+    """However a product is cut into work items, its bits are the same."""
+    op = ops.get("Conv")
+    for x_shape, w_shape, attrs in [((1, 40, 7, 7), (150, 40, 3, 3), {"pads": (1, 1, 1, 1)}), ((1, 20, 33, 31), (18, 20, 3, 3), {}),
+                                    ((1, 96, 7, 7), (170, 96, 1, 1), {}), ((2, 64, 20, 20), (50, 32, 1, 1), {"group": 2}),
+                                    ((1, 50, 14, 14), (50, 1, 3, 3), {"group": 50, "pads": (1, 1, 1, 1)})]:
+        x, w = normal(*x_shape), encoded(w_shape, "codebook4")
+        full = {**op.attributes, **attrs}
+        (expected,) = op.run(full, x, w.decode())
+        site = site_of("Conv", [x, w.decode()], expected, full, {1: w}, level)
+        many = replace(site, threads=threads)
+        for one, other in zip(lowerings(site), lowerings(many)):
+            found = run(site, one, [x, w.decode()], level)
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=close(x, w.decode()))
+            np.testing.assert_array_equal(run(many, other, [x, w.decode()], level, threads=threads), found, err_msg=other.kernel)
