@@ -266,8 +266,8 @@ def test_exempt_layers_keep_their_channels() -> None:
 def test_progress_counts_the_weights() -> None:
     seen: list[tuple[str, int, int]] = []
     compress(convnet(), recipes.load("codebook-4"), progress=lambda *step: seen.append(step))
-    assert seen[0] == ("clustering", 0, 3)
-    assert seen[-1] == ("clustering", 3, 3)
+    assert seen[0] == ("clustering", 0, 2)
+    assert seen[-1] == ("clustering", 2, 2)
 
 
 def test_compress_changes_nothing_that_it_is_given() -> None:
