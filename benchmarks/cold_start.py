@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 ROUNDS = 11
+UNSET = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
+ENVIRONMENT = {**{key: value for key, value in os.environ.items() if key not in UNSET}, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""As a device runs it: the installed package, its bytecode cached, one thread."""
 
 THINFER = """
 import sys
@@ -39,7 +42,7 @@ PEAK = 'print(next(line.split()[1] for line in open("/proc/self/status") if line
 def _once(command: Sequence[str]) -> tuple[float, float]:
     """(seconds, peak RSS in MB) of one process."""
     start = time.perf_counter()
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"{command[:2]} ended with {done.returncode}: {done.stderr}")

@@ -145,7 +145,8 @@ def _rows(symbols: np.ndarray, group: int, first: int, last: int, layout: PanelL
         return symbols[:, first:last]
     if layout.order == "rows":
         return symbols[first:last].T
-    return np.moveaxis(symbols[first:last], 1, -1).reshape(last - first, -1).T
+    channels_last = (0, *range(2, symbols.ndim), 1)
+    return symbols[first:last].transpose(channels_last).reshape(last - first, -1).T
 
 
 def _each_panel(layout: PanelLayout) -> list[tuple[int, int, int, int]]:
