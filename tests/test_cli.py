@@ -75,7 +75,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def thin(net: Path) -> Path:
     path = net.with_name("packed.thin")
-    works("pack", net, "-o", path, "--recipe", "deep-compression")
+    recipe = net.with_name("packed.yaml")
+    recipe.write_text("prune_weights: {quality: 0.8}\nvalues: {kind: codebook, bits: 4}\ncoder: huffman\nbiases: {values: fp16}\n")
+    works("pack", net, "-o", path, "--recipe", recipe)
     return path
 
 
@@ -177,9 +179,10 @@ def test_verify_against_onnx(net: Path, images: Path, tmp_path: Path) -> None:
 
 
 def test_verify_measures_what_was_lost(net: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("values: {kind: codebook, bits: 2}")
     works("pack", net, "-o", tmp_path / "x.thin", "--recipe", "binary")
-    works("pack", net, "-o", tmp_path / "all.thin", "--recipe", "codebook-2")
-    exact, lossy = (json.loads(works("verify", tmp_path / name, "--against", net, "--json"))["outputs"][0] for name in ("x.thin", "all.thin"))
+    works("pack", net, "-o", tmp_path / "y.thin", "--recipe", tmp_path / "r.yaml")
+    exact, lossy = (json.loads(works("verify", tmp_path / name, "--against", net, "--json"))["outputs"][0] for name in ("x.thin", "y.thin"))
     assert exact["error"] < 1e-5  # the first and last layer are all there is, and exempt
     assert 0.01 < lossy["error"] < 1
     assert lossy["cosine"] < 0.9999
