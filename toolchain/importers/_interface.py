@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Dim, Graph, ValueInfo
 from ...runtime import shapes
+from ..passes._edit import fresh
 from ..passes._samples import samples, symbols
 from ._errors import InputShapeError
 
@@ -34,6 +36,21 @@ def with_input_shapes(graph: Graph, given: Mapping[str, tuple[Dim, ...]]) -> Gra
         return replace(info, shape=tuple(lengths.get(dim, dim) if isinstance(dim, str) else dim for dim in info.shape))
 
     return replace(graph, inputs=tuple(map(known, inputs)), outputs=tuple(map(known, graph.outputs)))
+
+
+def named_for_people(graph: Graph) -> Graph:
+    """Symbolic dimensions that torch numbered (s77) get names: N if one is the first of an input, else dim."""
+    numbered = [(dim, place) for info in graph.inputs for place, dim in enumerate(info.shape)
+                if isinstance(dim, str) and re.fullmatch(r"[su]\d+", dim)]
+    taken, names = set(symbols(graph)), {}
+    for dim, place in dict(numbered[::-1]).items():
+        wanted = "N" if place == 0 else "dim"
+        names[dim] = fresh(wanted, taken)
+
+    def called(info: ValueInfo) -> ValueInfo:
+        return replace(info, shape=tuple(names.get(dim, dim) if isinstance(dim, str) else dim for dim in info.shape))
+
+    return replace(graph, inputs=tuple(map(called, graph.inputs)), outputs=tuple(map(called, graph.outputs)))
 
 
 def _fitted(info: ValueInfo, shape: tuple[Dim, ...], lengths: dict[str, Dim]) -> tuple[Dim, ...]:

@@ -23,6 +23,7 @@ from ...formats.graph import Dim, Graph, Node
 from . import _program_check
 from . import onnx as from_onnx
 from ._errors import ArchitectureError, InputShapeError, UnreadableModel, UnsupportedModel, UntrustedModel
+from ._interface import named_for_people
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which checkpoints keep their state dict."""
@@ -43,7 +44,7 @@ def load(file: Path, entries: Sequence[str], *, trust_pickle: bool, arch: str | 
         else:
             program = _exported(_module(file, trust_pickle, arch), file, input_shapes)
         # torch calls symbolic dimensions s77 and the like; the caller's names for them come back with the caller's shapes.
-        return from_onnx.convert(_onnx(program, file), str(file), input_shapes, tidy=without_export_traces)
+        return named_for_people(from_onnx.convert(_onnx(program, file), str(file), input_shapes, tidy=without_export_traces))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from .fold_constants import fold_constants
 from .merge_constants import merge_constants
 from .prune_channels import prune_channels, zero_channels
 
-__all__ = ["canonicalize", "clean", "dead_code", "drop_identities", "fold_batchnorm", "fold_constants", "merge_constants", "prune_channels", "zero_channels"]
+__all__ = ["canonicalize", "clean", "dead_code", "drop_identities", "fold_batchnorm", "fold_constants",
+           "merge_constants", "prune_channels", "zero_channels"]
 
 
 def clean(graph: Graph) -> Graph:
