@@ -291,3 +291,15 @@ def test_same_model_and_recipe_same_bytes_on_any_cpu(preset: str) -> None:
     import zlib
 
     assert int(found.stdout) == zlib.crc32(to_bytes(compress(convnet(), recipes.load(preset))))
+
+
+def test_the_documented_recipe_and_all_keys() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "recipes.md").read_text("utf-8")
+    (example,) = [part.split("```")[0] for part in page.split("```yaml\n")[1:]]
+    found = parse(example)
+    assert found.small.below == 0.01
+    assert [override.match for override in found.overrides] == ["features.0*", "classifier.1.weight"]
+    with pytest.raises(RecipeError) as caught:
+        parse("none: 1")
+    keys = str(caught.value).split("valid keys are ")[1].split(", ")
+    assert sorted(keys) == sorted(line.split("`")[1] for line in page.splitlines() if line.startswith("| `"))
