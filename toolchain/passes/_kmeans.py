@@ -48,7 +48,8 @@ def kmeans(data: np.ndarray, k: int) -> np.ndarray:
     if few is not None:
         return few if few.size else np.zeros(1)
     points = points_of(data)
-    if len(points.x) * k * len(points.x).bit_length() <= EXACT_WORK:
+    is_binned = data.size > SORT_LIMIT  # an optimum of bins is no optimum of the data, and not worth its time
+    if not is_binned and len(points.x) * k * len(points.x).bit_length() <= EXACT_WORK:
         return exact(points, k)
     return lloyd(points, exact(coarse(points, COARSE_POINTS), k))
 
