@@ -60,7 +60,12 @@ DEPTHWISE: dict[str, float] = {
 }
 
 SPARSE = {
-    "gemv": 0.2,  # per kept weight and row, as the next one
+    "gemv_f32": 0.21,  # per kept weight and row, as all of gemv
+    "gemv_f16": 0.17,
+    "gemv_binary": 0.16,
+    "gemv_packed": 0.16,
+    "gemv_codebook": 0.175,
+    "gemv_codebook8": 0.26,
     "gemv_gathered": 0.3,
     "spmm": 0.03,  # per kept weight and position
     "columns": 0.2,  # per float brought into scratch

@@ -75,13 +75,16 @@ def softmax(level: str) -> Iterator[Line]:
 
 
 def sparse_products(level: str) -> Iterator[Line]:
-    for kind in ("fp32", "fp16", "codebook4", "codebook8", "binary"):
+    for kind in ("fp32", "fp16", "codebook4", "codebook5", "codebook6", "codebook8", "binary"):
         for density in (0.2, 0.1, 0.05):
             w = sparse((4096, 4096), kind, density)
             label = f"4096², {kind}, {1 - density:.0%} sparse"
             yield from node(label, "Gemm", [floats(1, 4096), w.decode()], (1, 4096), level, {"transB": 1}, {1: w})
-            if kind == "fp32":
+            if kind in ("fp32", "codebook4", "binary"):
                 yield from node(f"{label}, 64 rows", "Gemm", [floats(64, 4096), w.decode()], (64, 4096), level, {"transB": 1}, {1: w})
+    for kind in ("fp32", "codebook4", "codebook5", "codebook6", "binary"):
+        w = sparse((4096, 800), kind, 0.1)
+        yield from node(f"4096×800, {kind}, 90% sparse", "Gemm", [floats(1, 800), w.decode()], (1, 4096), level, {"transB": 1}, {1: w})
     convs: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, object]], ...] = (
         ((1, 960, 7, 7), (160, 960, 1, 1), {}), ((1, 96, 56, 56), (24, 96, 1, 1), {}),
         ((1, 64, 56, 56), (64, 64, 3, 3), {"pads": (1, 1, 1, 1)}),

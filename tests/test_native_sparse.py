@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from native_harness import check, every_level, pytestmark  # noqa: F401
+from native_harness import LEVELS, Recorder, check, every_level, pytestmark, site_of  # noqa: F401
 from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values
 from thinfer.kernels import ops
+from thinfer.kernels.lowering import Ref, lowerings
 from thinfer.kernels.sparse import pack as packing
 from thinfer.kernels.sparse.pack import kind_of
 
 RNG = np.random.default_rng(3)
-KINDS = ["fp32", "fp16", "codebook4", "codebook8", "codebook3 in groups", "binary"]
+KINDS = ["fp32", "fp16", "codebook4", "codebook5", "codebook6", "codebook7", "codebook8", "codebook3 in groups", "binary"]
 
 
 def floats(*shape: int) -> np.ndarray:
@@ -112,9 +114,57 @@ def test_absent_weights_take_nothing_from_infinite_activations(level: str, kind:
 
 
 @every_level
-def test_more_columns_than_16_bits_can_name(level: str) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[:2] != "fp"])
+def test_columns_apart_from_values(level: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a column and a symbol do not fit into a word, which takes many columns otherwise."""
+    monkeypatch.setattr(packing, "WORD_BITS", 0)
+    for rows, outputs, columns in ((1, 70, 129), (19, 100, 37), (2, 17, 5)):
+        x, w = floats(rows, columns), sparse((outputs, columns), kind, 0.2)
+        check("Gemm", [x, w.decode()], x.astype(np.float64) @ wide(w).T, {"transB": 1}, level=level, rtol=1e-5, atol=1e-5, weights={1: w})
+    test_absent_weights_take_nothing_from_infinite_activations(level, kind)
+
+
+@every_level
+@pytest.mark.parametrize(("columns", "entries", "bits"), [
+    (65536, 1, 0), (32768, 2, 1), (4096, 9, 4), (4096, 16, 4), (4097, 16, None), (2048, 17, 5), (2049, 17, None), (1024, 64, 6), (512, 65, 7),
+    (256, 256, 8), (257, 256, None)])
+def test_words_filled_to_their_last_bit(level: str, columns: int, entries: int, bits: int | None) -> None:
+    kept = RNG.random((35, columns)) < 0.05
+    kept[:, -1] = True
+    indices = RNG.integers(0, entries, int(kept.sum())).astype(np.uint8)
+    indices[-1] = entries - 1
+    w = EncodedTensor((35, columns), "float32", Codebook(indices, 8, floats(1, entries)), Sparse.of(kept), 0)
+    assert packing.symbol_bits(w, "codebook", columns) == bits
+    for rows in (1, 17):
+        x = floats(rows, columns)
+        check("Gemm", [x, w.decode()], x.astype(np.float64) @ wide(w).T, {"transB": 1}, level=level, rtol=1e-4, atol=1e-3, weights={1: w})
+
+
+class Layouts(Recorder):
+    """Also keeps the names of the packed weights' layouts."""
+
+    def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
+        self.names = [layout]
+        return super().weight(i, layout, pack)
+
+
+@pytest.mark.parametrize(("kind", "columns", "name"), [
+    ("codebook5", 800, "sell16 packed codebook5 rows"), ("codebook5", 2049, "sell16 codebook rows"), ("binary", 32768, "sell16 packed binary rows"),
+    ("binary", 32769, "sell16 binary rows"), ("fp16", 20, "sell16 f16 rows")])
+def test_layouts_name_what_is_packed(kind: str, columns: int, name: str) -> None:
+    x, w = floats(1, columns), sparse((3, columns), kind, 0.1)
+    site = site_of("Gemm", [x, w.decode()], np.empty((1, 3), np.float32), {"transB": 1}, {1: w}, LEVELS[0])
+    for option in lowerings(site):
+        em = Layouts([x, None], site.weights, option)
+        option.emit(em)
+        assert em.names == [name]
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp32", "codebook4", "codebook3 in groups", "binary"])
+def test_more_columns_than_16_bits_can_name(level: str, kind: str) -> None:
     columns = packing.NARROW + 77
-    x, w = floats(2, columns), sparse((5, columns), "fp32", 0.01)
+    x, w = floats(2, columns), sparse((5, columns), kind, 0.01)
     expected = x.astype(np.float64) @ wide(w).T
     check("Gemm", [x, w.decode()], expected, {"transB": 1}, level=level, rtol=1e-4, atol=1e-3, weights={1: w}, least=2)
 
@@ -171,3 +221,6 @@ def test_packing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch, orde
 def test_packed_bytes_are_near_what_is_kept() -> None:
     w = sparse((512, 512), "fp32", 0.1)
     assert packing.pack(w, "f32", "rows", 512, 1).nbytes < 1.1 * w.held * 6 + 16 * 512 * 6
+    for kind, values in (("codebook7", "codebook"), ("binary", "binary")):
+        w = sparse((512, 512), kind, 0.1)
+        assert packing.pack(w, values, "rows", 512, 1).nbytes < 1.1 * w.held * 2 + 16 * 512 * 2

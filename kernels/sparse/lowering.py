@@ -14,7 +14,7 @@ from ..elementwise.lowering import emit_add_constant
 from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
-from .pack import ROWS, WINDOW, Kind, Order, bundle, is_small, kind_of, pack, row_scale
+from .pack import ROWS, WINDOW, Kind, Order, bundle, entries_of_one, kind_of, pack, row_scale, symbol_bits
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 SLICES = 4
@@ -61,8 +61,27 @@ class Matrix:
         return packed_groups * -(-(self.outputs // packed_groups) // ROWS)
 
     @property
+    def layout(self) -> str:
+        bits = symbol_bits(self.tensor, self.kind, self.columns)
+        held_as = self.kind if bits is None else "packed binary" if self.kind == "binary" else f"packed codebook{bits}"
+        return f"sell16 {held_as} {self.order}" + ("" if self.groups == 1 else f" {self.groups} groups")
+
+    @property
     def slower(self) -> float:
         return costs.SLOWER.get(self.site.isa, 1.0)
+
+    @property
+    def per_weight(self) -> float:
+        """What a kept weight costs in the kernels sparse_gemv. Codebooks whose tables do not fit into registers are gathered from."""
+        if self.kind != "codebook":
+            return costs.SPARSE[f"gemv_{self.kind}"]
+        assert isinstance(self.tensor.values, Codebook)
+        entries = entries_of_one(self.tensor.values)
+        if not 0 < entries <= (256 if self.site.isa == "avx512" else 16):
+            return costs.SPARSE["gemv_gathered"]
+        if entries > 128:
+            return costs.SPARSE["gemv_codebook8"]
+        return costs.SPARSE["gemv_codebook" if symbol_bits(self.tensor, self.kind, self.columns) is None else "gemv_packed"]
 
     def inputs(self, layout: Layout) -> tuple[Layout | None, ...]:
         return tuple(layout if i == 1 - self.at else None for i in range(len(self.site.inputs)))
@@ -71,8 +90,7 @@ class Matrix:
         """The product's step, and the addend's if there is one: the last one clamps."""
         scale = row_scale(self.tensor, self.kind, self.outputs) * np.float32(self.alpha)
         bias = np.zeros(self.outputs, np.float32) if self.bias is None else self.bias
-        name = f"sell16 {self.kind} {self.order}" + ("" if self.groups == 1 else f" {self.groups} groups")
-        packed = em.weight(self.at, name, lambda t: pack(t, self.kind, self.order, self.outputs, self.groups))
+        packed = em.weight(self.at, self.layout, lambda t: pack(t, self.kind, self.order, self.outputs, self.groups))
         low, high = (em.low, em.high) if self.addend is None else (-np.inf, np.inf)
         buffers = [packed, em.input(1 - self.at), em.constant(scale), em.constant(bias), em.output()]
         em.step(f"sparse_{family}_{self.kind}", buffers, [f32(low), f32(high), *params], items, scratch)
@@ -162,9 +180,7 @@ def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
     def emit(em: Emitter) -> None:
         m.emit(em, "gemv", [width, m.outputs], rows * -(-m.slices // SLICES))
 
-    values = m.tensor.values
-    per_weight = costs.SPARSE["gemv" if not isinstance(values, Codebook) or is_small(values) else "gemv_gathered"]
-    cost = costs.STEP + m.slower * per_weight * m.tensor.held * rows
+    cost = costs.STEP + m.slower * m.per_weight * m.tensor.held * rows
     yield Lowering(f"sparse_gemv_{m.kind}", m.inputs("NCHW"), "NCHW", cost, emit, fuses=True)
     if rows > 1 and m.groups == m.together:
         yield _spmm(m, 1, rows, _geometry(m.columns, m.outputs, rows, [0, 1, width], [0, 1, m.outputs]), False, "NCHW")

@@ -12,7 +12,10 @@ from ..lowering import ALIGNMENT, aligned
 
 ROWS = 16
 HEADER = 128
-SMALL_TABLE = 16
+REPEATED = 32
+"""The only table is filled up to a power of two and repeated to as many entries: kernels look them up by a word's low bits."""
+WORD_BITS = 16
+"""A column and a symbol that fit into as many bits lie in one word."""
 WINDOW = 256
 """Rows that are sorted together."""
 SLOT_BYTES: dict[str, int] = {"f32": 4 * ROWS, "f16": 2 * ROWS, "codebook": ROWS, "binary": ROWS // 8}
@@ -42,6 +45,17 @@ def kind_of(tensor: EncodedTensor, order: Order) -> Kind | None:
     return "codebook" if along_rows or (values.scale is None and values.entries.shape[0] == 1) else "f32"
 
 
+def symbol_bits(tensor: EncodedTensor, kind: Kind, columns: int) -> int | None:
+    """Bits of a codebook index or a sign, where it shares a word with one of ``columns`` columns; None where it does not."""
+    if kind == "binary":
+        bits = 1
+    elif kind == "codebook" and isinstance(tensor.values, Codebook):
+        bits = (tensor.values.entries.shape[1] - 1).bit_length()
+    else:
+        return None
+    return bits if bits + (columns - 1).bit_length() <= WORD_BITS else None
+
+
 def row_scale(tensor: EncodedTensor, kind: Kind, outputs: int) -> np.ndarray:
     """float32[outputs]: what each output's sum is multiplied by."""
     scale = None if isinstance(tensor.values, Plain) or kind == "f32" else tensor.values.scale
@@ -69,12 +83,14 @@ def pack(tensor: EncodedTensor, kind: Kind, order: Order, outputs: int, groups: 
     place = np.empty(outputs, np.int64)  # of each row's first weight, in units of a lane
     lane = np.flatnonzero(rows >= 0)
     place[rows[lane]] = starts[lane // ROWS].astype(np.int64) * ROWS + lane % ROWS
+    bits = symbol_bits(tensor, kind, columns)
     wide = columns > NARROW
     book = tensor.values if kind == "codebook" else None
     assert book is None or isinstance(book, Codebook)
-    small = book is not None and is_small(book)
     sections: dict[str, np.ndarray | int] = {"starts": starts, "full": full, "rows": rows, "lengths": lengths,
-                "index": np.dtype(np.uint32 if wide else np.uint16).itemsize * slots * ROWS, "values": SLOT_BYTES[kind] * slots}
+                "index": (4 if wide else 2) * slots * ROWS}
+    if bits is None:
+        sections["values"] = SLOT_BYTES[kind] * slots
     if book is not None:
         sections |= _tables(book, rows, outputs)
     at, offsets = HEADER, {}
@@ -84,19 +100,19 @@ def pack(tensor: EncodedTensor, kind: Kind, order: Order, outputs: int, groups: 
     packed = aligned(at)
     packed[:] = 0
     order_of = ("starts", "full", "rows", "lengths", "index", "values", "tables", "bases")
-    packed[:HEADER].view(np.int64)[:13] = [len(starts) - 1, (len(starts) - 1) // groups, columns, int(wide),
-                                           *(offsets.get(name, 0) for name in order_of), int(small)]
+    packed[:HEADER].view(np.int64)[:14] = [len(starts) - 1, (len(starts) - 1) // groups, columns, int(wide),
+                                           *(offsets.get(name, 0) for name in order_of), entries_of_one(book), bits or 0]
     for name, content in sections.items():
         if isinstance(content, np.ndarray):
             packed[offsets[name]:offsets[name] + content.nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
     index = packed[offsets["index"]:offsets["index"] + slots * ROWS * (4 if wide else 2)].view(np.uint32 if wide else np.uint16)
-    _fill(tensor, kind, order, shift, own_columns, place, index, packed[offsets["values"]:])
+    _fill(tensor, kind, order, shift, own_columns, place, index, packed[offsets["values"]:] if bits is None else bits)
     return packed
 
 
-def is_small(book: Codebook) -> bool:
-    """True for one table that fits into registers."""
-    return book.entries.shape[0] == 1 and book.entries.size <= SMALL_TABLE
+def entries_of_one(book: Codebook | None) -> int:
+    """Entries of the only table, 0 if there are several or none."""
+    return book.entries.size if book is not None and len(book.entries) == 1 else 0
 
 
 def _row_counts(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> np.ndarray:
@@ -124,8 +140,10 @@ def _slices(counts: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray, np
 def _tables(values: Codebook, rows: np.ndarray, outputs: int) -> dict[str, np.ndarray]:
     entries = values.entries.astype(np.float32)
     groups, size = entries.shape
-    table = np.zeros(max(SMALL_TABLE, entries.size), np.float32)
-    table[:entries.size] = entries.reshape(-1)
+    table = entries.reshape(-1)
+    if groups == 1:
+        period = 1 << (size - 1).bit_length()
+        table = np.tile(np.pad(table, (0, period - size)), max(1, REPEATED // period))
     run = -(-outputs // groups)
     return {"tables": table, "bases": (np.maximum(rows, 0) // run * size if groups > 1 else np.zeros_like(rows)).astype(np.int32)}
 
@@ -155,11 +173,12 @@ def _symbols(tensor: EncodedTensor, kind: Kind) -> np.ndarray:
 
 
 def _fill(tensor: EncodedTensor, kind: Kind, order: Order, shift: np.ndarray, columns: int, place: np.ndarray, index: np.ndarray,
-          body: np.ndarray) -> None:
-    """Puts every held value into its row's next slot, its column moved by the row's ``shift``."""
+          body: np.ndarray | int) -> None:
+    """Puts every held value into its row's next slot, its column moved by the row's ``shift``: into ``body``, or below the
+    column as a symbol of so many bits."""
     outputs = len(shift)
     symbols = _symbols(tensor, kind)
-    into = np.zeros(len(index), np.uint8) if kind == "binary" else body[:len(index) * symbols.itemsize].view(symbols.dtype)
+    into = None if isinstance(body, int) else _lanes(body, kind, len(index), symbols)
     nexts = place.copy()
     for row, column, held in _held(tensor, order, outputs, columns):
         by_row = np.argsort(row, kind="stable") if order == "columns" else slice(None)
@@ -167,8 +186,17 @@ def _fill(tensor: EncodedTensor, kind: Kind, order: Order, shift: np.ndarray, co
         used = np.bincount(sorted_row, minlength=outputs)
         before = np.cumsum(used) - used
         at = nexts[sorted_row] + (np.arange(len(sorted_row)) - before[sorted_row]) * ROWS
-        index[at] = column[by_row] + shift[sorted_row]
-        into[at] = symbols[held][by_row]
+        words = column[by_row] + shift[sorted_row]
+        if into is None:
+            words = words << body | symbols[held][by_row]
+        else:
+            into[at] = symbols[held][by_row]
+        index[at] = words
         nexts += used * ROWS
-    if kind == "binary":
+    if kind == "binary" and not isinstance(body, int) and into is not None:
         body[:len(index) // 8] = np.packbits(into, bitorder="little")
+
+
+def _lanes(body: np.ndarray, kind: Kind, count: int, symbols: np.ndarray) -> np.ndarray:
+    """Where ``count`` values go that lie apart from their columns; signs are packed into bits in the end."""
+    return np.zeros(count, np.uint8) if kind == "binary" else body[:count * symbols.itemsize].view(symbols.dtype)

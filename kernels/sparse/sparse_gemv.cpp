@@ -1,6 +1,6 @@
 // y = W x for a sparse W in sell16: the rows of a slice in lanes, x gathered; one work item per 4 slices of one row of x.
 #include "kernel.h"
-#include "sell.h"
+#include "weights.h"
 
 namespace {
 
@@ -25,10 +25,9 @@ inline void finish(const Task& t, int64_t slice, const vf* acc) {
 
 // Slots that every row of every slice has run without masks; what is left of each slice is masked by its rows' lengths, so
 // that a lane without a weight takes nothing from x, be it Inf or NaN.
-template <typename Index, typename Value, int S>
+template <typename Weights, int S>
 inline void slices(const Task& t, int64_t first) {
   const Sell* m = t.m;
-  const Index* index = (const Index*)(m->base() + m->index);
   vf acc[S][PARTS] = {};
   const float* x[S];
   int64_t start[S], common = INT64_MAX;
@@ -39,15 +38,18 @@ inline void slices(const Task& t, int64_t first) {
   }
   for (int64_t s = 0; s < common; s++)
     for (int q = 0; q < S; q++)
-      for (int part = 0; part < PARTS; part++)
-        acc[q][part] += Value(m, first + q).lanes(start[q] + s, part * VL) * gather(x[q], widen(index + (start[q] + s) * ROWS + part * VL));
+      for (int part = 0; part < PARTS; part++) {
+        const Lanes w = Weights(m, first + q).lanes(start[q] + s, part * VL);
+        acc[q][part] += w.value * gather(x[q], w.column);
+      }
   for (int q = 0; q < S; q++) {
-    const Value value(m, first + q);
+    const Weights weights(m, first + q);
     const int32_t* length = m->length_of() + (first + q) * ROWS;
     const int32_t slots = (int32_t)(m->start_of()[first + q + 1] - start[q]);
     for (int32_t s = (int32_t)common; s < slots; s++) {
       for (int part = 0; part < PARTS; part++) {
-        const vf more = acc[q][part] + value.lanes(start[q] + s, part * VL) * gather(x[q], widen(index + (start[q] + s) * ROWS + part * VL));
+        const Lanes w = weights.lanes(start[q] + s, part * VL);
+        const vf more = acc[q][part] + w.value * gather(x[q], w.column);
         acc[q][part] = loadi(length + part * VL) > s ? more : acc[q][part];
       }
     }
@@ -57,7 +59,7 @@ inline void slices(const Task& t, int64_t first) {
 
 // buf: packed weight, x, scale, bias, y. p: low, high, floats from one row of x to the next, the same of y. scale and bias
 // have one float per output row.
-template <typename Index, typename Value>
+template <typename Weights>
 inline void gemv(const ThinCall* call, int64_t begin, int64_t end) {
   const Sell* m = (const Sell*)call->buf[0];
   const int64_t items = (m->slices + SLICES - 1) / SLICES;
@@ -67,27 +69,23 @@ inline void gemv(const ThinCall* call, int64_t begin, int64_t end) {
                     (float*)call->buf[4] + row * call->p[3], thin_f32(call->p[0]), thin_f32(call->p[1])};
     int64_t slice = item % items * SLICES;
     const int64_t stop = slice + SLICES < m->slices ? slice + SLICES : m->slices;
-    for (; slice + TOGETHER <= stop; slice += TOGETHER) slices<Index, Value, TOGETHER>(t, slice);
-    for (; slice < stop; slice++) slices<Index, Value, 1>(t, slice);
+    for (; slice + TOGETHER <= stop; slice += TOGETHER) slices<Weights, TOGETHER>(t, slice);
+    for (; slice < stop; slice++) slices<Weights, 1>(t, slice);
   }
 }
 
-template <typename Value>
-inline void gemv_any_index(const ThinCall* call, int64_t begin, int64_t end) {
-  if (((const Sell*)call->buf[0])->wide_index)
-    gemv<uint32_t, Value>(call, begin, end);
-  else
-    gemv<uint16_t, Value>(call, begin, end);
-}
+struct Gemv {
+  const ThinCall* call;
+  int64_t begin, end;
+  template <typename Weights>
+  void operator()(Of<Weights>) const {
+    gemv<Weights>(call, begin, end);
+  }
+};
 
 }  // namespace
 
-THIN_KERNEL(sparse_gemv_f32) { gemv_any_index<PlainF32>(call, begin, end); }
-THIN_KERNEL(sparse_gemv_f16) { gemv_any_index<PlainF16>(call, begin, end); }
-THIN_KERNEL(sparse_gemv_binary) { gemv_any_index<Signs>(call, begin, end); }
-THIN_KERNEL(sparse_gemv_codebook) {
-  if (((const Sell*)call->buf[0])->one_small_table)
-    gemv_any_index<SmallCodebook>(call, begin, end);
-  else
-    gemv_any_index<Codebook>(call, begin, end);
-}
+THIN_KERNEL(sparse_gemv_f32) { with_index<PlainF32>((const Sell*)call->buf[0], Gemv{call, begin, end}); }
+THIN_KERNEL(sparse_gemv_f16) { with_index<PlainF16>((const Sell*)call->buf[0], Gemv{call, begin, end}); }
+THIN_KERNEL(sparse_gemv_binary) { with_signs((const Sell*)call->buf[0], Gemv{call, begin, end}); }
+THIN_KERNEL(sparse_gemv_codebook) { with_codebook((const Sell*)call->buf[0], Gemv{call, begin, end}); }

@@ -1,7 +1,7 @@
 // Y = W X for a sparse W in sell16 and many positions (columns of X): each weight multiplies vectors of positions.
 #include "columns.h"
 #include "kernel.h"
-#include "sell.h"
+#include "weights.h"
 
 namespace {
 
@@ -36,11 +36,10 @@ inline void put(float* y, const Block& b, int64_t vector, vf value) {
 }
 
 // N vectors from `vector` on, of M rows from `lane` on.
-template <typename Index, typename Value, int M, int N>
+template <typename Weights, int M, int N>
 inline void rows(const Sell* m, int64_t slice, int lane, const Block& b, int64_t vector, const Out& out) {
-  const Value value(m, slice);
+  const Weights weights(m, slice);
   const int64_t start = m->start_of()[slice];
-  const Index* index = (const Index*)(m->base() + m->index) + start * ROWS + lane;
   const int32_t* length = m->length_of() + slice * ROWS + lane;
   const float* x = b.x + vector * VL;
   const int64_t last = vector + N == b.vectors ? b.last - vector * VL : (N - 1) * VL;
@@ -49,16 +48,18 @@ inline void rows(const Sell* m, int64_t slice, int lane, const Block& b, int64_t
   vf acc[M][N] = {};
   for (int64_t s = 0; s < common; s++) {
     for (int r = 0; r < M; r++) {
-      const float* column = x + (int64_t)index[s * ROWS + r] * b.stride;
-      const vf weight = splat(value.one(start + s, lane + r));
+      const One w = weights.one(start + s, lane + r);
+      const float* column = x + w.column * b.stride;
+      const vf weight = splat(w.value);
       for (int v = 0; v < N - 1; v++) acc[r][v] += weight * load(column + v * VL);
       acc[r][N - 1] += weight * load(column + last);
     }
   }
   for (int r = 0; r < M; r++) {
     for (int64_t s = common; s < length[r]; s++) {
-      const float* column = x + (int64_t)index[s * ROWS + r] * b.stride;
-      const vf weight = splat(value.one(start + s, lane + r));
+      const One w = weights.one(start + s, lane + r);
+      const float* column = x + w.column * b.stride;
+      const vf weight = splat(w.value);
       for (int v = 0; v < N - 1; v++) acc[r][v] += weight * load(column + v * VL);
       acc[r][N - 1] += weight * load(column + last);
     }
@@ -78,26 +79,26 @@ inline void rows(const Sell* m, int64_t slice, int lane, const Block& b, int64_t
   }
 }
 
-template <typename Index, typename Value, int N>
+template <typename Weights, int N>
 inline void slice_part(const Sell* m, int64_t slice, const Block& b, int64_t vector, const Out& out) {
   const int32_t* row = m->row_of() + slice * ROWS;
   for (int lane = 0; lane < ROWS && row[lane] >= 0; lane += R) {
     if (row[lane + R - 1] >= 0) {
-      rows<Index, Value, R, N>(m, slice, lane, b, vector, out);
+      rows<Weights, R, N>(m, slice, lane, b, vector, out);
       continue;
     }
-    for (int r = 0; r < R && row[lane + r] >= 0; r++) rows<Index, Value, 1, N>(m, slice, lane + r, b, vector, out);
+    for (int r = 0; r < R && row[lane + r] >= 0; r++) rows<Weights, 1, N>(m, slice, lane + r, b, vector, out);
   }
 }
 
-template <typename Index, typename Value>
+template <typename Weights>
 inline void slice_block(const Sell* m, int64_t slice, const Block& b, const Out& out) {
   int64_t vector = 0;
-  for (; vector + V <= b.vectors; vector += V) slice_part<Index, Value, V>(m, slice, b, vector, out);
+  for (; vector + V <= b.vectors; vector += V) slice_part<Weights, V>(m, slice, b, vector, out);
   const int64_t rest = b.vectors - vector;
-  if (rest == 3) slice_part<Index, Value, 3>(m, slice, b, vector, out);
-  if (rest == 2) slice_part<Index, Value, 2>(m, slice, b, vector, out);
-  if (rest == 1) slice_part<Index, Value, 1>(m, slice, b, vector, out);
+  if (rest == 3) slice_part<Weights, 3>(m, slice, b, vector, out);
+  if (rest == 2) slice_part<Weights, 2>(m, slice, b, vector, out);
+  if (rest == 1) slice_part<Weights, 1>(m, slice, b, vector, out);
 }
 
 inline Block direct_block(const Geometry* g, const float* x, int64_t first, int64_t count) {
@@ -116,7 +117,7 @@ inline Block find_block(const Geometry* g, const float* x, int64_t first, float*
 // and, where outputs lie side by side in y (y_channel 1), window × 16 × block floats, in which they are made before they are
 // transposed into y. Items are (image, block of positions, window of slices), windows fastest, so that a block is brought
 // into scratch once.
-template <typename Index, typename Value>
+template <typename Weights>
 inline void spmm(const ThinCall* call, int64_t begin, int64_t end) {
   const Sell* m = (const Sell*)call->buf[0];
   const Geometry* g = (const Geometry*)call->p;
@@ -138,27 +139,23 @@ inline void spmm(const ThinCall* call, int64_t begin, int64_t end) {
     const bool tiled = g->y_position != 1;
     const Out out = {tiled ? tile : y, tiled ? g->block : g->y_channel, tiled ? first_row : 0, (const float*)call->buf[2],
                      (const float*)call->buf[3], splat(thin_f32(g->low)), splat(thin_f32(g->high))};
-    for (int64_t slice = from; slice < to; slice++) slice_block<Index, Value>(m, group * m->slices_per_group + slice, b, out);
+    for (int64_t slice = from; slice < to; slice++) slice_block<Weights>(m, group * m->slices_per_group + slice, b, out);
     if (tiled) scatter_rows(tile, g->block, y + first_row, g->y_position, b.count, rows);
   }
 }
 
-template <typename Value>
-inline void spmm_any_index(const ThinCall* call, int64_t begin, int64_t end) {
-  if (((const Sell*)call->buf[0])->wide_index)
-    spmm<uint32_t, Value>(call, begin, end);
-  else
-    spmm<uint16_t, Value>(call, begin, end);
-}
+struct Spmm {
+  const ThinCall* call;
+  int64_t begin, end;
+  template <typename Weights>
+  void operator()(Of<Weights>) const {
+    spmm<Weights>(call, begin, end);
+  }
+};
 
 }  // namespace
 
-THIN_KERNEL(sparse_spmm_f32) { spmm_any_index<PlainF32>(call, begin, end); }
-THIN_KERNEL(sparse_spmm_f16) { spmm_any_index<PlainF16>(call, begin, end); }
-THIN_KERNEL(sparse_spmm_binary) { spmm_any_index<Signs>(call, begin, end); }
-THIN_KERNEL(sparse_spmm_codebook) {
-  if (((const Sell*)call->buf[0])->one_small_table)
-    spmm_any_index<SmallCodebook>(call, begin, end);
-  else
-    spmm_any_index<Codebook>(call, begin, end);
-}
+THIN_KERNEL(sparse_spmm_f32) { with_index<PlainF32>((const Sell*)call->buf[0], Spmm{call, begin, end}); }
+THIN_KERNEL(sparse_spmm_f16) { with_index<PlainF16>((const Sell*)call->buf[0], Spmm{call, begin, end}); }
+THIN_KERNEL(sparse_spmm_binary) { with_signs((const Sell*)call->buf[0], Spmm{call, begin, end}); }
+THIN_KERNEL(sparse_spmm_codebook) { with_codebook((const Sell*)call->buf[0], Spmm{call, begin, end}); }
