@@ -18,7 +18,7 @@ from setuptools.extension import Extension
 
 ROOT = Path(__file__).parent
 TOP_PACKAGES = ("formats", "kernels", "runtime", "toolchain", "benchmarks")
-COMMON_FLAGS = ["-std=c++17", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-fno-math-errno"]
+COMMON_FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra", "-fno-math-errno"]
 X86_FLAGS = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt"],
@@ -78,7 +78,7 @@ def extension(name: str, folders: list[str], per_isa: list[str]) -> Extension:
     isa_macros: list[tuple[str, str | None]] = [(f"THIN_HAVE_{isa.upper()}", "1") for isa in isa_flags()]
     ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *per_isa], language="c++",
                     include_dirs=["kernels/native"], define_macros=isa_macros,
-                    extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread"], optional=False)
+                    extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread", "-s"], optional=False)
     ext.per_isa = per_isa
     return ext
 

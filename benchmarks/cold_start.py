@@ -13,7 +13,8 @@ from typing import Any
 
 ROUNDS = 11
 UNSET = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
-ENVIRONMENT = {**{key: value for key, value in os.environ.items() if key not in UNSET}, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+KEPT = {key: value for key, value in os.environ.items() if key not in UNSET}
+ENVIRONMENT = {**KEPT, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """As a device runs it: the installed package, its bytecode cached, one thread."""
 
 THINFER = """
@@ -51,7 +52,8 @@ def _once(command: Sequence[str]) -> tuple[float, float]:
 
 def measure(models: Mapping[str, tuple[str, Path]], image: Path, scratch: Path) -> list[dict[str, Any]]:
     """One row per contender. ``models``: name → (script, model file); processes take turns, the first round is not counted."""
-    commands = {name: [sys.executable, "-c", script + PEAK, str(path), str(image), str(scratch / "out.npy")] for name, (script, path) in models.items()}
+    commands = {name: [sys.executable, "-c", script + PEAK, str(path), str(image), str(scratch / "out.npy")]
+                for name, (script, path) in models.items()}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for round_number in range(ROUNDS + 1):
         for name, command in commands.items():

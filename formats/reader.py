@@ -16,6 +16,7 @@ from .decoders import Decoder, DecoderName
 from .errors import (
     BlobChecksumError,
     FileAccessError,
+    FormatError,
     HeaderChecksumError,
     InconsistentGraphError,
     MagicError,
@@ -39,7 +40,10 @@ def read(path: str | os.PathLike[str], *, decoder: DecoderName | None = None, ch
     False, what is wrong inside a weight is raised when that weight is accessed. The file must not be changed in place while
     the graph is in use (``write`` replaces it as a whole, which is safe).
     """
-    return from_bytes(_map(path), decoder=decoder, check=check)
+    try:
+        return from_bytes(_map(path), decoder=decoder, check=check)
+    except FormatError as error:
+        raise type(error)(f"{os.fspath(path)}: {error}") from None
 
 
 def from_bytes(buffer: bytes | bytearray | memoryview | mmap.mmap, *, decoder: DecoderName | None = None, check: bool = False) -> Graph:

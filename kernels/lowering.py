@@ -11,7 +11,7 @@ import importlib
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -118,7 +118,7 @@ def lowers(*op_names: str) -> Callable[[Lower], Lower]:
     return register
 
 
-@lru_cache(maxsize=None)
+@cache
 def _import_families() -> None:
     for family in FAMILIES:
         importlib.import_module(f".{family}.lowering", __package__)

@@ -19,14 +19,19 @@ from .weights import PackedWeights
 
 Values = dict[str, np.ndarray]
 
+WORTH_THREADS = 200_000
+"""Estimated nanoseconds from which on a segment is shared between threads: waking a worker that sleeps takes tens of microseconds."""
+
 
 @dataclass(frozen=True)
 class Target:
-    """What a plan is made for. ``isa`` None means the NumPy backend; ``pool`` is the engine's thread pool then unused."""
+    """What a plan is made for. ``isa`` None means the NumPy backend, which uses no threads. ``pool``: the engine's workers;
+    ``alone``: a pool of the calling thread only, for what is too short to share."""
 
     isa: str | None
     threads: int
     pool: Any = None
+    alone: Any = None
 
 
 class _NativeStage:
@@ -40,7 +45,7 @@ class _NativeStage:
         self._results = [(name, kind.shape) for name in program.outputs if (kind := types[name]) is not None]
         self._engine = module.Engine(code, names, target.isa, program.weights, [_nbytes(types, n) for n in program.inputs],
                                      [_nbytes(types, n) for n in program.outputs], program.arena_bytes, program.scratch_bytes,
-                                     target.pool)
+                                     target.pool if program.cost >= WORTH_THREADS else target.alone)
 
     def run(self, values: Values) -> None:
         outputs = tuple(np.empty(shape, np.float32) for _, shape in self._results)

@@ -31,7 +31,8 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Everything the engine needs. ``weights`` are the arrays that the steps index; ``inputs``/``outputs`` name the outside values."""
+    """Everything the engine needs. ``weights`` are the arrays that the steps index; ``inputs``/``outputs`` name the outside values;
+    ``cost``: estimated nanoseconds on one thread."""
 
     steps: tuple[Step, ...]
     weights: list[np.ndarray]
@@ -39,6 +40,7 @@ class Program:
     outputs: tuple[str, ...]
     arena_bytes: int
     scratch_bytes: int
+    cost: float
 
     def serialise(self) -> tuple[np.ndarray, list[str]]:
         """(int64 array as engine.h describes it, kernel names that it indexes)."""
@@ -95,7 +97,7 @@ class ProgramBuilder:
             self._emit(unit, option)
         for index, name in enumerate(self.outputs):
             self._deliver(name, index)
-        return self._finish()
+        return self._finish(sum(option.cost for option in chosen))
 
     def _emit(self, unit: Unit, option: Lowering) -> None:
         self._unit, self._option = unit, option
@@ -181,7 +183,7 @@ class ProgramBuilder:
         target = _Buffer(buffer.nbytes, OUTPUT, index)
         emit_reorder(self, Ref("value", buffer), Ref("value", target), self._type(name).shape, "NCHW", "NCHW")
 
-    def _finish(self) -> Program:
+    def _finish(self, cost: float) -> Program:
         first: dict[_Buffer, int] = {}
         last: dict[_Buffer, int] = {}
         for at, step in enumerate(self._steps):
@@ -199,7 +201,7 @@ class ProgramBuilder:
             return key.space, key.index, at_offset.get(id(key), 0) + offset
 
         steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params) for s in self._steps)
-        return Program(steps, self._weights, tuple(self.inputs), tuple(self.outputs), arena, self._scratch)
+        return Program(steps, self._weights, tuple(self.inputs), tuple(self.outputs), arena, self._scratch, cost)
 
 
 def _expanded(tensor: EncodedTensor, layout: Layout) -> np.ndarray:

@@ -61,7 +61,8 @@ class Session:
         native = isa.native() if self.backend == "native" else None
         self.isa = isa.selected() if native else None
         self.threads = threads
-        self._target = Target(self.isa, threads, native.ThreadPool(threads) if native else None)
+        pools = (native.ThreadPool(threads), native.ThreadPool(1)) if native else (None, None)
+        self._target = Target(self.isa, threads, *pools)
         self._plan(tuple(concrete(info) for info in graph.inputs))  # packs every weight, so that a bad file fails here
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from ...formats.tensor import Codebook, EncodedTensor
 from .. import costs
 from ..elementwise.lowering import emit_add_constant
-from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from .pack import ROWS, WINDOW, Kind, Order, bundle, entries_of_one, kind_of, pack, row_scale, symbol_bits
@@ -39,6 +39,7 @@ class Matrix:
     kind: Kind
     bias: np.ndarray | None = None
     alpha: float = 1.0
+    beta: float = 1.0
     addend: np.ndarray | None = None
 
     @property
@@ -88,14 +89,30 @@ class Matrix:
 
     def emit(self, em: Emitter, family: str, params: Sequence[int], items: int, scratch: int = 0) -> None:
         """The product's step, and the addend's if there is one: the last one clamps."""
-        scale = row_scale(self.tensor, self.kind, self.outputs) * np.float32(self.alpha)
-        bias = np.zeros(self.outputs, np.float32) if self.bias is None else self.bias
         packed = em.weight(self.at, self.layout, lambda t: pack(t, self.kind, self.order, self.outputs, self.groups))
         low, high = (em.low, em.high) if self.addend is None else (-np.inf, np.inf)
-        buffers = [packed, em.input(1 - self.at), em.constant(scale), em.constant(bias), em.output()]
+        buffers = [packed, em.input(1 - self.at), self._scale(em), self._bias(em), em.output()]
         em.step(f"sparse_{family}_{self.kind}", buffers, [f32(low), f32(high), *params], items, scratch)
         if self.addend is not None:
             emit_add_constant(em, em.output(), self.addend, self.site.outputs[0].shape)
+
+    def _scale(self, em: Emitter) -> Ref:
+        """float32[outputs]: what each sum is multiplied by."""
+        scale = row_scale(self.tensor, self.kind, self.outputs) * np.float32(self.alpha)
+        if (scale == 1).all():
+            return em.constant(scale)
+        return em.weight(self.at, f"fp32 scale of {self.kind} {self.order}" + _times(self.alpha), lambda _: scale)
+
+    def _bias(self, em: Emitter) -> Ref:
+        """float32[outputs]: what is added to each sum; shared between plans, as weights are."""
+        if self.bias is None:
+            return em.constant(np.zeros(self.outputs, np.float32))
+        bias = np.ascontiguousarray(self.bias)
+        return em.weight(2, f"fp32 bias of {self.outputs}" + _times(self.beta), lambda _: bias)
+
+
+def _times(factor: float) -> str:
+    return "" if factor == 1.0 else f", times {factor}"
 
 
 def _matrix(site: Site, order: Order, groups: int, outputs: int, at: int = 1) -> Matrix | None:
@@ -114,7 +131,7 @@ def _with_bias(m: Matrix | None, factor: float = 1.0) -> Matrix | None:
         return None
     found = found.astype(np.float32) * np.float32(factor)
     if prod(found.shape[:-1]) == 1:
-        return replace(m, bias=np.broadcast_to(found.reshape(-1), (m.outputs,)))
+        return replace(m, bias=np.broadcast_to(found.reshape(-1), (m.outputs,)), beta=factor)
     return replace(m, addend=found)
 
 
