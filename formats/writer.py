@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
@@ -15,10 +12,11 @@ from . import codes
 from .blobs import encode_blob, kind_of
 from .codes import WeightEntry
 from .cursor import put_varint
-from .errors import FileAccessError, GraphError
+from .errors import GraphError
 from .graph import Graph, verify
 from .header_writer import header_bytes
 from .layout import gaps, place
+from .replacing import replacing
 from .tensor import EncodedTensor, Sparse
 
 Bytes = bytes | memoryview
@@ -27,13 +25,13 @@ Bytes = bytes | memoryview
 def write(graph: Graph, path: str | os.PathLike[str]) -> None:
     """Writes ``graph`` to ``path``, which holds either what it held before or the whole new file, whatever happens meanwhile.
 
-    Raises GraphError if the graph is inconsistent or has something that a file cannot hold, FileAccessError if the file cannot be written.
+    A symbolic link is followed. Raises GraphError if the graph is inconsistent or has something that a file cannot hold,
+    FileAccessError if the file cannot be written, or if what is there is no regular file.
     """
     parts = list(_parts(graph))
-    try:
-        _replace(Path(path), parts)
-    except OSError as error:
-        raise FileAccessError(f"cannot write {os.fspath(path)!r}: {error.strerror or error}") from error
+    with replacing(path) as file:
+        for part in parts:
+            file.write(part)
 
 
 def to_bytes(graph: Graph) -> bytes:
@@ -72,26 +70,3 @@ def _entry(name: str, tensor: EncodedTensor, blob: Bytes) -> WeightEntry:
     shape = tuple(int(dim) for dim in tensor.shape)
     return WeightEntry(name, shape, np.dtype(tensor.dtype).name, tensor.axis, tensor.coder, isinstance(tensor.structure, Sparse),
                        kind_of(tensor), len(blob), zlib.crc32(blob))
-
-
-def _replace(path: Path, parts: list[Bytes]) -> None:
-    """Temporary file beside ``path``, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

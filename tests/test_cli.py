@@ -282,6 +282,22 @@ def test_places_that_cannot_be_written(net: Path, thin: Path, images: Path, tmp_
     assert "there is no folder" in fails("pack", net, "-o", tmp_path / "no" / "x.thin")
     assert "is a folder" in fails("pack", net, "-o", tmp_path)
     assert "cannot write" in fails("run", thin, "--input", images, "-o", tmp_path / "no" / "y.npz")
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path, Path(os.devnull)):
+        reason = "a folder" if place is tmp_path else "no regular file"
+        assert fails("pack", net, "-o", place) == f"cannot write '{place}': it is {reason}"
+        assert fails("run", thin, "--input", images, "-o", place) == f"cannot write '{place}': it is {reason}"
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_links_to_files_are_followed(net: Path, thin: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.thin").symlink_to("real.thin")
+    (tmp_path / "y.npz").symlink_to("real.npz")
+    works("pack", net, "-o", tmp_path / "x.thin")
+    works("run", thin, "--input", images, "-o", tmp_path / "y.npz")
+    assert (tmp_path / "x.thin").is_symlink()
+    assert (tmp_path / "y.npz").is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["real.npz", "real.thin", "x.thin", "y.npz"]
 
 
 def test_files_that_are_no_thin_files(net: Path, thin: Path, images: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
 
     for function in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"thinfer.formats.writer.os.{function}", fail)
+            patch.setattr(f"thinfer.formats.replacing.os.{function}", fail)
             with pytest.raises(FileAccessError, match=r"model\.thin.*No space left"):
                 write(lenet5(EncodedTensor.dense, 5), path)
         assert path.read_bytes() == before
@@ -133,6 +133,37 @@ def test_write_syncs_the_file_before_it_is_renamed_and_the_folder_after(tmp_path
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), rename(a, b)))
     write(lenet5(EncodedTensor.dense), tmp_path / "model.thin")
     assert calls == ["file", "rename", "folder"]
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe, folder, device = tmp_path / "pipe", tmp_path / "folder", tmp_path / "device"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    device.symlink_to(os.devnull)
+    kinds = [os.stat(path).st_mode for path in (pipe, folder, device)]
+    for path, reason in ((pipe, "it is no regular file"), (folder, "it is a folder"), (device, "it is no regular file")):
+        with pytest.raises(FileAccessError, match=f"cannot write '{path}': {reason}"):
+            write(lenet5(EncodedTensor.dense), path)
+    assert [os.stat(path).st_mode for path in (pipe, folder, device)] == kinds
+    assert sorted(os.listdir(tmp_path)) == ["device", "folder", "pipe"]
+
+
+def test_symbolic_links_are_followed(tmp_path: Path) -> None:
+    """To a file that is there and to one that is not; the file is written beside the real one."""
+    graph = lenet5(EncodedTensor.dense)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "old.thin").write_bytes(b"old")
+    for name in ("old.thin", "new.thin"):
+        link = tmp_path / name
+        link.symlink_to(Path("real") / name)
+        write(graph, link)
+        assert link.is_symlink()
+        assert (tmp_path / "real" / name).read_bytes() == to_bytes(graph)
+    assert sorted(os.listdir(tmp_path / "real")) == ["new.thin", "old.thin"]
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(FileAccessError, match="cannot write"):
+        write(graph, loop)
 
 
 def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ...formats import writer
+from ...formats.replacing import regular
 from .. import recipe as recipes
 from ..arrays import load_npz
 from ..errors import UsageError
@@ -52,10 +53,9 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
 
 
 def _check_target(target: Path, model: Path) -> None:
-    """Raises UsageError before any work is done if the file could not be written."""
+    """Raises UsageError or FileAccessError before any work is done if the file could not be written."""
     if target.resolve() == model.resolve():
         raise UsageError(f"{target} is the model itself; give another file with -o")
     if not target.parent.is_dir():
         raise UsageError(f"there is no folder {target.parent} to write {target.name} to")
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder; give a file with -o")
+    regular(target)

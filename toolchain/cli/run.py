@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 from ... import runtime
+from ...formats.replacing import regular
 from ..arrays import load_npz, save_npz
 from ..report import shape_text, table
 from ._options import file_argument, threads_option
@@ -24,6 +25,8 @@ def command(file: Path, input_file: Path, output: Path | None, backend: str | No
 
     Without -o a line per output says what came out.
     """
+    if output is not None:
+        regular(output)  # before any work is done
     session = runtime.load(file, backend=backend, threads=threads)
     found = session.run(load_npz(input_file))
     if output is not None:
