@@ -249,6 +249,38 @@ def test_every_float_dtype_stays(pair: Pair) -> None:
         np.testing.assert_allclose(found.astype(np.float64), exact.astype(np.float64), rtol=step, atol=step * scale)
 
 
+FIRST_AXIS_IS_NO_BATCH = {
+    "Gather": {"int32_indices"}, "Gemm": {"column_bias", "full_bias", "transposed_both", "transposed_first"},
+    "Pad": {"cropped", "cropped_and_padded"}, "ReduceMean": {"first", "everything", "everything_flat", "no_axes"},
+    "Reshape": {"explicit", "split", "mixed", "to_scalar", "ones"},
+}
+"""Operator → cases that take a particular length of it, or a mean over it."""
+
+
+def has_batch(pair: Pair) -> bool:
+    op, case = pair
+    return (bool(case.args) and len(case.args[0].shape) > 1 and not case.args[0].weight and not case.args[0].absent
+            and case.args[0].value is None and case.name not in FIRST_AXIS_IS_NO_BATCH.get(op.name, ()))
+
+
+@pytest.mark.parametrize("pair", list(filter(has_batch, SMALL)), ids=named)
+def test_an_empty_batch_gives_what_infer_tells(pair: Pair) -> None:
+    """The first axis of the first input, and of what goes along with it, has the length 0."""
+    op, case = pair
+    first = case.args[0].shape
+    arrays = [array[:0] if array is not None and arg.shape[:1] == first[:1] and len(arg.shape) == len(first) and not arg.weight else array
+              for array, arg in zip(case.arrays(), case.args)]
+    with np.errstate(all="ignore"):
+        results = run(op, arrays, case.attrs)
+    kinds = infer(op, arrays, case.attrs, [arg.constant or arg.dtype == "int64" for arg in case.args])
+    assert [kind.shape for kind in kinds] == [result.shape for result in results]
+
+
+def test_reshape_keeps_an_empty_batch() -> None:
+    (found,) = run(ops.get("Reshape"), [np.zeros((0, 3, 4), np.float32), np.array([0, -1])], {})
+    assert found.shape == (0, 12)
+
+
 @pytest.mark.parametrize("pair", EVERY, ids=named)
 def test_run_leaves_its_inputs_alone(pair: Pair) -> None:
     op, case = pair

@@ -19,8 +19,8 @@ def where(node: Node) -> str:
 
 
 def text(shape: Sequence[int]) -> str:
-    """A shape as people read it: ``1×3×224×224``, ``()`` for a scalar."""
-    return "×".join(map(str, shape)) if len(shape) else "()"
+    """A shape as people read it: ``1x3x224x224``, ``()`` for a scalar."""
+    return "x".join(map(str, shape)) if len(shape) else "()"
 
 
 def given(args: Sequence[Type | None], place: int) -> Type | None:

@@ -43,7 +43,7 @@ def _depthwise(x: np.ndarray, weight: np.ndarray, groups: int, window: Window) -
 def _unrolled(x: np.ndarray, weight: np.ndarray, groups: int, window: Window) -> np.ndarray:
     batch, inner = len(x), weight.shape[1]
     depth = inner * int(np.prod(window.kernel))
-    w = weight.reshape(groups, -1, depth)
+    w = weight.reshape(groups, len(weight) // groups, depth)
     grouped = x.reshape(batch, groups, inner, *x.shape[2:])
     out = np.empty((batch, groups, w.shape[1], *window.out), x.dtype)
     row = groups * depth * int(np.prod(window.out[1:]))
@@ -52,9 +52,9 @@ def _unrolled(x: np.ndarray, weight: np.ndarray, groups: int, window: Window) ->
     for item in range(batch):
         for first in range(0, window.out[0], step):
             rows = slice(first, min(first + step, window.out[0]))
-            columns = _columns(grouped[item], window, rows).reshape(groups, depth, -1)
-            out[item, :, :, rows] = np.matmul(w, columns).reshape(groups, w.shape[1], -1, *window.out[1:])
-    return out.reshape(batch, -1, *window.out)
+            columns = _columns(grouped[item], window, rows).reshape(groups, depth, (rows.stop - rows.start) * int(np.prod(window.out[1:])))
+            out[item, :, :, rows] = np.matmul(w, columns).reshape(groups, w.shape[1], rows.stop - rows.start, *window.out[1:])
+    return out.reshape(batch, groups * w.shape[1], *window.out)
 
 
 def _columns(x: np.ndarray, window: Window, rows: slice) -> np.ndarray:

@@ -25,7 +25,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
         raise OpError(f"{where(node)} multiplies {text(a.shape)}{' transposed' * bool(attrs['transA'])} by "
                       f"{text(b.shape)}{' transposed' * bool(attrs['transB'])}; the inner lengths {inner} and {depth} differ")
     if c is not None and (len(c.shape) > 2 or broadcast(where(node), (c.shape, (rows, columns))) != (rows, columns)):
-        raise OpError(f"{where(node)} adds C of the shape {text(c.shape)}, which does not broadcast to {rows}×{columns}")
+        raise OpError(f"{where(node)} adds C of the shape {text(c.shape)}, which does not broadcast to {rows}x{columns}")
     return [Type(a.dtype, (rows, columns))]
 
 

@@ -49,10 +49,10 @@ def _check_widths(place: str, mode: str, shape: Sequence[int], widths: Sequence[
         left = length + min(before, 0) + min(after, 0)
         if left < 0:
             raise OpError(f"{place} removes {-min(before, 0) - min(after, 0)} of the {length} elements along axis {axis}")
-        limit = left - 1 if mode == "reflect" else 0 if left == 0 else None
+        limit = max(left - 1, 0) if mode == "reflect" else 0 if left == 0 else None
         if mode != "constant" and limit is not None and max(before, after) > limit:
             raise OpError(f"{place} adds {max(before, after)} elements along axis {axis}, "
-                          f"where mode {mode} can take at most {max(limit, 0)} from the input")
+                          f"where mode {mode} can take at most {limit} from the input")
 
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None,

@@ -30,6 +30,10 @@ def _target(place: str, attrs: Mapping[str, Any], shape: tuple[int, ...], wanted
     found = [shape[axis] if length == 0 and keep else length for axis, length in enumerate(wanted)]
     size, rest = prod(shape), prod(length for length in found if length != -1)
     if -1 in found:
+        if size == rest == 0:  # an empty batch that a 0 keeps: what is left is the same as of any other batch
+            kept = {axis for axis, length in enumerate(wanted) if length == 0}
+            size = prod(length for axis, length in enumerate(shape) if axis not in kept)
+            rest = prod(length for length in wanted if length > 0)
         if rest == 0 or size % rest:
             raise wrong(f"but {size} elements do not divide by {rest}")
         found[found.index(-1)] = size // rest
