@@ -15,7 +15,7 @@ from torch import nn
 def import_module(module: nn.Module, *shape: int | str, name: str = "x") -> Graph:
     """The graph of a module whose only input has ``shape``."""
     given = {name: shape}
-    with from_torch._quiet():
+    with from_torch.quiet():
         program = from_torch._exported(module.eval(), Path("module"), given)
         model = from_torch._onnx(program, Path("module"))
         return from_torch.from_onnx.convert(model, "module", given, tidy=from_torch.without_export_traces)

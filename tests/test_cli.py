@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from thinfer.kernels import isa
 
 SCRIPT = Path(sys.executable).parent / "toolchain"
 COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "thinfer.toolchain"]
@@ -231,7 +235,8 @@ def test_usage_mistakes(net: Path, thin: Path) -> None:
     assert "no such option" in fails("inspect", thin, "--xml").lower()
     assert "'--input'" in fails("run", thin)
     assert "'--against'" in fails("verify", thin)
-    assert "--threads" in fails("bench", thin, "--threads", "0")
+    for number in ("0", "257", "x", "1.5", "9" * 5000):
+        assert f"'--threads': '{number}' is not a whole number from 1 to 256" in fails("bench", thin, "--threads", number)
 
 
 def test_models_that_cannot_be_read(tmp_path: Path, net: Path) -> None:
@@ -263,8 +268,34 @@ def test_wrong_input_shapes(net: Path) -> None:
     assert fails("pack", net, "--input-shape", "image:1,3,-1,16").startswith("the input shape 'image:1,3,-1,16' has the dimension '-1'")
     assert fails("pack", net, "--input-shape", "image:1,0,2").startswith("the input shape 'image:1,0,2' has the dimension '0'")
     assert fails("pack", net, "--input-shape", "image:1,3,16,16", "--input-shape", "image:2,3,16,16") == "the input 'image' is given two shapes"
-    assert "image" in fails("pack", net, "--input-shape", "image:1,5,16,16")
+    assert "shape Nx3x16x16, which 1x5x16x16 does not fit" in fails("pack", net, "--input-shape", "image:1,5,16,16")
 
+
+@pytest.mark.parametrize("shape", [f"{2**31}", f"{10**18}", "9" * 5000, f"{2**27},2,2", "N,M,K,P,Q,R,S,T,300000"])
+def test_absurd_input_shapes(net: Path, tmp_path: Path, shape: str) -> None:
+    """Of an ONNX model and of torch modules; whatever is asked for, memory is not."""
+    (tmp_path / "mine.py").write_text("import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Linear(6, 4))\n")
+    module = torch.nn.Sequential(torch.nn.Linear(6, 4))
+    torch.save(module.state_dict(), tmp_path / "s.pt")
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 6),)), tmp_path / "p.pt2")
+    for arguments in ((net, "--input-shape", f"image:{shape}"), (tmp_path / "p.pt2", "--input-shape", f"input:{shape}"),
+                      (tmp_path / "s.pt", "--arch", "mine:make", "--input-shape", f"input:{shape}")):
+        said = fails("pack", *arguments, "-o", tmp_path / "x.thin", cwd=tmp_path)
+        assert "too large" in said or "does not fit" in said, said
+    assert len(said) < 300
+
+
+def test_inputs_too_large_to_be_made_up(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph([helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)], "g", [value("x", TensorProto.FLOAT, [2**40])],
+                              [value("y", TensorProto.FLOAT, [])])
+    path = tmp_path / "wide.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    for command in (("pack", path), ("bench", path.with_suffix(".thin")), ("verify", path.with_suffix(".thin"), "--against", path)):
+        found = toolchain(*command)
+        assert found.returncode in (0, 2)
+        assert found.stderr.count("\n") == (found.returncode == 2), found.stderr
+        assert "bug" not in found.stderr
 
 def test_wrong_recipes(net: Path, tmp_path: Path) -> None:
     assert "the presets are binary, codebook-2" in fails("pack", net, "--recipe", "tiny")
@@ -327,6 +358,62 @@ def test_wrong_data(net: Path, thin: Path, images: Path, tmp_path: Path) -> None
     assert "has shape (1, 4, 16, 16)" in fails("verify", thin, "--against", net, "--data", bad)
 
 
+def test_archives_of_another_kind_are_no_data(net: Path, thin: Path, tmp_path: Path) -> None:
+    torch.save({"image": torch.zeros(1, 3, 16, 16)}, tmp_path / "state.pt")
+    np.savez(tmp_path / "objects.npz", image=np.array([{}], object))
+    (tmp_path / "pickle.npz").write_bytes(b"\x80\x04}.")
+    for name in ("state.pt", "objects.npz", "pickle.npz"):
+        for command in (("pack", net, "-o", tmp_path / "x.thin", "--data"), ("run", thin, "--input"), ("verify", thin, "--against", net, "--data")):
+            said = fails(*command, tmp_path / name)
+            assert "is not an .npz file of arrays" in said
+            assert "allow_pickle" not in said
+
+
+@pytest.mark.parametrize(("arrays", "reason"), [
+    ({"picture": np.zeros((2, 3, 16, 16), np.float32)}, "there is no input 'picture'"),
+    ({}, "the input 'image' is missing"),
+    ({"image": np.zeros((2, 3, 16, 16))}, "has dtype float64"),
+    ({"image": np.zeros((2, 4, 16, 16), np.float32)}, "has shape (2, 4, 16, 16)"),
+    ({"image": np.float32(1)}, "has shape ()"),
+    ({"image": np.zeros((0, 3, 16, 16), np.float32)}, "is empty"),
+    ({"image": np.full((2, 3, 16, 16), np.nan, np.float32)}, "infinite or no numbers"),
+])
+def test_calibration_data_is_checked_whatever_the_recipe(net: Path, tmp_path: Path, arrays: dict[str, np.ndarray], reason: str) -> None:
+    np.savez(tmp_path / "c.npz", **arrays)
+    (tmp_path / "apoz.yaml").write_text("prune_channels: {fraction: 0.5, importance: apoz}")
+    for recipe in ("dense", tmp_path / "apoz.yaml"):
+        said = fails("pack", net, "-o", tmp_path / "x.thin", "--data", tmp_path / "c.npz", "--recipe", recipe)
+        assert said.startswith(f"the data in {tmp_path / 'c.npz'} cannot be used: ")
+        assert reason in said
+
+
+def test_calibration_of_a_fixed_batch_takes_any_number_of_samples(net: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "apoz.yaml").write_text("prune_channels: {fraction: 0.5, scope: layer, importance: apoz}")
+    works("pack", net, "-o", tmp_path / "x.thin", "--data", images, "--recipe", tmp_path / "apoz.yaml", "--input-shape", "image:4,3,16,16")
+
+
+def test_an_empty_batch_gives_empty_outputs(net: Path, thin: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", image=np.zeros((0, 3, 16, 16), np.float32))
+    for backend in ("numpy", *(["native"] if isa.native() is not None else [])):
+        works("run", thin, "--input", tmp_path / "x.npz", "-o", tmp_path / "y.npz", "--backend", backend)
+        with np.load(tmp_path / "y.npz") as found:
+            assert found["scores"].shape == (0, 10)
+    (output,) = json.loads(works("verify", thin, "--against", net, "--data", tmp_path / "x.npz", "--json"))["outputs"]
+    assert (output["shape"], output["error"], output["top1"]) == ([0, 10], 0, None)
+
+
+def test_what_is_not_finite_never_agrees(net: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(3).standard_normal((4, 3, 16, 16), dtype=np.float32)
+    x[1] = np.nan
+    np.savez(tmp_path / "x.npz", image=x)
+    works("pack", net, "-o", tmp_path / "x.thin")
+    arguments = ("verify", tmp_path / "x.thin", "--against", net, "--data", tmp_path / "x.npz")
+    (output,) = json.loads(works(*arguments, "--json"))["outputs"]
+    assert output["nonfinite"] == output["reference_nonfinite"] == 10
+    assert output["top1"] == 0.75
+    assert "scores: 10 elements are not finite, and 10 of the reference" in works(*arguments)
+
+
 def test_wrong_backends(thin: Path, images: Path) -> None:
     assert "there is no backend 'cuda'" in fails("run", thin, "--input", images, "--backend", "cuda")
     assert "THINFER_ISA is 'z80'" in fails("inspect", thin, env={"THINFER_ISA": "z80"})
@@ -352,7 +439,7 @@ def test_pickles_need_trust_and_state_dicts_an_architecture(tmp_path: Path) -> N
     shape = ("--input-shape", "input:N,6")
     assert "--trust-pickle" in fails("pack", tmp_path / "m.pt", *shape)
     assert "--arch" in fails("pack", tmp_path / "s.pt", *shape)
-    assert "--input-shape" in fails("pack", tmp_path / "m.pt", "--trust-pickle")
+    assert "--input-shape input:N,6 " in fails("pack", tmp_path / "m.pt", "--trust-pickle")
     works("pack", tmp_path / "m.pt", "--trust-pickle", *shape)
     works("pack", tmp_path / "s.pt", "--arch", "mine:make", *shape, cwd=tmp_path)
     assert (tmp_path / "m.thin").read_bytes() == (tmp_path / "s.thin").read_bytes()
@@ -360,6 +447,45 @@ def test_pickles_need_trust_and_state_dicts_an_architecture(tmp_path: Path) -> N
     assert found["outputs"][0]["error"] < 1e-5
     assert found["reference"].startswith("torch")
     assert "--trust-pickle" in fails("verify", tmp_path / "m.thin", "--against", tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize("content", [
+    b"\x80\x04}.", b"\x80\x02cos\nsystem\n.", b"PK\x03\x04damaged", b"\x80\x05" + bytes(50)])
+def test_what_is_no_torch_file_is_said_in_our_own_words(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.pt").write_bytes(content)
+    said = fails("pack", tmp_path / "m.pt", "--input-shape", "input:N,6")
+    assert str(tmp_path / "m.pt") in said
+    assert all(word not in said for word in ("weights_only", "enforce fail", "Weights only"))
+
+
+def test_a_cut_torch_file_is_said_in_our_own_words(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(4000)}, tmp_path / "whole.pt")
+    content = (tmp_path / "whole.pt").read_bytes()
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "lacking.pt", "w") as lacking:
+        for name in whole.namelist():
+            if not name.endswith("data.pkl"):
+                lacking.writestr(name, whole.read(name))
+    (tmp_path / "cut.pt").write_bytes(content[:-2000])
+    for name in ("lacking.pt", "cut.pt"):
+        said = fails("pack", tmp_path / name, "--input-shape", "input:N,6")
+        assert "damaged" in said
+        assert "enforce fail" not in said
+
+
+def test_code_of_a_model_that_exits_is_an_error_like_any_other(tmp_path: Path) -> None:
+    torch.save({"0.weight": torch.zeros(4, 6), "0.bias": torch.zeros(4)}, tmp_path / "s.pt")
+    (tmp_path / "quits.py").write_text("""
+import sys, torch
+def make():
+    sys.exit(0)
+class Late(torch.nn.Sequential):
+    def forward(self, input):
+        sys.exit(0)
+def late():
+    return Late(torch.nn.Linear(6, 4))
+""")
+    for factory in ("make", "late"):
+        assert "SystemExit" in fails("pack", tmp_path / "s.pt", "--arch", f"quits:{factory}", "--input-shape", "input:N,6", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(("module", "command"), [("onnx", "pack"), ("click", "pack"), ("yaml", "pack")])
@@ -382,6 +508,57 @@ def test_a_closed_pipe_is_no_error(thin: Path) -> None:
     os.close(write)
     assert process.stderr == b""
     assert process.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_device_is_one_sentence(thin: Path) -> None:
+    for arguments in (["inspect", thin], ["inspect", thin, "--json"], ["--help"]):
+        with open("/dev/full", "w") as full:
+            found = subprocess.run([*COMMAND, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), cwd="/")
+        assert (found.returncode, found.stderr) == (2, "toolchain: the output cannot be written: No space left on device\n")
+
+
+def test_closed_streams(net: Path, thin: Path, tmp_path: Path) -> None:
+    def closed(which: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        line = shlex.join([*COMMAND, *map(str, arguments)])
+        return subprocess.run(["sh", "-c", f"{line} {which}"], capture_output=True, text=True, env=environment(), cwd="/")
+
+    found = closed(">&-", "inspect", thin)
+    assert (found.returncode, found.stdout, found.stderr) == (2, "", "toolchain: the output cannot be written: Bad file descriptor\n")
+    found = closed(">&-", "pack", net, "-q", "-o", tmp_path / "x.thin")
+    assert (found.returncode, found.stderr) == (0, "")
+    found = closed("2>&-", "inspect", tmp_path / "none.thin")
+    assert (found.returncode, found.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("error", ["KeyError('x')", "SystemExit(7)", "RecursionError()"])
+def test_a_bug_is_one_sentence_too(error: str, thin: Path) -> None:
+    """A defect put into a command's module, with the whole command line around it."""
+    code = f"""
+import sys
+from thinfer.toolchain.cli import inspect
+def broken(path):
+    raise {error}
+inspect.file_report = broken
+from thinfer.toolchain.__main__ import main
+main()
+"""
+    arguments = [sys.executable, "-c", code, "inspect", str(thin)]
+    found = subprocess.run(arguments, capture_output=True, text=True, env=environment(), cwd="/")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert re.fullmatch(rf"toolchain: this is a bug in Thinfer: {error.partition('(')[0]}.*; set THINFER_TRACEBACK=1 to see where\n", found.stderr)
+    found = subprocess.run(arguments, capture_output=True, text=True, env={**environment(), "THINFER_TRACEBACK": "1"}, cwd="/")
+    assert found.returncode == (7 if "Exit" in error else 1)
+
+
+def test_several_commands_in_one_process(thin: Path, images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from thinfer.toolchain.__main__ import main
+
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["toolchain", "run", str(thin), "--input", str(images)])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main()
+        assert capsys.readouterr().out.startswith("output")
 
 
 def test_an_interrupt_is_quiet(thin: Path) -> None:

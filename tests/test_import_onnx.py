@@ -280,8 +280,8 @@ def test_input_shapes_narrow_symbolic_dimensions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("shapes", "message"), [
-    ({"x": (1, 3, 8)}, "input 'x' has the shape N×3×8×8, which 1×3×8 does not fit"),
-    ({"x": (1, 1, 8, 8)}, "input 'x' has the shape N×3×8×8, which 1×1×8×8 does not fit"),
+    ({"x": (1, 3, 8)}, "input 'x' has the shape Nx3x8x8, which 1x3x8 does not fit"),
+    ({"x": (1, 1, 8, 8)}, "input 'x' has the shape Nx3x8x8, which 1x1x8x8 does not fit"),
     ({"image": (1, 3, 8, 8)}, "the model has no input 'image'; its inputs are x"),
 ])
 def test_wrong_input_shapes(shapes: dict, message: str, tmp_path: Path) -> None:

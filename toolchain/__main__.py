@@ -8,13 +8,13 @@ import sys
 def main() -> None:
     """Runs one command and exits: 0 if it went well, 2 with one sentence on stderr if not."""
     try:
-        from .cli import run
+        from .cli import execute
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("thinfer"):
             raise
         print(f'toolchain: {error.name} is not installed; the command line needs pip install "thinfer[toolchain]"', file=sys.stderr)
         sys.exit(2)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(execute(sys.argv[1:]))
 
 
 if __name__ == "__main__":

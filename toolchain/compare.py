@@ -16,6 +16,8 @@ class Comparison:
 
     ``error``: max|Δ| / max|reference|. ``cosine``: mean over samples (axis 0) of the cosine of the angle between them.
     ``top1``: share of samples whose greatest element has the same place; None unless the output is [samples, classes ≥ 2].
+    A sample that is not finite everywhere, here or in the reference, does not count as agreeing.
+    ``nonfinite``, ``reference_nonfinite``: number of elements that are infinite or no number.
     """
 
     output: str
@@ -23,6 +25,8 @@ class Comparison:
     error: float
     cosine: float
     top1: float | None
+    nonfinite: int
+    reference_nonfinite: int
 
 
 def compare(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> list[Comparison]:
@@ -38,7 +42,11 @@ def _compared(name: str, found: np.ndarray, expected: np.ndarray) -> Comparison:
     if found.shape != expected.shape:
         raise UsageError(f"the output {name!r} has shape {list(found.shape)}, but that of the reference has {list(expected.shape)}")
     a, b = found.astype(np.float64), expected.astype(np.float64)
-    return Comparison(name, tuple(found.shape), relative_error(a, b), _cosine(a, b), _top1(a, b))
+    return Comparison(name, tuple(found.shape), relative_error(a, b), _cosine(a, b), _top1(a, b), _nonfinite(a), _nonfinite(b))
+
+
+def _nonfinite(array: np.ndarray) -> int:
+    return int(array.size - np.isfinite(array).sum())
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -55,8 +63,8 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 def _cosine(found: np.ndarray, expected: np.ndarray) -> float:
     rows = (found.shape[0], -1) if found.ndim > 1 and found.size else (1, -1)
     a, b = found.reshape(rows), expected.reshape(rows)
-    lengths = np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):  # infinity and what is no number give a cosine that is no number
+        lengths = np.sqrt((a * a).sum(1) * (b * b).sum(1))
         cosines = np.where(lengths > 0, (a * b).sum(1) / lengths, np.where((a == b).all(1), 1.0, 0.0))
     return float(cosines.mean()) if cosines.size else 1.0
 
@@ -64,4 +72,5 @@ def _cosine(found: np.ndarray, expected: np.ndarray) -> float:
 def _top1(found: np.ndarray, expected: np.ndarray) -> float | None:
     if found.ndim != 2 or found.shape[1] < 2 or not len(found):
         return None
-    return float((found.argmax(1) == expected.argmax(1)).mean())
+    finite = np.isfinite(found).all(1) & np.isfinite(expected).all(1)
+    return float((finite & (found.argmax(1) == expected.argmax(1))).mean())

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UsageError
+from .errors import UsageError, first_line
 from .importers import UnreadableModel, UnsupportedModel
 
 Feeds = Mapping[str, np.ndarray]
@@ -47,7 +47,7 @@ def _onnx(path: Path) -> Reference:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common class
-        raise UnreadableModel(f"onnxruntime cannot load {path}: {_first_line(error)}") from None
+        raise UnreadableModel(f"onnxruntime cannot load {path}: {first_line(error)}") from None
     names = [info.name for info in session.get_outputs()]
     return Reference(f"onnxruntime {onnxruntime.__version__}",
                      _guarded(path, lambda feeds: dict(zip(names, session.run(None, dict(feeds))))))
@@ -60,7 +60,7 @@ def _onnx_evaluator(path: Path) -> Reference:
     try:
         evaluator = ReferenceEvaluator(str(path))
     except Exception as error:  # protobuf's and onnx's errors have no common class
-        raise UnreadableModel(f"onnx cannot load {path}: {_first_line(error)}") from None
+        raise UnreadableModel(f"onnx cannot load {path}: {first_line(error)}") from None
     names = list(evaluator.output_names)
     return Reference(f"onnx {onnx.__version__} ReferenceEvaluator",
                      _guarded(path, lambda feeds: dict(zip(names, evaluator.run(None, dict(feeds))))))
@@ -71,17 +71,17 @@ def _torch(path: Path, trust_pickle: bool, arch: str | None) -> Reference:
 
     from .importers import torch as importer
 
-    with importer._quiet():
+    with importer.quiet():
         if _has(path, "archive_format", "serialized_exported_program.json"):
-            program = importer._program(path, trust_pickle)
+            program = importer.read_program(path, trust_pickle)
             module, positional = program.module(), len(program.example_inputs[0]) if program.example_inputs else None
         else:
-            module, positional = importer._module(path, trust_pickle, arch), 0
+            module, positional = importer.read_module(path, trust_pickle, arch), 0
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in feeds.items()}
         names = list(tensors)  # a program takes its inputs as it was exported, the first ones in order
-        with torch.inference_mode(), importer._quiet():
+        with torch.inference_mode(), importer.quiet():
             found = module(*[tensors[name] for name in names[:positional]],
                            **{name: tensors[name] for name in names[len(names) if positional is None else positional:]})
         made = [found] if isinstance(found, torch.Tensor) else list(found.values() if isinstance(found, Mapping) else found)
@@ -104,13 +104,8 @@ def _guarded(path: Path, run: Callable[[Feeds], dict[str, Any]]) -> Callable[[Fe
     def guarded(feeds: Feeds) -> dict[str, np.ndarray]:
         try:
             return {name: np.asarray(value) for name, value in run(feeds).items()}
-        except Exception as error:  # anything can be wrong between its inputs and ours
+        except (Exception, SystemExit) as error:  # anything can be wrong between its inputs and ours
             described = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in feeds.items())
-            raise UnsupportedModel(f"{path} cannot be run on {described}: {_first_line(error)}") from None
+            raise UnsupportedModel(f"{path} cannot be run on {described}: {first_line(error)}") from None
 
     return guarded
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

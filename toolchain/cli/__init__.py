@@ -1,15 +1,16 @@
-"""The commands, one per file, and what all of them promise: a user's mistake is one sentence on stderr and exit code 2."""
+"""The commands, one per file, and what all of them promise: a mistake is one sentence on stderr and exit code 2."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
 
-from ..errors import sentence
+from ..errors import described, sentence
 
 COMMANDS = ("pack", "inspect", "run", "verify", "bench", "demo")
 INTERRUPTED = 130
@@ -41,8 +42,12 @@ def commands() -> None:
     """Packs a trained network into a small .thin file, and shows what that cost and gained."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Runs one command; returns the exit code."""
+def execute(arguments: Sequence[str]) -> int:
+    """Runs one command; returns the exit code. Whatever goes wrong is one sentence on stderr, and never a traceback.
+
+    Where the environment has THINFER_TRACEBACK=1, what is a defect of the program is raised instead.
+    """
+    _open_closed_streams()
     try:
         with commands.make_context("toolchain", list(arguments) or ["--help"]) as context:
             commands.invoke(context)
@@ -57,15 +62,33 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        _discard_output()
         return BROKEN_PIPE
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: a model's own code may raise it
         said = sentence(error)
-        if said is None:
+        if said is None and os.environ.get("THINFER_TRACEBACK") == "1":
             raise
-        return _failed(said)
+        _discard_output()
+        return _failed(said or f"this is a bug in Thinfer: {described(error)}; set THINFER_TRACEBACK=1 to see where")
+
+
+def _open_closed_streams() -> None:
+    """Stands in for a stream that is closed (``>&-``): what a command prints fails, what it says of a failure gets lost."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _discard_output() -> None:
+    """Has what is still buffered for stdout go nowhere, or Python would complain of it when it flushes at exit."""
+    with suppress(OSError, ValueError):  # where stdout is no file, as in tests, there is nothing to do
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _failed(text: str) -> int:
-    print(f"toolchain: {text}", file=sys.stderr)
+    with suppress(OSError):  # there is nobody to tell if stderr cannot be written either
+        print(f"toolchain: {text}", file=sys.stderr)
     return 2

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from ...formats.graph import Dim, Graph
+from ...runtime.session import MOST_THREADS
+from ..arrays import MOST_ELEMENTS
 from ..errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
-threads_option = click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N", help="Threads per run.")
+
+
+class Threads(click.ParamType):
+    """A number of threads."""
+
+    name = "threads"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isdecimal() and len(text) < 9 and 1 <= int(text) <= MOST_THREADS):
+            self.fail(f"{text!r} is not a whole number from 1 to {MOST_THREADS}", param, ctx)
+        return int(text)
+
+
+threads_option = click.option("--threads", type=Threads(), default=1, show_default=True, metavar="N", help="Threads per run.")
 
 
 def file_argument(function: F) -> F:
@@ -56,6 +73,8 @@ def read_shapes(given: tuple[str, ...]) -> dict[str, tuple[Dim, ...]]:
             raise UsageError(f"the input shape {text!r} has no name; write NAME:1,3,224,224")
         if name in found:
             raise UsageError(f"the input {name!r} is given two shapes")
+        if prod(dim for dim in shape if isinstance(dim, int)) > MOST_ELEMENTS:
+            raise _too_large(text)
         found[name] = shape
     return found
 
@@ -63,6 +82,13 @@ def read_shapes(given: tuple[str, ...]) -> dict[str, tuple[Dim, ...]]:
 def _dim(part: str, text: str) -> Dim:
     if part.isidentifier():
         return part
-    if not part.isdecimal() or int(part) == 0:
+    if not part.isdecimal() or not part.strip("0"):
         raise UsageError(f"the input shape {text!r} has the dimension {part!r}; dimensions are whole numbers of at least 1, or names")
+    if len(part) > len(str(MOST_ELEMENTS)):  # before Python is asked to read a number of thousands of digits
+        raise _too_large(text)
     return int(part)
+
+
+def _too_large(text: str) -> UsageError:
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    return UsageError(f"the input shape {shown!r} is too large; an input has at most {MOST_ELEMENTS:,} elements")

@@ -9,7 +9,7 @@ import click
 from ...formats import writer
 from ...formats.replacing import regular
 from .. import recipe as recipes
-from ..arrays import load_npz
+from ..arrays import checked_calibration, load_npz
 from ..errors import UsageError
 from ..pipeline import compress
 from ..report import as_json_text, ratio, ratio_text
@@ -40,6 +40,8 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
     with progress(quiet) as show:
         show(f"reading {model.name}", 0, 0)
         graph = Source(model, trust_pickle, arch).load(shapes)
+        if calibration is not None and data is not None:
+            calibration = checked_calibration(graph.inputs, calibration, data)
         compressed = compress(graph, plan, calibration=calibration, progress=show)
         show(f"writing {target.name}", 0, 0)
         writer.write(compressed, target)

@@ -52,7 +52,7 @@ def command(file: Path, against: Path, data: Path | None, trust_pickle: bool, ar
         click.echo(as_json_text({"file": str(file), "against": str(against), "reference": other.name, "backend": session.backend,
                                  "inputs": inputs, "outputs": [asdict(row) for row in rows]}))
     else:
-        click.echo(f"{_table(rows)}\nagainst {against} on {other.name}; backend {session.backend}; inputs: {inputs}")
+        click.echo(f"{_table(rows)}\n{_nonfinite_text(rows)}against {against} on {other.name}; backend {session.backend}; inputs: {inputs}")
 
 
 def _random(session: runtime.Session) -> dict[str, np.ndarray]:
@@ -72,3 +72,9 @@ def _table(rows: list[Comparison]) -> str:
     return table(("output", "shape", "error", "cosine", "top-1"),
                  [(row.output, shape_text(row.shape), f"{row.error:.3g}", f"{row.cosine:.6f}",
                    "–" if row.top1 is None else f"{100 * row.top1:.1f} %") for row in rows], right=range(2, 5))
+
+
+def _nonfinite_text(rows: list[Comparison]) -> str:
+    """A line for each output that is not finite everywhere."""
+    return "".join(f"{row.output}: {row.nonfinite:,} elements are not finite, and {row.reference_nonfinite:,} of the reference\n"
+                   for row in rows if row.nonfinite or row.reference_nonfinite)

@@ -56,7 +56,7 @@ def named_for_people(graph: Graph) -> Graph:
 def _fitted(info: ValueInfo, shape: tuple[Dim, ...], lengths: dict[str, Dim]) -> tuple[Dim, ...]:
     """``shape`` if it fits the input; what it says of symbolic dimensions is added to ``lengths``."""
     def text(dims: tuple[Dim, ...]) -> str:
-        return "×".join(map(str, dims))
+        return "x".join(map(str, dims))
 
     if info.shape == UNKNOWN:
         return shape

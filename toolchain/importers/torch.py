@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import torch
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Dim, Graph, Node
+from ..arrays import MOST_ELEMENTS
+from ..errors import described, first_line
 from . import _program_check
 from . import onnx as from_onnx
 from ._errors import ArchitectureError, InputShapeError, UnreadableModel, UnsupportedModel, UntrustedModel
@@ -27,6 +30,8 @@ from ._interface import named_for_people
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which checkpoints keep their state dict."""
+
+DAMAGED = "it is truncated or damaged, or a pickle of something else"
 
 BATCH_SIZES = (2, 3, 5, 7)
 LENGTHS = (224, 160, 192, 128, 96)
@@ -38,17 +43,17 @@ def load(file: Path, entries: Sequence[str], *, trust_pickle: bool, arch: str | 
     """The torch model in ``file``, whose archive has ``entries``; see ``importers.load``."""
     if any(name.startswith("code/") for name in entries):
         raise UnsupportedModel(f"{file} is a TorchScript archive, which is not supported; save the module with torch.export.save instead")
-    with _quiet():
+    with quiet():
         if "archive_format" in entries or "serialized_exported_program.json" in entries:
-            program = _program(file, trust_pickle)
+            program = read_program(file, trust_pickle)
         else:
-            program = _exported(_module(file, trust_pickle, arch), file, input_shapes)
+            program = _exported(read_module(file, trust_pickle, arch), file, input_shapes)
         # torch calls symbolic dimensions s77 and the like; the caller's names for them come back with the caller's shapes.
         return named_for_people(from_onnx.convert(_onnx(program, file), str(file), input_shapes, tidy=without_export_traces))
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences what torch prints, warns of and logs while it loads and exports."""
     previous = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -71,22 +76,18 @@ def _current_directory_importable() -> Iterator[None]:
         sys.path.remove(here)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
-
-
-def _program(file: Path, trust_pickle: bool) -> Any:
+def read_program(file: Path, trust_pickle: bool) -> Any:
+    """The exported program in the file. Raises UntrustedModel or UnreadableModel."""
     if not trust_pickle:
         _program_check.check(file)
     try:
         return torch.export.load(file)
-    except Exception as error:  # torch raises many kinds here, all of which mean the same to the user
-        raise UnreadableModel(f"{file} is not a readable torch.export program: {_first_line(error)}") from None
+    except Exception:  # torch raises many kinds here, which speak of its own insides
+        raise UnreadableModel(f"{file} is not a readable torch.export program: it is damaged, or of another version of torch") from None
 
 
-def _module(file: Path, trust_pickle: bool, arch: str | None) -> torch.nn.Module:
-    """The module in eval mode that the file pickles, or that ``arch`` makes for its state dict."""
+def read_module(file: Path, trust_pickle: bool, arch: str | None) -> torch.nn.Module:
+    """The module in eval mode that the file pickles, or that ``arch`` makes for its state dict. Raises ModelError."""
     found = _unpickled(file, trust_pickle)
     if isinstance(found, Mapping):
         nested = next((found[key] for key in WRAPPERS if isinstance(found.get(key), (Mapping, torch.nn.Module))), found)
@@ -101,17 +102,17 @@ def _unpickled(file: Path, trust_pickle: bool) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "global" not in str(error).lower() and "class" not in str(error).lower():
-            raise UnreadableModel(f"{file} is truncated or damaged: {_first_line(error)}") from None
+            raise UnreadableModel(f"{file} is no whole torch file: {DAMAGED}") from None
         if not trust_pickle:
             raise UntrustedModel(f"{file} is a pickle with more than tensors in it, so that loading it runs code from it; "
                                  "if you trust where it comes from, allow that with --trust-pickle") from None
-    except Exception as error:  # a damaged archive can fail in any way
-        raise UnreadableModel(f"{file} is truncated or damaged: {_first_line(error)}") from None
+    except Exception:  # a damaged archive can fail in any way
+        raise UnreadableModel(f"{file} is no whole torch file: {DAMAGED}") from None
     try:
         with _current_directory_importable():
             return torch.load(file, map_location="cpu", weights_only=False)
-    except Exception as error:  # unpickling runs any code
-        raise UnreadableModel(f"{file} cannot be unpickled: {_first_line(error)}") from None
+    except (Exception, SystemExit) as error:  # unpickling runs any code
+        raise UnreadableModel(f"{file} cannot be unpickled: {described(error)}") from None
 
 
 def _with_state(state: Mapping[str, Any], file: Path, arch: str | None) -> torch.nn.Module:
@@ -148,8 +149,8 @@ def _made_by(arch: str) -> torch.nn.Module:
             made = factory()
     except ThinferError:
         raise
-    except Exception as error:  # the user's own code
-        raise ArchitectureError(f"the architecture {arch} cannot be made: {type(error).__name__}: {_first_line(error)}") from None
+    except (Exception, SystemExit) as error:  # the user's own code
+        raise ArchitectureError(f"the architecture {arch} cannot be made: {described(error)}") from None
     if not isinstance(made, torch.nn.Module):
         raise ArchitectureError(f"the architecture {arch} makes a {type(made).__name__}, not a torch module")
     return made
@@ -158,17 +159,28 @@ def _made_by(arch: str) -> torch.nn.Module:
 def _exported(module: torch.nn.Module, file: Path, shapes: Mapping[str, tuple[Dim, ...]]) -> Any:
     """The module as an exported program."""
     parameters = inspect.signature(module.forward).parameters
-    _check_shapes(parameters, file, shapes)
+    _check_shapes(module, parameters, file, shapes)
     symbols = _example_lengths(shapes)
-    example = {name: torch.zeros([symbols[dim] if isinstance(dim, str) else dim for dim in shape]) for name, shape in shapes.items()}
+    example = {name: _zeros(name, [symbols[dim] if isinstance(dim, str) else dim for dim in shape]) for name, shape in shapes.items()}
     named = {symbol: torch.export.Dim(symbol) for symbol in symbols}
     dynamic = {name: {place: named[dim] for place, dim in enumerate(shape) if isinstance(dim, str)} for name, shape in shapes.items()}
     ordered = {name: example[name] for name in parameters if name in example}
     try:
         with _dropout_kept(module):
             return torch.export.export(module, (), ordered, dynamic_shapes={name: dynamic[name] for name in ordered}, strict=False)
-    except Exception as error:  # tracing runs the user's own code
-        raise UnsupportedModel(f"{file} cannot be exported by torch with these input shapes: {_first_line(error)}") from None
+    except (Exception, SystemExit) as error:  # tracing runs the user's own code
+        raise UnsupportedModel(f"{file} cannot be exported by torch with these input shapes: {first_line(error)}") from None
+
+
+def _zeros(name: str, shape: Sequence[int]) -> torch.Tensor:
+    """An example of an input. InputShapeError if it would not fit into memory."""
+    try:
+        if prod(shape) > MOST_ELEMENTS:
+            raise MemoryError
+        return torch.zeros(list(shape))
+    except (RuntimeError, MemoryError):
+        text = "x".join(map(str, shape))
+        raise InputShapeError(f"an example of the input {name!r} with the shape {text} is too large to be made") from None
 
 
 @contextlib.contextmanager
@@ -184,7 +196,7 @@ def _dropout_kept(module: torch.nn.Module) -> Iterator[None]:
             part.training, part.inplace = training, inplace
 
 
-def _check_shapes(parameters: Mapping[str, inspect.Parameter], file: Path, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
+def _check_shapes(module: torch.nn.Module, parameters: Mapping[str, inspect.Parameter], file: Path, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
     """InputShapeError unless every input without a default has a shape, and no other name has one."""
     inputs = [name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     needed = [name for name in inputs if parameters[name].default is inspect.Parameter.empty]
@@ -194,10 +206,20 @@ def _check_shapes(parameters: Mapping[str, inspect.Parameter], file: Path, shape
     lacking = [name for name in needed if name not in shapes]
     if lacking:
         raise InputShapeError(f"{file} does not say the shape of its input {lacking[0]!r}; give it with "
-                              f"--input-shape {lacking[0]}:N,3,224,224 (numbers, or a name for a dimension that may vary)")
+                              f"--input-shape {lacking[0]}:{_likely_shape(module)} (numbers, or a name for a dimension that may vary)")
     names = [dim for shape in shapes.values() for dim in shape if isinstance(dim, str) and not dim.isidentifier()]
     if names:
         raise InputShapeError(f"the dimension {names[0]!r} is neither a number nor a name")
+
+
+def _likely_shape(module: torch.nn.Module) -> str:
+    """The shape that an input has if it goes to the module's first layer, as people write it."""
+    for part in module.modules():
+        if isinstance(part, torch.nn.Linear):
+            return f"N,{part.in_features}"
+        if isinstance(part, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)):
+            return ",".join(["N", str(part.in_channels), *["224"] * len(part.kernel_size)])
+    return "N,…"
 
 
 def _example_lengths(shapes: Mapping[str, tuple[Dim, ...]]) -> dict[str, int]:
@@ -214,8 +236,8 @@ def _onnx(program: Any, file: Path) -> Any:
     names = ["output"] if count == 1 else [f"output_{place}" for place in range(count)]
     try:
         made = torch.onnx.export(program, (), dynamo=True, optimize=False, verbose=False, output_names=names)
-    except Exception as error:  # the exporter's errors have no common class
-        raise UnsupportedModel(f"{file} cannot be exported to ONNX by torch: {_first_line(error.__cause__ or error)}") from None
+    except (Exception, SystemExit) as error:  # the exporter's errors have no common class
+        raise UnsupportedModel(f"{file} cannot be exported to ONNX by torch: {first_line(error.__cause__ or error)}") from None
     return made.model_proto
 
 

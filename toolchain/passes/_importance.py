@@ -34,12 +34,15 @@ def l1(graph: Graph, coupling: Coupling, producers: Sequence[Axis]) -> np.ndarra
 def apoz(graph: Graph, coupling: Coupling, units: np.ndarray, calibration: Mapping[str, np.ndarray] | None) -> np.ndarray:
     """float64 per point, indexed by class: 1 − the average share of zeros of the class's channels after their activation
     functions (Hu et al., Network Trimming, 2016, equation 1). Channels without an activation function are judged where they
-    are made. ``calibration``: input name → array, samples first."""
+    are made. ``calibration``: input name → array, samples first. Raises CalibrationError."""
     if not calibration:
         raise CalibrationError("importance 'apoz' needs calibration data, a dictionary from input name to array")
     lacking = sorted({info.name for info in graph.inputs} - set(calibration))
     if lacking:
         raise CalibrationError(f"the calibration data lacks the input {lacking[0]!r}; it has {', '.join(sorted(calibration))}")
+    scalar = next((name for name, array in calibration.items() if array.ndim == 0), None)
+    if scalar is not None:
+        raise CalibrationError(f"the calibration data for {scalar!r} is one number; importance 'apoz' needs arrays with samples first")
     axes = _judged(graph, coupling, units)
     zeros: dict[Axis, np.ndarray] = {}
     samples = min(len(array) for array in calibration.values())
