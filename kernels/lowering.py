@@ -8,7 +8,6 @@ steps once the planner has chosen. A better kernel is one more line in ``kernels
 from __future__ import annotations
 
 import importlib
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -131,8 +130,8 @@ def lowerings(site: Site) -> list[Lowering]:
 
 
 def f32(value: float) -> int:
-    """A float as a step parameter."""
-    return int(struct.unpack("<i", struct.pack("<f", value))[0])
+    """A float as a step parameter; what float32 cannot hold becomes infinite."""
+    return int(np.float64(value).astype(np.float32).view(np.int32))
 
 
 def aligned(nbytes: int) -> np.ndarray:

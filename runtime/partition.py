@@ -16,6 +16,9 @@ from .shapes import outline
 
 Types = Mapping[str, "Type | None"]
 
+MOST_AXES = 8
+"""Values of higher rank run in NumPy: strided kernels walk that many axes."""
+
 
 @dataclass(eq=False)
 class Unit:
@@ -104,6 +107,8 @@ class Partitioner:
                 weights[i] = EncodedTensor.dense(self.known[name])
             elif kind is None or kind.dtype != "float32" or kind.size == 0:
                 return None
+        if any(kind is not None and len(kind.shape) > MOST_AXES for kind in (*inputs, *outputs)):
+            return None
         if outputs[0].dtype != "float32" or outputs[0].size == 0 or len(weights) == sum(map(bool, node.inputs)):
             return None
         attrs = ops.get(node.op).attrs_of(node)
@@ -145,7 +150,7 @@ class Partitioner:
             return 0.0, float("inf")
         given = [self._value(name) if name else None for name in (*node.inputs[1:], "", "")[:2]]
         low, high = given
-        return (float("-inf") if low is None else float(low)), (float("inf") if high is None else float(high))
+        return (float("-inf") if low is None else float(low.item())), (float("inf") if high is None else float(high.item()))
 
     def _value(self, name: str) -> np.ndarray | None:
         kind = self.types[name]

@@ -102,16 +102,20 @@ class Plan:
         values = dict(feeds)
         for stage in self.stages:
             stage.run(values)
-        return {name: self._fixed_value(name) if name in self._fixed else _owned(values[name], feeds) for name in self._outputs}
+        found: Values = {}
+        for name in self._outputs:
+            array = self._fixed_value(name) if name in self._fixed else values[name]
+            found[name] = array if name not in self._fixed and _is_own(array, feeds, found) else array.copy()
+        return found
 
     def _fixed_value(self, name: str) -> np.ndarray:
         known = self._known.get(name)
-        return self._weights.compact(name).decode() if known is None else known.copy()
+        return self._weights.compact(name).decode() if known is None else known
 
 
-def _owned(array: np.ndarray, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The array, or a copy of it if it is a view of what the caller fed (Identity, Reshape in NumPy)."""
-    return array.copy() if any(np.may_share_memory(array, feed) for feed in feeds.values()) else array
+def _is_own(array: np.ndarray, feeds: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> bool:
+    """Whether the caller may have the array: it is no view (of a feed, a weight, a constant), no feed, and not given already."""
+    return array.base is None and not any(array is other for others in (feeds, given) for other in others.values())
 
 
 def _read_later(segments: Sequence[Segment], outputs: Sequence[str]) -> list[frozenset[str]]:

@@ -15,6 +15,7 @@ from ..formats.errors import ThinferError
 from ..formats.graph import Graph, ValueInfo, verify
 from ..formats.reader import read
 from ..kernels import isa
+from ..kernels.ops._op import OpError
 from .plan import Plan, Target
 from .shapes import check, concrete
 from .weights import PackedWeights
@@ -51,7 +52,7 @@ class Session:
 
     def __init__(self, graph: Graph, *, backend: str | None = None, threads: int = 1) -> None:
         self.backend = _checked_backend(backend)
-        if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS:
             raise BackendError(f"threads is {threads!r}; it must be a whole number from 1 to {MOST_THREADS}")
         check(graph)
         self._graph = graph
@@ -61,9 +62,23 @@ class Session:
         native = isa.native() if self.backend == "native" else None
         self.isa = isa.selected() if native else None
         self.threads = threads
-        pools = (native.ThreadPool(threads), native.ThreadPool(1)) if native else (None, None)
+        try:
+            pools = (native.ThreadPool(threads), native.ThreadPool(1)) if native else (None, None)
+        except RuntimeError as error:
+            raise BackendError(f"the system does not grant {threads} threads ({error}); use fewer") from None
         self._target = Target(self.isa, threads, *pools)
-        self._plan(tuple(concrete(info) for info in graph.inputs))  # packs every weight, so that a bad file fails here
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Raises now what is wrong with the file or the graph: a first plan packs every weight. Where lengths are symbolic and no
+        plan can be made for length 1, the weights are only decoded, and the first run plans."""
+        try:
+            self._plan(tuple(concrete(info) for info in self.inputs))
+        except OpError:
+            if not any(isinstance(dim, str) for info in self.inputs for dim in info.shape):
+                raise
+            for name in self._graph.weights:
+                self._graph.weights[name]
 
     @property
     def inputs(self) -> tuple[ValueInfo, ...]:
@@ -98,6 +113,8 @@ class Session:
         if feeds is None:
             return self._run(output_names)
         found = self._run(feeds)
+        if isinstance(output_names, str):
+            raise InputError(f"output names must be a list or None, not the text {output_names!r}")
         names = [info.name for info in self.outputs] if output_names is None else list(output_names)
         unknown = [name for name in names if name not in found]
         if unknown:

@@ -183,6 +183,85 @@ def test_a_forked_child_can_run() -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+@needs_native
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_can_drop_the_session() -> None:
+    """In a process of its own, so that a child that hangs is found by the clock."""
+    script = ("import gc, os, sys; sys.path.insert(0, sys.argv[1]); from test_session import image, runtime, small_cnn; "
+              "held = [runtime.load(small_cnn(), threads=4)]; held[0](image()); child = os.fork()\n"
+              "if child == 0:\n  held.clear(); gc.collect(); os._exit(0)\n"
+              "sys.exit(os.waitpid(child, 0)[1])")
+    subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent)], check=True, timeout=60)
+
+
+def one_node(op: str, x: tuple[str, tuple[object, ...]], y: tuple[str, tuple[object, ...]], weights: dict[str, np.ndarray], **attrs: object) -> Graph:
+    """x and constants through one operator to y."""
+    return Graph((ValueInfo("x", *x),), (ValueInfo("y", *y),), (Node(op, ("x", *weights), ("y",), attrs),),  # type: ignore[arg-type]
+                 {name: EncodedTensor.dense(array) for name, array in weights.items()})
+
+
+@pytest.mark.parametrize("rank", range(7, 16))
+def test_values_of_any_rank(rank: int) -> None:
+    """Kernels walk a bounded number of axes; beyond it NumPy runs the node."""
+    pads = np.array([1] * rank + [0] * rank)
+    graph = one_node("Pad", ("float32", (2,) * rank), ("float32", (3,) * rank), {"pads": pads})
+    x = np.random.default_rng(0).normal(size=(2,) * rank).astype(np.float32)
+    np.testing.assert_array_equal(runtime.load(graph)(x), np.pad(x, [(1, 0)] * rank))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_symbolic_lengths_that_cannot_be_one(backend: str) -> None:
+    w = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    graph = one_node("Conv", ("float32", (1, 3, "H", "W")), ("float32", (1, 4, "h", "w")), {"w": w})
+    session = runtime.load(graph, backend=backend)
+    for size in (7, 12):
+        feeds = {"x": np.random.default_rng(1).normal(size=(1, 3, size, size)).astype(np.float32)}
+        assert error(session.run(feeds)["y"], reference(graph, feeds)["y"]) < 1e-5
+    with pytest.raises(ValueError, match=r"3.3 of an input"):
+        session.run({"x": np.zeros((1, 3, 2, 2), np.float32)})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_writing_into_outputs_changes_nothing(backend: str) -> None:
+    graph = Graph((ValueInfo("x", "float32", (2, 3)),), tuple(ValueInfo(n, "float32", s) for n, s in (("y", (2, 3)), ("w", (6,)), ("z", (2, 3)))),
+                  (Node("Relu", ("x",), ("y",)), Node("Reshape", ("w", "shape"), ("z",))),
+                  {"w": EncodedTensor.dense(np.ones(6, np.float32)), "shape": EncodedTensor.dense(np.array([2, 3]))})
+    session, feeds = runtime.load(graph, backend=backend), {"x": np.ones((2, 3), np.float32)}
+    for array in session.run(feeds).values():
+        array[:] = 9
+    for array in session.run(feeds).values():
+        np.testing.assert_array_equal(array, np.ones(array.shape))
+    np.testing.assert_array_equal(graph.weights["w"].decode(), np.ones(6))
+
+
+def test_many_inputs_and_outputs() -> None:
+    names = [f"v{i}" for i in range(100)]
+    graph = Graph(tuple(ValueInfo(n, "float32", (3,)) for n in names), tuple(ValueInfo(n + "y", "float32", (3,)) for n in names),
+                  tuple(Node("Relu", (n,), (n + "y",)) for n in names))
+    feeds = {name: np.full(3, i, np.float32) for i, name in enumerate(names)}
+    for name, array in runtime.load(graph).run(feeds).items():
+        np.testing.assert_array_equal(array, feeds[name[:-1]])
+
+
+def test_bounds_of_one_element() -> None:
+    graph = Graph((ValueInfo("x", "float32", (4,)),), (ValueInfo("y", "float32", (4,)),),
+                  (Node("Add", ("x", "x"), ("a",)), Node("Clip", ("a", "low"), ("y",))), {"low": EncodedTensor.dense(np.zeros(1, np.float32))})
+    np.testing.assert_array_equal(runtime.load(graph)(np.array([-1, 0, 1, 2], np.float32)), [0, 0, 2, 4])
+
+
+@needs_native
+def test_the_choice_of_kernels_does_not_depend_on_threads() -> None:
+    for size in (5, 17, 40):
+        graph = one_node("Conv", ("float32", (1, 8, size, size)), ("float32", (1, 8, size - 2, size - 2)), {"w": dense(8, 1, 3, 3).decode()}, group=8)
+        plans = [runtime.load(graph, threads=threads)._plan(((1, 8, size, size),)) for threads in (1, 2, 3, 8)]
+        assert len({plan.stages[0].program.steps[0].kernel for plan in plans}) == 1  # type: ignore[union-attr]
+
+
+def test_output_names_are_a_list() -> None:
+    with pytest.raises(runtime.InputError, match="a list or None"):
+        runtime.load(small_cnn()).run("y", {"x": image()})
+
+
 COUNTER = """
 #include <stdlib.h>
 static long calls;

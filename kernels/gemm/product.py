@@ -108,7 +108,8 @@ def _matrix(product: Product, threads: int) -> Way:
         params = [*cut.params(product, em), *product.layout.params(), *(product.geometry or ())]
         em.step(kernel, _buffers(product, em), params, cut.items, cut.scratch)
 
-    return kernel, _cost(product, cut), emit
+    # The cost of one thread's cut, so that the choice of kernels, and with it the last bits, do not depend on the number of threads.
+    return kernel, _cost(product, Cut.of(product, 1)), emit
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ def emit_copy(em: Emitter, src: Ref, dst: Ref, shape: Sequence[int], src_strides
         return
     order = sorted(range(len(shape)), key=lambda axis: -dst_strides[axis])  # so that writes run forwards
     lengths, xs, ys = merged(*([values[axis] for axis in order] for values in (shape, src_strides, dst_strides)))
+    if len(lengths) > MAX_DIMS + 1:
+        raise ValueError(f"a copy over {len(lengths)} axes, but the kernel walks {MAX_DIMS + 1}")
     unit = next((axis for axis in range(len(lengths) - 1) if xs[axis] == 1), None)
     if unit is None or xs[-1] == 1 or ys[-1] != 1:
         outer = [len(lengths) - 1, *lengths[:-1], *xs[:-1], *ys[:-1]]

@@ -13,8 +13,6 @@ using thinfer::ThreadPool;
 
 namespace {
 
-constexpr size_t MOST_VALUES = 64;  // inputs or outputs of one segment whose pointers fit on the stack
-
 std::vector<std::string> levels() {
   std::vector<std::string> found;
   for (int isa = 0; isa < THIN_ISA_LEVELS; isa++)
@@ -71,16 +69,19 @@ struct Runner {
   }
 
   void run(const py::tuple& inputs, const py::tuple& outputs) {
-    const void* in[MOST_VALUES];
-    void* out[MOST_VALUES];
-    if (inputs.size() != engine->inputs() || outputs.size() != engine->outputs() || inputs.size() > MOST_VALUES ||
-        outputs.size() > MOST_VALUES)
+    if (inputs.size() != engine->inputs() || outputs.size() != engine->outputs())
       throw py::value_error("wrong number of inputs or outputs");
-    for (size_t i = 0; i < inputs.size(); i++) in[i] = checked(inputs[i], engine->input_bytes(i), "an input");
-    for (size_t i = 0; i < outputs.size(); i++)
-      out[i] = const_cast<void*>(checked(outputs[i], engine->output_bytes(i), "an output"));
+    const Engine::Call call = engine->begin();
+    try {
+      for (size_t i = 0; i < inputs.size(); i++) call.inputs[i] = checked(inputs[i], engine->input_bytes(i), "an input");
+      for (size_t i = 0; i < outputs.size(); i++)
+        call.outputs[i] = const_cast<void*>(checked(outputs[i], engine->output_bytes(i), "an output"));
+    } catch (...) {
+      engine->cancel(call);
+      throw;
+    }
     py::gil_scoped_release release;
-    engine->run(in, out);
+    engine->run(call);
   }
 };
 
@@ -88,7 +89,6 @@ struct Runner {
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "The native engine and its kernels.";
-  m.attr("MOST_VALUES") = MOST_VALUES;
   m.def("levels", &levels, "ISA levels that this build holds and this CPU runs, weakest first.");
   m.def("kernels", &kernels, "(kernel, ISA level, layout) of every kernel in the build, best first.");
   m.def("resolve", &resolve, py::arg("name"), py::arg("isa"), "The level of the kernel that would run at `isa`, or None.");

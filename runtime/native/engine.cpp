@@ -23,7 +23,9 @@ struct Engine::State {
       : scratch_stride(round_up(engine.scratch_bytes_)),
         bytes(round_up(engine.arena_bytes_) + scratch_stride * threads + LINE),
         memory(static_cast<char*>(aligned_alloc(LINE, static_cast<size_t>(bytes)))),
-        table(engine.references_.size() / 3) {
+        table(engine.references_.size() / 3),
+        inputs(engine.input_bytes_.size()),
+        outputs(engine.output_bytes_.size()) {
     if (!memory) throw std::bad_alloc();
     scratch = memory + round_up(engine.arena_bytes_);
     for (size_t i = 0; i < table.size(); i++) {
@@ -44,6 +46,8 @@ struct Engine::State {
   char* const memory;
   char* scratch;
   std::vector<void*> table;
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
   const Engine* engine = nullptr;
 };
 
@@ -123,11 +127,18 @@ void Engine::give_back(State* state) {
   free_.push_back(state);
 }
 
-void Engine::run(const void* const* inputs, void* const* outputs) {
+Engine::Call Engine::begin() {
   State* state = take();
   state->engine = this;
+  return {state->inputs.data(), state->outputs.data(), state};
+}
+
+void Engine::cancel(const Call& call) { give_back(static_cast<State*>(call.state)); }
+
+void Engine::run(const Call& call) {
+  State* state = static_cast<State*>(call.state);
   for (const External& external : externals_) {
-    char* base = static_cast<char*>(external.is_output ? outputs[external.index] : const_cast<void*>(inputs[external.index]));
+    char* base = static_cast<char*>(external.is_output ? call.outputs[external.index] : const_cast<void*>(call.inputs[external.index]));
     state->table[external.slot] = base + external.offset;
   }
   if (pool_->try_acquire()) {

@@ -32,8 +32,16 @@ class Engine {
          std::shared_ptr<ThreadPool> pool);
   ~Engine();
 
-  // One inference. Any number of threads may call this at once; nothing is allocated unless more of them are inside than ever before.
-  void run(const void* const* inputs, void* const* outputs);
+  // One inference: begin, fill in the pointers, run. Any number of threads may call this at once; nothing is allocated unless more of them are inside than ever before.
+  // Pointers of one run, which the caller fills between begin and run.
+  struct Call {
+    const void** inputs;
+    void** outputs;
+    void* state;
+  };
+  Call begin();
+  void run(const Call& call);
+  void cancel(const Call& call);  // gives back what begin took, where run is not reached
 
   size_t inputs() const { return input_bytes_.size(); }
   size_t outputs() const { return output_bytes_.size(); }

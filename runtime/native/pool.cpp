@@ -20,36 +20,44 @@ inline void relax() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : owner_process_(getpid()) {
-  for (int t = 1; t < threads; t++) workers_.emplace_back(&ThreadPool::worker, this, t);
+ThreadPool::ThreadPool(int threads) : workers_(new Workers), threads_(threads), owner_process_(getpid()) {
+  try {
+    for (int t = 1; t < threads; t++) workers_->threads.emplace_back(&ThreadPool::worker, this, t);
+  } catch (...) {
+    stop();
+    delete workers_;
+    throw;
+  }
 }
 
 ThreadPool::~ThreadPool() {
-  if (getpid() != owner_process_) {  // the threads did not survive the fork; there is nothing to join
-    for (auto& thread : workers_) thread.detach();
-    return;
-  }
+  if (getpid() != owner_process_) return;  // the threads did not survive the fork: nothing to stop, and what they wait on is left
+  stop();
+  delete workers_;
+}
+
+void ThreadPool::stop() {
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<std::mutex> lock(workers_->mutex);
     stop_.store(true, std::memory_order_relaxed);
     generation_.fetch_add(1, std::memory_order_release);
   }
-  wake_.notify_all();
-  for (auto& thread : workers_) thread.join();
+  workers_->wake.notify_all();
+  for (auto& thread : workers_->threads) thread.join();
 }
 
 bool ThreadPool::try_acquire() {
-  return !workers_.empty() && getpid() == owner_process_ && !busy_.test_and_set(std::memory_order_acquire);
+  return threads_ > 1 && getpid() == owner_process_ && !busy_.test_and_set(std::memory_order_acquire);
 }
 
 void ThreadPool::run(Job job, void* context) {
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<std::mutex> lock(workers_->mutex);
     job_ = job;
     context_ = context;
     generation_.fetch_add(1, std::memory_order_release);
   }
-  wake_.notify_all();
+  workers_->wake.notify_all();
   job(context, 0);
   barrier();  // no worker may still be in the job when its context goes away
 }
@@ -59,8 +67,8 @@ void ThreadPool::worker(int thread) {
   for (;;) {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP && generation_.load(std::memory_order_acquire) == seen; spin++) relax();
     {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+      std::unique_lock<std::mutex> lock(workers_->mutex);
+      workers_->wake.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
     }
     seen++;
     if (stop_.load(std::memory_order_acquire)) return;

@@ -13,12 +13,13 @@ class ThreadPool {
  public:
   typedef void (*Job)(void* context, int thread);
 
+  // Throws std::system_error if the system grants no more threads.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_; }
 
   // Takes the workers for one run; false if another run has them, or if this process is a fork that has none. The caller
   // then does all the work itself.
@@ -34,9 +35,17 @@ class ThreadPool {
  private:
   void worker(int thread);
 
-  std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
+  void stop();
+
+  // What threads wait on. On the heap, since a forked child must leave it alone: destroying a condition variable waits for
+  // its waiters, and the child's copy has waiters that do not exist there.
+  struct Workers {
+    std::vector<std::thread> threads;
+    std::mutex mutex;
+    std::condition_variable wake;
+  };
+  Workers* workers_;
+  int threads_;
   Job job_ = nullptr;
   void* context_ = nullptr;
   std::atomic<unsigned> generation_{0};  // counts jobs; workers sleep until it moves
