@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..formats.errors import ThinferError
 from . import cold_start, images, layer, lenet, models, networks
 from .packages import Unreachable
 from .results import save
@@ -55,7 +56,7 @@ def main() -> int:
             title, rows = SECTIONS[name]
             try:
                 print(save(options.output, name, title, rows(Path(scratch), options)), flush=True)
-            except (Unreachable, FileNotFoundError) as missing:
+            except (Unreachable, FileNotFoundError, ThinferError) as missing:
                 print(f"{name}: not measured: {missing}", file=sys.stderr)
                 return 1
     return 0

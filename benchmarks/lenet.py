@@ -14,7 +14,9 @@ from ..formats.writer import write
 from ..toolchain import importers, pipeline, recipe
 from ..toolchain.timing import interleaved
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "lenet"
+PLACES = (Path("examples/lenet"), Path(__file__).resolve().parent.parent / "examples" / "lenet")
+EXAMPLES = next((place for place in PLACES if place.is_dir()), PLACES[0])
+"""The checkout that one stands in, or that this file lies in."""
 NETS: dict[str, tuple[str, dict[str, Any]]] = {
     "LeNet-300-100": ("lenet300.pt", {"arch": "examples.lenet.models:lenet300", "input_shapes": {"image": ("N", 1, 28, 28)}}),
     "LeNet-5": ("lenet5.pt2", {}),
