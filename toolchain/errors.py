@@ -21,7 +21,7 @@ def sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.strerror is not None:
         # What is written without a name is what a command prints.
         return f"{error.filename}: {error.strerror}" if error.filename is not None else f"the output cannot be written: {error.strerror}"
-    if isinstance(error, MemoryError):
+    if isinstance(error, (MemoryError, OverflowError)):  # the latter where a size does not even fit a machine word
         return "there is not enough memory for this model"
     return None
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ..formats.graph import Graph, Node, SourceInfo
 from ..formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
 
@@ -17,6 +19,7 @@ from ..formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
 class WeightRow:
     """One weight: what it is, and its bytes dense, in RAM (packed for the kernel that runs it) and in the file.
 
+    ``bits``, ``entries`` and ``groups`` are those of a codebook: bits per index, dtype of the entries, number of codebooks; None without.
     ``ratio`` is dense / file. A weight that several nodes read is counted where it is read first.
     """
 
@@ -25,6 +28,9 @@ class WeightRow:
     dtype: str
     structure: str
     values: str
+    bits: int | None
+    entries: str | None
+    groups: int | None
     coder: str
     sparsity: float
     nbytes_dense: int
@@ -36,10 +42,13 @@ class WeightRow:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One node and its weights."""
+    """One node and its weights. ``inputs``, ``outputs``: names of values and weights, empty where an optional one is absent."""
 
     label: str
     op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
     weights: tuple[WeightRow, ...]
 
 
@@ -56,9 +65,12 @@ class Totals:
 
 @dataclass(frozen=True)
 class FileReport:
-    """Everything that ``inspect`` says. ``source``: what the model was before compression."""
+    """Everything that ``inspect`` says. ``source``: what the model was before compression. ``backend``, ``isa``: what the
+    bytes in RAM are packed for; ``isa`` is None where the backend has no levels."""
 
     file: str
+    backend: str
+    isa: str | None
     source: SourceInfo
     inputs: tuple[dict[str, Any], ...]
     outputs: tuple[dict[str, Any], ...]
@@ -83,7 +95,7 @@ def file_report(path: str | os.PathLike[str]) -> FileReport:
     nbytes = os.stat(path).st_size
     dense = sum(row.nbytes_dense for row in rows)
     total = Totals(dense, sum(entry["nbytes"] for entry in in_ram.values()), nbytes, nbytes - sum(in_file.values()), ratio(dense, nbytes))
-    return FileReport(os.fspath(path), graph.source, _infos(graph.inputs), _infos(graph.outputs), nodes, total)
+    return FileReport(os.fspath(path), with_sizes.backend, with_sizes.isa, graph.source, _infos(graph.inputs), _infos(graph.outputs), nodes, total)
 
 
 def _infos(infos: Sequence[Any]) -> tuple[dict[str, Any], ...]:
@@ -93,14 +105,26 @@ def _infos(infos: Sequence[Any]) -> tuple[dict[str, Any], ...]:
 def _node_row(graph: Graph, node: Node, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int], seen: set[str]) -> NodeRow:
     own = [name for name in dict.fromkeys(node.inputs) if name in graph.weights and name not in seen]
     seen.update(own)
-    return NodeRow(graph.label(node), node.op, tuple(_weight_row(name, graph.weights[name], in_ram, in_file) for name in own))
+    attributes = {key: _plain(value) for key, value in sorted(node.attrs.items())}
+    rows = tuple(_weight_row(name, graph.weights[name], in_ram, in_file) for name in own)
+    return NodeRow(graph.label(node), node.op, node.inputs, node.outputs, attributes, rows)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as JSON can say it: arrays as lists."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _weight_row(name: str, tensor: EncodedTensor, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int]) -> WeightRow:
     ram = in_ram.get(name, {"nbytes": 0, "layout": "in the plan"})
     structure = "sparse" if isinstance(tensor.structure, Sparse) else "dense"
-    return WeightRow(name, tuple(tensor.shape), tensor.dtype, structure, values_text(tensor), tensor.coder, tensor.sparsity,
-                     tensor.nbytes_dense, ram["nbytes"], ram["layout"], in_file[name], ratio(tensor.nbytes_dense, in_file[name]))
+    values = tensor.values
+    book = values if isinstance(values, Codebook) else None
+    return WeightRow(name, tuple(tensor.shape), tensor.dtype, structure, values_text(tensor),
+                     book.bits if book else None, book.entries.dtype.name if book else None, len(book.entries) if book else None, tensor.coder,
+                     tensor.sparsity, tensor.nbytes_dense, ram["nbytes"], ram["layout"], in_file[name], ratio(tensor.nbytes_dense, in_file[name]))
 
 
 def values_text(tensor: EncodedTensor) -> str:
@@ -129,7 +153,8 @@ def file_table(report: FileReport) -> str:
     s = report.source
     return "\n".join([
         table(head, rows, right=range(4, 9)),
-        f"bytes; {len(report.nodes)} nodes, {bare} of them without weights of their own",
+        f"bytes, in RAM for the backend {report.backend}, ISA level {report.isa or '–'}; {len(report.nodes)} nodes, "
+        f"{bare} of them without weights of their own",
         f"before compression: {s.parameters:,} parameters, {s.macs:,} multiply-accumulates, {s.nbytes:,} bytes of weights; "
         f"ratio to the file {ratio_text(ratio(s.nbytes, t.nbytes_file))}"])
 
