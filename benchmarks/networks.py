@@ -136,7 +136,8 @@ def by_layout(session: runtime.Session) -> str:
     """Bytes of the weights in RAM per layout, largest first."""
     total: dict[str, int] = {}
     for entry in session.weight_memory().values():
-        total[entry["layout"]] = total.get(entry["layout"], 0) + entry["nbytes"]
+        kind = entry["layout"].split(" of ")[0]
+        total[kind] = total.get(kind, 0) + entry["nbytes"]
     return "; ".join(f"{layout} {nbytes:,}" for layout, nbytes in sorted(total.items(), key=lambda item: -item[1]))
 
 

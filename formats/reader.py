@@ -109,6 +109,14 @@ class WeightTable(Mapping[str, EncodedTensor]):
         self._checked.add(name)
         return entry
 
+    def release(self, name: str) -> None:
+        """Says that the weight will not be read soon: its pages of a mapped file leave RAM (an access brings them back)."""
+        mapped, entry = self._buffer.obj, self._entries[name]
+        first = -(-entry.offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = (entry.offset + entry.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if isinstance(mapped, mmap.mmap) and length > 0 and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED, first, length)
+
     def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:
         """As ``[name]``; ``report`` collects what was found in each stream."""
         entry = self._checked_entry(name)

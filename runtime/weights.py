@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ..formats.reader import WeightTable
 from ..formats.tensor import EncodedTensor
 from ..kernels.compact import CompactTensor
 from ..kernels.lowering import ALIGNMENT, aligned
@@ -23,13 +24,15 @@ class PackedWeights:
         self._compact: dict[str, CompactTensor] = {}
         self._lock = threading.Lock()
 
-    def packed(self, name: str, layout: str, pack: Pack, tensor: EncodedTensor | None = None) -> np.ndarray:
-        """uint8 array, 64-byte aligned: the weight as ``pack`` lays it out. ``tensor``: the weight, if the caller has it at hand."""
+    def packed(self, name: str, layout: str, pack: Pack) -> np.ndarray:
+        """uint8 array, 64-byte aligned: the weight as ``pack`` lays it out."""
         with self._lock:
             found = self._packed.get((name, layout))
             if found is None:
-                found = _aligned(pack(self.source[name] if tensor is None else tensor))
+                found = _aligned(pack(self.source[name]))
                 self._packed[name, layout] = found
+                if isinstance(self.source, WeightTable):
+                    self.source.release(name)
             return found
 
     def compact(self, name: str) -> CompactTensor:

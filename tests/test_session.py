@@ -317,3 +317,26 @@ def test_weights_stay_encoded_in_ram() -> None:
         for backend in BACKENDS:
             memory = runtime.load(graph, backend=backend).weight_memory()
             assert memory["w"]["nbytes"] <= most * weight.nbytes_dense, (backend, kind)
+
+
+GROWTH = """
+import sys
+from thinfer import runtime
+def mapped():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssFile"))
+before = mapped()
+session = runtime.load(sys.argv[1], backend="native")
+print(mapped() - before)
+"""
+
+
+@needs_native
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_file_leaves_ram_once_its_weights_are_packed(tmp_path: Path) -> None:
+    """A dense layer of 16 MB: the mapped file does not stay beside the packed weights."""
+    from thinfer.formats.writer import write
+
+    graph = one_node("MatMul", ("float32", (1, 2048)), ("float32", (1, 2048)), {"w": dense(2048, 2048).decode()})
+    write(graph, tmp_path / "big.thin")
+    done = subprocess.run([sys.executable, "-c", GROWTH, str(tmp_path / "big.thin")], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 12_000  # KB; the libraries' own pages are a few thousand
