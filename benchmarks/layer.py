@@ -41,6 +41,11 @@ def session_of(weight: EncodedTensor) -> runtime.Session:
     return runtime.load(Graph((ValueInfo("x", "float32", (1, SIZE)),), (ValueInfo("y", "float32", (1, SIZE)),), (node,), {"w": weight}))
 
 
+def _error(got: np.ndarray, expected: np.ndarray) -> float:
+    """max|Δ| / max|reference|."""
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
 def rows() -> Iterator[dict[str, Any]]:
     """Outputs are checked against float64 before anything is timed."""
     import torch
@@ -52,11 +57,13 @@ def rows() -> Iterator[dict[str, Any]]:
     x_torch, dense_torch = torch.from_numpy(x), torch.from_numpy(dense)
     contenders: dict[str, Callable[[], object]] = {"numpy fp32": partial(np.matmul, x, dense.T),
                                                    "torch fp32": partial(torch.nn.functional.linear, x_torch, dense_torch)}
-    sizes, errors = {"numpy fp32": dense.nbytes, "torch fp32": dense.nbytes}, {"numpy fp32": 0.0, "torch fp32": 0.0}
+    exact = x.astype(np.float64) @ dense.astype(np.float64).T
+    sizes = {name: dense.nbytes for name in contenders}
+    errors = {name: _error(np.asarray(call()), exact) for name, call in contenders.items()}
     for name, weight in weights.items():
         session = session_of(weight)
         expected = x.astype(np.float64) @ weight.decode().astype(np.float64).T
-        errors[name] = float(np.abs(session(x) - expected).max() / np.abs(expected).max())
+        errors[name] = _error(session(x), expected)
         sizes[name] = sum(entry["nbytes"] for entry in session.weight_memory().values())
         contenders[name] = partial(session, x)
     taken = interleaved(contenders)
