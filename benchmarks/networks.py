@@ -19,6 +19,7 @@ from ..formats.graph import Graph
 from ..formats.writer import write
 from ..kernels import isa
 from ..toolchain import importers, passes, pipeline, recipe
+from ..toolchain.importers._source import macs
 from ..toolchain.timing import interleaved
 from . import images, models
 
@@ -162,18 +163,3 @@ def pruned_rows(folder: Path, fraction: float = 0.2) -> Iterator[dict[str, Any]]
                "RAM bytes of weights": sum(entry["nbytes"] for entry in sessions[name].weight_memory().values()),
                "ms min": taken[name].minimum * 1e3, "ms median": taken[name].median * 1e3,
                "dense / this": taken["dense"].minimum / taken[name].minimum}
-
-
-def macs(graph: Graph) -> int:
-    """Multiply-accumulates at batch 1."""
-    from ..kernels import ops
-    from ..runtime.shapes import concrete, infer
-
-    types = infer(graph, {info.name: concrete(info) for info in graph.inputs})
-    total = 0
-    for node in graph.nodes:
-        op = ops.get(node.op)
-        if op.macs is not None:
-            outs = [kind for name in node.outputs if (kind := types[name]) is not None]
-            total += op.macs(op.attrs_of(node), [types[name] if name else None for name in node.inputs], outs)
-    return total
