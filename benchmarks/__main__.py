@@ -17,7 +17,7 @@ import numpy as np
 from ..formats.errors import ThinferError
 from . import cold_start, images, layer, lenet, models, networks
 from .packages import Unreachable
-from .results import save
+from .tables import save
 
 Section = tuple[str, Callable[[Path, argparse.Namespace], list[dict[str, Any]]]]
 

@@ -20,7 +20,7 @@ from ..kernels.lowering import Lowering, Ref, Site, aligned, lowerings
 from ..kernels.ops._op import Type
 from ..toolchain.timing import interleaved
 from .environment import describe
-from .results import markdown
+from .tables import markdown
 
 ENCODINGS = ("fp32", "fp16", "codebook8", "codebook6", "codebook4", "codebook3", "codebook2", "binary")
 
