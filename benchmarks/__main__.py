@@ -1,6 +1,6 @@
 """``python -m thinfer.benchmarks [SECTION …] [-o FOLDER] [--mnist FOLDER]``: measures, prints tables, writes JSON and Markdown.
 
-One thread everywhere. Sections: dense, compressed, pruned, lenet, layer, cold-start; all of them without arguments.
+One thread everywhere. Sections: dense, compressed, pruned, lenet, layer, clustering, cold-start; all of them without arguments.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..formats.errors import ThinferError
-from . import cold_start, images, layer, lenet, models, networks
+from . import clustering, cold_start, images, layer, lenet, models, networks
 from .packages import Unreachable
 from .tables import save
 
@@ -38,6 +38,7 @@ SECTIONS: dict[str, Section] = {
     "pruned": ("MobileNetV2 without a fifth of its channels, not retrained", lambda folder, _: list(networks.pruned_rows(folder))),
     "lenet": ("Deep compression without retraining, 10,000 test digits of MNIST", lambda folder, options: list(lenet.rows(options.mnist, folder))),
     "layer": ("y = Wx, 4096 × 4096, batch 1, one thread", lambda _, __: list(layer.rows())),
+    "clustering": ("Codebooks for 100 million weights", lambda _, __: list(clustering.rows())),
     "cold-start": ("Fresh process to first MobileNetV2 output", _cold_start),
 }
 
