@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,5 +24,4 @@ def rows() -> Iterator[dict[str, Any]]:
         seconds = time.perf_counter() - start
         difference = found.decode()[::97] - data[::97]
         rms = float(np.sqrt(np.mean(difference**2)) / np.sqrt(np.mean(data[::97] ** 2)))
-        yield {"weights": WEIGHTS, "bits": bits, "s": seconds, "rms error / rms weight": rms,
-               "peak RSS MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        yield {"weights": WEIGHTS, "bits": bits, "s": seconds, "rms error / rms weight": rms}
