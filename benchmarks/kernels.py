@@ -137,7 +137,7 @@ def prepared(layer: Layer, threads: int) -> tuple[Lowering, Callable[[], object]
     kinds = [Type("float32", layer.x), Type("float32", layer.w)]
     node = Node(layer.op, ("x", "w"), ("y",), layer.attrs)
     attrs = op.attrs_of(node)
-    outputs = op.infer(node, attrs, kinds)
+    outputs = [kind for kind in op.types_of(node, kinds) if kind is not None]
     site = Site(node, attrs, tuple(kinds), tuple(outputs), {1: tensor}, threads, isa.selected())
     option = min(lowerings(site), key=lambda found: found.cost)
     bare = Bare(site, x)

@@ -1,4 +1,4 @@
-"""The one representation of a network: ONNX's operators (opset 24) and logical layout, weights in a table, referenced by name."""
+"""The one representation of a network: ONNX's operators (opset 28) and logical layout, weights in a table, referenced by name."""
 
 from __future__ import annotations
 
@@ -71,6 +71,13 @@ class Node:
         """Attributes that are graphs (the branches of an ``If``, the body of a ``Loop``)."""
         return ((key, value) for key, value in self.attrs.items() if isinstance(value, Graph))
 
+    def reads(self) -> tuple[str, ...]:
+        """Every name that running the node reads, once each: its inputs, and what its subgraphs take from the graphs around them."""
+        names = dict.fromkeys(filter(None, self.inputs))
+        for _, sub in self.subgraphs():
+            names.update(dict.fromkeys(sub.captures()))
+        return tuple(names)
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -91,13 +98,22 @@ class Graph:
         return {name: node for node in self.nodes for name in node.outputs if name}
 
     def consumers(self) -> dict[str, list[Node]]:
-        """Value or weight name → the nodes of this graph that read it (once per node)."""
+        """Value or weight name → the nodes of this graph that read it, their subgraphs included (once per node)."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
-            for name in dict.fromkeys(node.inputs):
-                if name:
-                    found.setdefault(name, []).append(node)
+            for name in node.reads():
+                found.setdefault(name, []).append(node)
         return found
+
+    def captures(self) -> tuple[str, ...]:
+        """The names that this graph, being a subgraph, takes from the graphs around it."""
+        own = {info.name for info in self.inputs}.union(self.weights)
+        found: dict[str, None] = {}
+        for node in self.nodes:
+            found.update(dict.fromkeys(name for name in node.reads() if name not in own))
+            own.update(node.outputs)
+        found.update(dict.fromkeys(info.name for info in self.outputs if info.name not in own))
+        return tuple(found)
 
     def label(self, node: Node) -> str:
         """The name people see: the node's own, or that of its first weight without its suffix, or the operator and its place."""

@@ -9,15 +9,35 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..formats.graph import Graph, Node
+from ..formats.graph import Graph, Node, ValueInfo
 from ..kernels import ops
+from ..kernels.ops._op import Body
+
+Lookup = Callable[[str], np.ndarray]
+"""The elements of a value or weight, by name."""
 
 
-def run_node(node: Node, args: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
+def run_node(node: Node, args: Sequence[np.ndarray | None], bodies: Mapping[str, Body] | None = None) -> tuple[np.ndarray, ...]:
     """The outputs of one node on concrete arrays."""
-    op = ops.get(node.op)
     with np.errstate(all="ignore"):
-        return op.run(op.attrs_of(node), *args)
+        return ops.get(node.op).outputs_of(node, args, bodies)
+
+
+class InterpretedBody:
+    """A subgraph that runs node by node; ``outer`` gives what it reads of the graphs around it."""
+
+    def __init__(self, graph: Graph, outer: Lookup) -> None:
+        self.graph, self._outer = graph, outer
+
+    @property
+    def outputs(self) -> tuple[ValueInfo, ...]:
+        return self.graph.outputs
+
+    def __call__(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        values = {info.name: array for info, array in zip(self.graph.inputs, inputs)}
+        names = [info.name for info in self.graph.outputs]
+        execute(self.graph.nodes, values, self._outer, frozenset(names))
+        return tuple(values[name] if name in values else self._outer(name) for name in names)
 
 
 def last_uses(nodes: Sequence[Node]) -> list[tuple[str, ...]]:
@@ -25,23 +45,24 @@ def last_uses(nodes: Sequence[Node]) -> list[tuple[str, ...]]:
     seen: set[str] = set()
     dying: list[tuple[str, ...]] = []
     for node in reversed(nodes):
-        fresh = tuple(name for name in dict.fromkeys((*node.inputs, *node.outputs)) if name and name not in seen)
+        fresh = tuple(name for name in dict.fromkeys((*node.reads(), *node.outputs)) if name and name not in seen)
         seen.update(fresh)
         dying.append(fresh)
     return dying[::-1]
 
 
-def execute(nodes: Sequence[Node], values: dict[str, np.ndarray], weight: Callable[[str], np.ndarray | None],
-            keep: frozenset[str]) -> dict[str, np.ndarray]:
+def execute(nodes: Sequence[Node], values: dict[str, np.ndarray], outer: Lookup, keep: frozenset[str]) -> dict[str, np.ndarray]:
     """Runs ``nodes`` over ``values`` (changed in place); values that are neither needed later nor in ``keep`` are dropped.
 
-    ``weight``: the expanded constant of that name, or None if the name is no constant.
+    ``outer``: what is not among the values, so the expanded constants, and in a subgraph what the graphs around it have.
     """
+    def find(name: str) -> np.ndarray:
+        return values[name] if name in values else outer(name)
+
     for node, dying in zip(nodes, last_uses(nodes)):
-        args = []
-        for name in node.inputs:
-            args.append(None if not name else values[name] if name in values else weight(name))
-        values.update((name, out) for name, out in zip(node.outputs, run_node(node, args)) if name)
+        bodies = {key: InterpretedBody(body, find) for key, body in node.subgraphs()}
+        made = run_node(node, [find(name) if name else None for name in node.inputs], bodies)
+        values.update((name, out) for name, out in zip(node.outputs, made) if name)
         for name in dying:
             if name not in keep:
                 values.pop(name, None)

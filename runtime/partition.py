@@ -64,7 +64,7 @@ def needed_nodes(graph: Graph, known: Mapping[str, np.ndarray]) -> list[Node]:
     for node in reversed(graph.nodes):
         if wanted.intersection(node.outputs):
             kept.append(node)
-            wanted.update(name for name in node.inputs if name and name not in known)
+            wanted.update(name for name in node.reads() if name not in known)
     return kept[::-1]
 
 
@@ -167,7 +167,7 @@ def _runs(nodes: Sequence[Node], native: set[int]) -> list[tuple[bool, list[Node
         taken: list[Node] = []
         left: list[Node] = []
         for node in pending:
-            ready = (id(node) in native) == kind and not any(name in made_by_pending for name in node.inputs)
+            ready = (id(node) in native) == kind and not any(name in made_by_pending for name in node.reads())
             if ready:
                 taken.append(node)
                 made_by_pending.difference_update(node.outputs)

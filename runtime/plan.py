@@ -60,7 +60,7 @@ class _PythonStage:
         self._nodes, self._weights, self._known = segment.nodes, weights, known
         self._keep = keep
         for node in segment.nodes:
-            for name in node.inputs:
+            for name in node.reads():
                 if name in weights.source:
                     weights.compact(name)
 
@@ -125,7 +125,7 @@ def _read_later(segments: Sequence[Segment], outputs: Sequence[str]) -> list[fro
     for segment in reversed(segments):
         found.append(frozenset(wanted))
         nodes = segment.nodes if isinstance(segment, PythonSegment) else [unit.site.node for unit in segment.units]
-        wanted.update(name for node in nodes for name in node.inputs if name)
+        wanted.update(name for node in nodes for name in node.reads())
     return found[::-1]
 
 

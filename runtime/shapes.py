@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
 from ..formats.graph import Graph, Node, ValueInfo
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
-from ..kernels.ops._op import Op, OpError, Type
+from ..kernels.ops._op import OpError, Type
 
 KNOWN_ELEMENTS = 1024
 KNOWN_VECTOR = 1 << 20
@@ -24,25 +25,33 @@ def check(graph: Graph) -> Graph:
     Raises UnsupportedOps (every missing operator at once) or OpError (attributes, number of inputs).
     """
     missing: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        if ops.find(node.op) is None:
-            missing.setdefault(node.op, []).append(graph.label(node))
+    for part in _with_bodies(graph):
+        for node in part.nodes:
+            if ops.find(node.op) is None:
+                missing.setdefault(node.op, []).append(part.label(node))
     if missing:
         listed = "; ".join(f"{op} ({', '.join(labels)})" for op, labels in sorted(missing.items()))
         raise UnsupportedOps(f"{len(missing)} operator{'s are' if len(missing) > 1 else ' is'} not supported: {listed}")
-    for node in graph.nodes:
-        _checked_op(graph, node)
+    for part in _with_bodies(graph):
+        for node in part.nodes:
+            _check_node(part, node)
     return graph
 
 
-def _checked_op(graph: Graph, node: Node) -> Op:
+def _with_bodies(graph: Graph) -> Iterator[Graph]:
+    """The graph and every subgraph in it."""
+    yield graph
+    for node in graph.nodes:
+        for _, body in node.subgraphs():
+            yield from _with_bodies(body)
+
+
+def _check_node(graph: Graph, node: Node) -> None:
     op = ops.get(node.op)
     op.attrs_of(node)
-    least, most = op.inputs
-    if not least <= len(node.inputs) <= most:
-        wants = str(least) if least == most else f"{least} to {most}"
-        raise OpError(f"{node.op} node {graph.label(node)!r} has {len(node.inputs)} inputs; {node.op} takes {wants}")
-    return op
+    op.checked_inputs(graph.label(node), len(node.inputs))
+    if not op.bodies and any(node.subgraphs()):
+        raise OpError(f"{node.op} node {graph.label(node)!r} holds a subgraph; {node.op} takes none")
 
 
 def outline(weights: Mapping[str, EncodedTensor], name: str) -> EncodedTensor:
@@ -66,15 +75,34 @@ def infer(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, 
     types: dict[str, Type | None] = {name: weight_type(graph.weights, name) for name in graph.weights}
     for info in graph.inputs:
         types[info.name] = Type(info.dtype, tuple(input_shapes[info.name]))
-    for node in graph.nodes:
-        op = ops.get(node.op)
+    _infer_nodes(graph.nodes, types)
+    return types
+
+
+def _infer_nodes(nodes: Sequence[Node], types: MutableMapping[str, Type | None]) -> None:
+    """Adds the types of what the nodes make to ``types``."""
+    for node in nodes:
         args = [types[name] if name else None for name in node.inputs]
         unknown = any(arg is None for arg, name in zip(args, node.inputs) if name)
-        found = None if unknown else op.infer(node, op.attrs_of(node), args)
-        for place, name in enumerate(node.outputs):
-            if name:
-                types[name] = found[place] if found is not None and place < len(found) else None
-    return types
+        bodies = {key: _BodyTypes(body, types) for key, body in node.subgraphs()}
+        found = [None] * len(node.outputs) if unknown else ops.get(node.op).types_of(node, args, bodies)
+        types.update((name, kind) for name, kind in zip(node.outputs, found) if name)
+
+
+class _BodyTypes:
+    """What an operator's ``infer`` may ask of a subgraph; ``outer``: the types of what the graphs around it have."""
+
+    def __init__(self, graph: Graph, outer: MutableMapping[str, Type | None]) -> None:
+        self.graph, self.outer = graph, outer
+
+    @property
+    def outputs(self) -> tuple[ValueInfo, ...]:
+        return self.graph.outputs
+
+    def __call__(self, *inputs: Type | None) -> list[Type | None]:
+        types = ChainMap({info.name: kind for info, kind in zip(self.graph.inputs, inputs)}, self.outer)
+        _infer_nodes(self.graph.nodes, types)
+        return [types[info.name] for info in self.graph.outputs]
 
 
 def concrete(info: ValueInfo, symbols: Mapping[str, int] | None = None, default: int = 1) -> tuple[int, ...]:

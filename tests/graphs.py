@@ -67,7 +67,7 @@ def graph_of(op: Op, case: Case, encoding: str | None = None, seed: int = 0) -> 
 
 def outputs_of(op: Op, case: Case) -> list[tuple[str, tuple[int, ...]]]:
     """(dtype, shape) of the outputs, by running the case."""
-    return [(out.dtype.name, out.shape) for out in op.run({**op.attributes, **case.attrs}, *case.arrays())]
+    return [(out.dtype.name, out.shape) for out in op.run({**op.attributes, **case.attrs}, *case.arrays())[:case.outputs]]
 
 
 def wide(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

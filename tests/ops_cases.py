@@ -12,7 +12,7 @@ from thinfer.formats.graph import Node
 from thinfer.kernels import ops
 from thinfer.kernels.ops._op import Case, Op, Type
 
-OPSET = 24
+OPSET = 28
 Arrays = Sequence["np.ndarray | None"]
 
 
@@ -40,11 +40,11 @@ def run(op: Op, arrays: Arrays, attrs: Mapping[str, Any]) -> tuple[np.ndarray, .
     return op.run(op.attrs_of(node_of(op, arrays, attrs)), *arrays)
 
 
-def infer(op: Op, arrays: Arrays, attrs: Mapping[str, Any], known: Sequence[bool], outputs: int = 1) -> list[Type]:
+def infer(op: Op, arrays: Arrays, attrs: Mapping[str, Any], known: Sequence[bool], outputs: int = 1) -> list[Type | None]:
     """The types of the outputs, where the elements of the inputs marked ``known`` are known."""
     node = node_of(op, arrays, attrs, outputs)
     kinds = [None if a is None else Type(a.dtype.name, a.shape, a if seen else None) for a, seen in zip(arrays, known)]
-    return op.infer(node, op.attrs_of(node), kinds)
+    return list(op.infer(node, op.attrs_of(node), kinds))
 
 
 def model_of(op: Op, arrays: Arrays, attrs: Mapping[str, Any], results: Sequence[np.ndarray],

@@ -188,7 +188,7 @@ def test_poolings_equal_onnxruntime(pair: Pair) -> None:
     arrays = case.arrays()
     results = run(op, arrays, case.attrs)
     model = model_of(op, arrays, case.attrs, results)
-    model.ir_version = 10
+    model.ir_version, model.opset_import[0].version = 10, 24  # the newest that onnxruntime knows; the poolings are the same
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for found, expected in zip(results, session.run(None, {"i0": arrays[0]})):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
@@ -209,7 +209,7 @@ def test_infer_tells_what_run_makes(pair: Pair) -> None:
     for arrays in (case.arrays(), widened(case.arrays())):
         results = run(op, arrays, case.attrs)
         for known in ([arg.constant or arg.dtype == "int64" for arg in case.args], [True] * len(case.args)):
-            kinds = infer(op, arrays, case.attrs, known)
+            kinds = infer(op, arrays, case.attrs, known, len(results))
             assert len(kinds) == len(results)
             for kind, result in zip(kinds, results):
                 assert (kind.dtype, kind.shape) == (result.dtype.name, result.shape)

@@ -1,11 +1,13 @@
 """The operators. Each is found by its name and imported when a model first uses it.
 
-``GlobalAveragePool`` lies in ``global_average_pool.py``.
+``GlobalAveragePool`` lies in ``global_average_pool.py``, ``GatherND`` in ``gather_nd.py``, ``If`` in ``if_.py``, since ``if`` is a
+keyword of Python, and ``com.microsoft::MatMulNBits`` in ``mat_mul_n_bits.py``.
 """
 
 from __future__ import annotations
 
 import importlib
+import keyword
 import pkgutil
 import re
 from functools import cache
@@ -14,14 +16,15 @@ from ._op import Op
 
 
 def _file_of(op_name: str) -> str:
-    """``GlobalAveragePool`` → ``global_average_pool``; ``MatMul`` → ``mat_mul``; ``LSTM`` → ``lstm``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", op_name).lower()
+    """``GlobalAveragePool`` → ``global_average_pool``; ``MatMul`` → ``mat_mul``; ``LSTM`` → ``lstm``; ``Not`` → ``not_``."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", op_name.rpartition("::")[2]).lower()
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 @cache
 def find(op_name: str) -> Op | None:
-    """The operator of that (ONNX) name, or None if there is no file for it."""
-    if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", op_name):
+    """The operator of that (ONNX) name, after ``domain::`` if it is not of the standard domain, or None if there is no file for it."""
+    if not re.fullmatch(r"([a-z.]+::)?[A-Z][A-Za-z0-9]*", op_name):
         return None  # names come from files, and only operators' names may become names of modules
     module = _file_of(op_name)
     try:

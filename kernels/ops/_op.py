@@ -10,10 +10,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from ...formats.errors import ThinferError
-from ...formats.graph import Node
+from ...formats.graph import Node, ValueInfo
 
 REQUIRED: Final = object()
 """Marks an attribute without a default."""
+
+VARIADIC: Final = 2**31 - 1
+"""The most inputs of an operator that takes any number of them (ONNX's own mark)."""
 
 
 class OpError(ThinferError, ValueError):
@@ -86,12 +89,15 @@ class Arg:
 
 @dataclass(frozen=True)
 class Case:
-    """A small use of an operator. Tests run it on every backend and ISA level, benchmarks time those marked ``bench``."""
+    """A small use of an operator. Tests run it on every backend and ISA level, benchmarks time those marked ``bench``.
+
+    ``outputs``: how many outputs the node has; None for as many as ``run`` gives."""
 
     name: str
     args: tuple[Arg, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     bench: bool = False
+    outputs: int | None = None
 
     def arrays(self, seed: int = 0) -> list[np.ndarray | None]:
         """The inputs; None where an optional one is absent."""
@@ -99,12 +105,38 @@ class Case:
         return [None if arg.absent else arg.array(rng) for arg in self.args]
 
 
-Infer = Callable[[Node, Mapping[str, Any], Sequence["Type | None"]], "list[Type]"]
+class Body(Protocol):
+    """A subgraph that ``run`` may run, as often as it likes. What it reads of the graphs around it is bound already."""
+
+    @property
+    def outputs(self) -> tuple[ValueInfo, ...]: ...
+
+    def __call__(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The outputs for the inputs, both in the subgraph's order."""
+        ...
+
+
+class BodyTypes(Protocol):
+    """A subgraph whose types ``infer`` may ask for."""
+
+    @property
+    def outputs(self) -> tuple[ValueInfo, ...]: ...
+
+    def __call__(self, *inputs: Type | None) -> list[Type | None]:
+        """The types of the outputs from those of the inputs; None stands for unknown."""
+        ...
+
+
+Infer = Callable[..., "Sequence[Type | None]"]
 """(node, all attributes, input types; None where absent) → output types. Sets ``value`` where it can be known cheaply.
-The list is empty where only running tells the shape (a Reshape whose target is computed from data)."""
+None stands for an output whose shape only running tells, and the empty list says so of all (a Reshape whose target is computed
+from data). ``infer`` is not called where the type of an input is unknown: then so are those of the outputs.
+An operator that holds subgraphs is given ``bodies=``, a BodyTypes by attribute, too."""
 
 Run = Callable[..., "tuple[np.ndarray, ...]"]
-"""(attrs, *inputs; None where absent) → outputs, in the dtype of the inputs (so float64 in, float64 out)."""
+"""(attrs, *inputs; None where absent) → outputs, in the dtype of the inputs (so float64 in, float64 out). There may be more
+outputs than the node names. With ``Op.asks`` it is given ``asked=``, a bool per output that the node names, and may leave any
+array in place of what is not asked for; with ``Op.bodies`` also ``bodies=``, a Body by attribute."""
 
 Flow = Callable[[Node, Mapping[str, Any], Mapping[str, "tuple[int, ...]"], Tie], None]
 """(node, all attributes, shape by value or weight name, tie): how channels flow through the node."""
@@ -112,8 +144,10 @@ Flow = Callable[[Node, Mapping[str, Any], Mapping[str, "tuple[int, ...]"], Tie],
 
 @dataclass(frozen=True)
 class Op:
-    """An operator. ``attributes``: every attribute with its default (or REQUIRED). ``inputs``: (least, most) number of inputs.
+    """An operator. ``attributes``: every attribute with its default (or REQUIRED). ``inputs``: (least, most) number of inputs,
+    VARIADIC for any number. ``name``: ONNX's, after ``domain::`` where the operator is not of the standard domain.
 
+    ``asks``: ``run`` wants to know which outputs are asked for. ``bodies``: attributes are subgraphs, which ``run`` and ``infer`` need.
     ``macs``: multiply-accumulates of a node from its input and output types (0 where it has none worth counting).
     ``resize``: the attributes of a node after channels were removed, from its old attributes and its inputs' new shapes.
     ``resize_constants``: likewise the new elements of constant inputs, by place, from the old ones and the outputs' new shapes.
@@ -129,6 +163,31 @@ class Op:
     macs: Callable[[Mapping[str, Any], Sequence[Type | None], Sequence[Type]], int] | None = None
     resize: Callable[[Mapping[str, Any], Mapping[int, tuple[int, ...]]], dict[str, Any]] | None = None
     resize_constants: Callable[[Mapping[int, np.ndarray], Sequence[tuple[int, ...]]], dict[int, np.ndarray]] | None = None
+    asks: bool = False
+    bodies: bool = False
+
+    def outputs_of(self, node: Node, args: Sequence[np.ndarray | None], bodies: Mapping[str, Body] | None = None) -> tuple[np.ndarray, ...]:
+        """The outputs that ``node`` names, on concrete arrays. Raises OpError."""
+        known: dict[str, Any] = {"asked": tuple(map(bool, node.outputs))} if self.asks else {}
+        if self.bodies:
+            known["bodies"] = bodies
+        found = self.run(self.attrs_of(node), *args, **known)
+        if len(found) < len(node.outputs):
+            raise OpError(f"{self.name} node {node.name or node.outputs[0]!r} has {len(node.outputs)} outputs; here it has {len(found)}")
+        return found[:len(node.outputs)]
+
+    def types_of(self, node: Node, args: Sequence[Type | None], bodies: Mapping[str, BodyTypes] | None = None) -> list[Type | None]:
+        """The types of the outputs that ``node`` names. Raises OpError."""
+        known = {"bodies": bodies} if self.bodies else {}
+        found = list(self.infer(node, self.attrs_of(node), args, **known))[:len(node.outputs)]
+        return [*found, *[None] * (len(node.outputs) - len(found))]
+
+    def checked_inputs(self, label: str, count: int) -> None:
+        """OpError unless the operator takes ``count`` inputs; ``label`` names the node."""
+        least, most = self.inputs
+        if not least <= count <= most:
+            wants = str(least) if least == most else f"{least} or more" if most == VARIADIC else f"{least} to {most}"
+            raise OpError(f"{self.name} node {label!r} has {count} inputs; {self.name} takes {wants}")
 
     def attrs_of(self, node: Node) -> dict[str, Any]:
         """The node's attributes with the defaults filled in; OpError if one is unknown or a required one is missing."""

@@ -11,9 +11,7 @@ from ...formats.graph import Node
 from ._check import need, positive_axis, text, want_rank, want_same_dtype, where
 from ._flow import tie_same
 from ._known import with_value
-from ._op import REQUIRED, Arg, Case, Op, OpError, Tie, Type
-
-MOST = 2**31 - 1
+from ._op import REQUIRED, VARIADIC, Arg, Case, Op, OpError, Tie, Type
 
 
 def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
@@ -55,7 +53,7 @@ def _case(name: str, axis: int, *shapes: tuple[int, ...], bench: bool = False) -
     return Case(name, tuple(map(Arg, shapes)), {"axis": axis}, bench)
 
 
-OP = Op("Concat", {"axis": REQUIRED}, (1, MOST), _infer, _run, flow=_flow, cases=(
+OP = Op("Concat", {"axis": REQUIRED}, (1, VARIADIC), _infer, _run, flow=_flow, cases=(
     _case("channels", 1, (2, 3, 5, 7), (2, 4, 5, 7)),
     _case("three", 1, (1, 3, 4, 4), (1, 1, 4, 4), (1, 5, 4, 4)),
     _case("first", 0, (2, 5), (3, 5)),

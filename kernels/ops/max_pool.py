@@ -27,7 +27,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
     return [Type(x.dtype, shape), Type("int64", shape)]
 
 
-def _run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _run(attrs: Mapping[str, Any], x: np.ndarray, asked: Sequence[bool] = (True, True)) -> tuple[np.ndarray, ...]:
     found = window("MaxPool", attrs, x.shape[2:], attrs["kernel_shape"])
     least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     padded = found.pad(x, least)
@@ -35,6 +35,8 @@ def _run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
     for _, view in found.taps(padded):
         y = view.copy() if y is None else np.maximum(y, view, out=y)
     assert y is not None
+    if not any(asked[1:]):
+        return (y,)
     winner = _winner(padded, y, found)
     doubtful = found.padded and bool((y == least).any())
     return y, _indices(x.shape, winner, found, attrs["storage_order"], doubtful)
@@ -72,7 +74,7 @@ def _indices(shape: tuple[int, ...], winner: np.ndarray, found: Window, column_m
 
 
 OP = Op("MaxPool", {**ATTRIBUTES, "kernel_shape": REQUIRED, "ceil_mode": 0, "storage_order": 0}, (1, 1), _infer, _run,
-        flow=batch_and_channels, cases=(
+        flow=batch_and_channels, asks=True, cases=(
     *pool_cases(),
     Case("column_major", (Arg((2, 2, 5, 7)),), {"kernel_shape": (2, 3), "strides": (2, 2), "storage_order": 1}),
     Case("uint8", (Arg((1, 2, 7, 7), "uint8", 0, 255),), {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}),

@@ -18,7 +18,7 @@ from ...formats.graph import DTYPES, Dim, Graph, Node, ValueInfo, verify
 from ...formats.tensor import EncodedTensor
 from ...runtime import shapes
 from ..passes import clean
-from ..passes._edit import read_names, with_channel_axes
+from ..passes._edit import with_channel_axes
 from ..passes.canonicalize import without_defaults
 from ..passes.dead_code import dead_code
 from . import _external
@@ -133,7 +133,7 @@ def _trimmed(names: Sequence[str]) -> tuple[str, ...]:
 
 def _without_unread_outputs(nodes: Sequence[Node], outputs: set[str]) -> tuple[Node, ...]:
     """Drops optional outputs at the end of a node that no one reads (the mask of a Dropout, the indices of a MaxPool)."""
-    read = outputs | set(read_names(nodes)) | _captured(nodes)
+    read = outputs | {name for node in nodes for name in node.reads()} | _captured(nodes)
     return tuple(replace(node, outputs=(*node.outputs[:1], *_trimmed([name if name in read else "" for name in node.outputs[1:]])))
                  for node in nodes)
 

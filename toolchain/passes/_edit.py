@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,19 +11,11 @@ from ...formats.graph import Graph, Node
 from ...formats.tensor import EncodedTensor, Plain
 
 
-def read_names(nodes: Iterable[Node]) -> Iterator[str]:
-    """Every name that the nodes or their subgraphs read, as often as they read it."""
-    for node in nodes:
-        yield from (name for name in node.inputs if name)
-        for _, sub in node.subgraphs():
-            yield from read_names(sub.nodes)
-            yield from (info.name for info in sub.outputs)
-
-
 def uses(graph: Graph) -> dict[str, int]:
     """How often each value or weight is read, graph outputs included."""
     found: dict[str, int] = {}
-    for name in (*read_names(graph.nodes), *(info.name for info in graph.outputs)):
+    read = (name for node in graph.nodes for name in (*filter(None, node.inputs), *(n for _, sub in node.subgraphs() for n in sub.captures())))
+    for name in (*read, *(info.name for info in graph.outputs)):
         found[name] = found.get(name, 0) + 1
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...formats.graph import Graph
-from ._edit import read_names
 
 
 def dead_code(graph: Graph) -> Graph:
@@ -19,7 +18,7 @@ def dead_code(graph: Graph) -> Graph:
     for node in reversed(graph.nodes):
         if any(name in needed for name in node.outputs if name):
             kept.append(node)
-            needed.update(read_names([node]))
+            needed.update(node.reads())
     known = needed | {name for node in kept for name in node.outputs} | {info.name for info in graph.inputs}
     return replace(graph, nodes=tuple(reversed(kept)),
                    weights={name: tensor for name, tensor in graph.weights.items() if name in needed},

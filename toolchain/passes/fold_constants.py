@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
@@ -55,8 +54,8 @@ def _folded(node: Node, weights: dict[str, EncodedTensor]) -> np.ndarray | None:
     if op is None:
         return None
     try:
-        found = op.infer(node, op.attrs_of(node), [shapes.weight_type(weights, name) if name else None for name in node.inputs])
-        if not found or prod(found[0].shape) > limit:
+        found = op.types_of(node, [shapes.weight_type(weights, name) if name else None for name in node.inputs])[0]
+        if found is None or found.size > limit:
             return None
         return interpreter.run_node(node, [weights[name].decode() if name else None for name in node.inputs])[0]
     except ThinferError:
