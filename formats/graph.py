@@ -17,23 +17,32 @@ Dim = int | str
 DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
 
 
+QUANTIZED_DTYPES = ("int8", "uint8")
+GRANULARITIES = ("tensor", "sample", "row")
+
+
 @dataclass(frozen=True)
 class ActivationQuantization:
-    """How a value is quantized: ``static`` (scale and zero point from calibration) or ``dynamic`` (per row, at run time)."""
+    """How those who read a value see it: as integers of ``dtype`` times a scale (``docs/quantization.md``).
+
+    ``static``: ``scale`` (a positive float32) and ``zero_point`` are given, from calibration. ``dynamic``: they come from the data, when
+    it runs, for the whole value (``granularity`` tensor), for each index of its first axis (sample) or of all axes but the last (row).
+    """
 
     kind: Literal["static", "dynamic"]
+    dtype: Literal["int8", "uint8"] = "int8"
     scale: float = 1.0
     zero_point: int = 0
+    granularity: Literal["tensor", "sample", "row"] = "tensor"
 
 
 @dataclass(frozen=True)
 class ValueInfo:
-    """A value's name, dtype, shape (symbolic dimensions by name) and activation quantization (None: not quantized)."""
+    """A value's name, dtype and shape (symbolic dimensions by name)."""
 
     name: str
     dtype: str
     shape: tuple[Dim, ...]
-    quantization: ActivationQuantization | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,9 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network: ``nodes`` in topological order, ``weights`` by name, ``values`` only for values with something to say (quantization).
+    """A network: ``nodes`` in topological order, ``weights`` by name.
+
+    ``quantized``: how the activation of a value (a graph input's or what a node makes) is quantized, by name, for those that are.
 
     A subgraph (an attribute of a node) may name values and weights of the graphs around it; its own ``weights`` table is empty.
     """
@@ -90,7 +101,7 @@ class Graph:
     outputs: tuple[ValueInfo, ...]
     nodes: tuple[Node, ...]
     weights: Mapping[str, EncodedTensor] = field(default_factory=dict)
-    values: Mapping[str, ValueInfo] = field(default_factory=dict)
+    quantized: Mapping[str, ActivationQuantization] = field(default_factory=dict)
     source: SourceInfo = SourceInfo()
 
     def producers(self) -> dict[str, Node]:
@@ -169,7 +180,10 @@ def _structure_problems(graph: Graph, known: set[str]) -> list[str]:
         for name in filter(None, node.outputs):
             define(name, f"{where} makes {name!r}, which another value already has as its name")
     found += [f"graph output {info.name!r} is made by nothing" for info in graph.outputs if info.name not in known]
-    found += [f"annotation of {name!r} belongs to no value" for name in graph.values if name not in known]
+    activations = {info.name for info in graph.inputs}.union(all_made)
+    found += [f"the quantization of {name!r} belongs to no input and no value that a node makes" for name in graph.quantized
+              if name not in activations]
+    found += [text for name, quantization in graph.quantized.items() for text in _quantization_problems(name, quantization)]
     known.difference_update(own)
     return found
 
@@ -188,6 +202,22 @@ def _value_problems(infos: tuple[ValueInfo, ...]) -> list[str]:
         found += [f"value {info.name!r} has the dimension {dim!r}" for dim in info.shape
                   if (isinstance(dim, int) and dim < 0) or dim == ""]
     return found
+
+
+def _quantization_problems(name: str, found: ActivationQuantization) -> list[str]:
+    where = f"the quantization of {name!r}"
+    if found.kind not in ("static", "dynamic") or found.dtype not in QUANTIZED_DTYPES or found.granularity not in GRANULARITIES:
+        return [f"{where} is {found.kind} {found.dtype} per {found.granularity}; it should be static or dynamic, "
+                f"{' or '.join(QUANTIZED_DTYPES)}, per {', '.join(GRANULARITIES)}"]
+    if found.kind == "dynamic":
+        return [] if (found.scale, found.zero_point) == (1, 0) else [f"{where} is dynamic, but has a scale or zero point"]
+    lowest = -128 if found.dtype == "int8" else 0
+    problems = [] if found.granularity == "tensor" else [f"{where} is static per {found.granularity}; it should be per tensor"]
+    if not 0 < found.scale < np.inf or float(np.float32(found.scale)) != found.scale:
+        problems.append(f"{where} has the scale {found.scale:g}, which should be a positive float32")
+    if not lowest <= found.zero_point <= lowest + 255:
+        problems.append(f"{where} has the zero point {found.zero_point}, which is no {found.dtype}")
+    return problems
 
 
 def weight_problems(name: str, tensor: EncodedTensor) -> list[str]:

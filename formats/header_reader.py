@@ -12,7 +12,7 @@ from . import codes
 from .codes import WeightEntry
 from .cursor import Cursor
 from .errors import CodeError, LimitError, NameClashError, ReferenceRangeError, ShapeError, StringError, TrailingDataError
-from .graph import ActivationQuantization, Dim, Graph, Node, SourceInfo, ValueInfo
+from .graph import GRANULARITIES, QUANTIZED_DTYPES, ActivationQuantization, Dim, Graph, Node, SourceInfo, ValueInfo
 from .strings import StringReader
 
 
@@ -48,7 +48,7 @@ class _HeaderReader:
         entries = [self.weight() for _ in range(cursor.count("the number of weights"))]
         graph = self.graph(0, SourceInfo(parameters, macs, nbytes))
         if cursor.left:
-            cursor.fail(TrailingDataError, f"{cursor.left} bytes are left over after the last annotation")
+            cursor.fail(TrailingDataError, f"{cursor.left} bytes are left over after the last quantized value")
         return graph, entries
 
     def name(self, what: str, text: str) -> str:
@@ -107,14 +107,19 @@ class _HeaderReader:
     def type_of(self, name: str) -> ValueInfo:
         cursor, what = self.cursor, f"value {name!r}"
         code = cursor.byte(f"the type of {what}")
-        if code >> 4 > 2:
-            cursor.fail(CodeError, f"{what} has quantization code {code >> 4}, but codes go to 2")
-        dtype = codes.dtype_of(cursor, code & 15, what)
+        dtype = codes.dtype_of(cursor, code, what)
         shape = tuple(self.dim(what) for _ in range(cursor.bounded(f"the rank of {what}", 0, codes.MAX_RANK)))
-        if code >> 4 == 0:
-            return ValueInfo(name, dtype, shape)
-        scale, zero_point = cursor.float(f"the scale of {what}"), cursor.signed(f"the zero point of {what}")
-        return ValueInfo(name, dtype, shape, ActivationQuantization("static" if code >> 4 == 1 else "dynamic", scale, zero_point))
+        return ValueInfo(name, dtype, shape)
+
+    def quantization(self, name: str) -> ActivationQuantization:
+        cursor, what = self.cursor, f"the quantization of value {name!r}"
+        code = cursor.byte(what)
+        if code > 7:
+            cursor.fail(CodeError, f"{what} has code {code}, but codes go to 7")
+        dtype = QUANTIZED_DTYPES[code >> 2]
+        if code & 3:
+            return ActivationQuantization("dynamic", dtype, granularity=GRANULARITIES[(code & 3) - 1])
+        return ActivationQuantization("static", dtype, cursor.float(f"the scale in {what}"), cursor.signed(f"the zero point in {what}"))
 
     def dim(self, what: str) -> Dim:
         code = self.cursor.varint(f"a dimension of {what}")
@@ -137,14 +142,14 @@ class _HeaderReader:
         outputs = tuple(self.type_of(self.present("an output")) for _ in range(cursor.count("the number of outputs")))
         if len({info.name for info in outputs}) < len(outputs):
             cursor.fail(NameClashError, "two outputs of a graph are the same value")
-        values: dict[str, ValueInfo] = {}
-        for _ in range(cursor.count("the number of annotations")):
-            info = self.type_of(self.present("an annotated value"))
-            if info.name in values:
-                cursor.fail(NameClashError, f"value {info.name!r} has two annotations")
-            values[info.name] = info
+        quantized: dict[str, ActivationQuantization] = {}
+        for _ in range(cursor.count("the number of quantized values")):
+            name = self.present("a quantized value")
+            if name in quantized:
+                cursor.fail(NameClashError, f"value {name!r} is quantized twice")
+            quantized[name] = self.quantization(name)
         del self.scope[before:]
-        return Graph(inputs, outputs, nodes, values=values, source=source)
+        return Graph(inputs, outputs, nodes, quantized=quantized, source=source)
 
     def graph_input(self, depth: int) -> ValueInfo:
         name = self.new_value() if depth else self.name("an input", self.strings.get(self.cursor, "the name of an input"))

@@ -11,7 +11,7 @@ from . import codes
 from .codes import WeightEntry
 from .cursor import put_float, put_signed, put_varint
 from .errors import GraphError
-from .graph import DTYPES, Graph, Node, SourceInfo, ValueInfo
+from .graph import DTYPES, GRANULARITIES, QUANTIZED_DTYPES, ActivationQuantization, Graph, Node, SourceInfo, ValueInfo
 from .strings import StringWriter
 
 
@@ -52,7 +52,7 @@ class _HeaderWriter:
         self.out += entry.crc.to_bytes(4, "little")
 
     def put_graph(self, graph: Graph, depth: int) -> None:
-        """Inputs, nodes, outputs, annotations. Names that a subgraph defines end with it; it stores none of them."""
+        """Inputs, nodes, outputs, quantized values. Names that a subgraph defines end with it; it stores none of them."""
         if depth > codes.MAX_DEPTH:
             raise GraphError(f"subgraphs are nested more than {codes.MAX_DEPTH} deep")
         before = len(self.scope)
@@ -70,11 +70,11 @@ class _HeaderWriter:
         for info in graph.outputs:
             put_varint(self.out, self.reference(info.name))
             self.put_type(info)
-        annotations = sorted((self.reference(name), name) for name in graph.values)
-        put_varint(self.out, len(annotations))
-        for reference, name in annotations:
+        quantized = sorted((self.reference(name), name) for name in graph.quantized)
+        put_varint(self.out, len(quantized))
+        for reference, name in quantized:
             put_varint(self.out, reference)
-            self.put_type(graph.values[name])
+            self.put_quantization(graph.quantized[name])
         for name in list(self.scope)[before:]:
             del self.scope[name]
 
@@ -87,9 +87,7 @@ class _HeaderWriter:
         return 2 * (len(self.scope) - self.scope[name]) - 1
 
     def put_type(self, info: ValueInfo) -> None:
-        quantization = info.quantization
-        kind = 0 if quantization is None else {"static": 1, "dynamic": 2}[quantization.kind]
-        self.out.append(DTYPES.index(info.dtype) | kind << 4)
+        self.out.append(DTYPES.index(info.dtype))
         put_varint(self.out, len(info.shape))
         for dim in info.shape:
             if isinstance(dim, str):
@@ -97,7 +95,11 @@ class _HeaderWriter:
                 self.string(dim)
             else:
                 put_varint(self.out, 2 * int(dim))
-        if quantization is not None:
+
+    def put_quantization(self, quantization: ActivationQuantization) -> None:
+        kind = 0 if quantization.kind == "static" else 1 + GRANULARITIES.index(quantization.granularity)
+        self.out.append(kind | QUANTIZED_DTYPES.index(quantization.dtype) << 2)
+        if quantization.kind == "static":
             put_float(self.out, quantization.scale)
             put_signed(self.out, quantization.zero_point)
 

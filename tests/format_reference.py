@@ -142,9 +142,9 @@ class Reference:
             self.defined.append(name)
         nodes = [self.node() for _ in range(self.varint())]
         outputs = [(self.reference(), *self.type()) for _ in range(self.varint())]
-        values = [(self.reference(), *self.type()) for _ in range(self.varint())]
+        quantized = [(self.reference(), *self.quantization()) for _ in range(self.varint())]
         del self.defined[before:]
-        return {"inputs": inputs, "nodes": nodes, "outputs": outputs, "values": values}
+        return {"inputs": inputs, "nodes": nodes, "outputs": outputs, "quantized": quantized}
 
     def new(self) -> str:
         self.fresh += 1
@@ -162,7 +162,12 @@ class Reference:
         for _ in range(self.varint()):
             n = self.varint()
             shape.append(self.string() if n == 1 else n // 2)
-        return DTYPES[code & 15], tuple(shape), (code >> 4, self.float(), self.signed()) if code >> 4 else None
+        return DTYPES[code], tuple(shape)
+
+    def quantization(self) -> tuple[Any, ...]:
+        code = self.take(1)[0]
+        static = (self.float(), self.signed()) if code & 3 == 0 else ()
+        return ("int8", "uint8")[code >> 2], ("static", "tensor", "sample", "row")[code & 3], *static
 
     def node(self) -> tuple[Any, ...]:
         op = self.string()

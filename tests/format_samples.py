@@ -78,9 +78,9 @@ def everything() -> Graph:
     weights["%1"] = EncodedTensor.dense(np.float32(2.5))
     weights["große Gewichte"] = EncodedTensor.dense(rng.standard_normal((33, 40)).astype(np.float32))
     weights["aligned"] = EncodedTensor.dense(rng.standard_normal((64, 32)).astype(np.float32))
-    static, dynamic = ActivationQuantization("static", 0.1, -7), ActivationQuantization("dynamic", 0.25)
+    static, dynamic = ActivationQuantization("static", "int8", float(np.float32(0.1)), -7), ActivationQuantization("dynamic", granularity="row")
     inner = Graph((), (ValueInfo("deep", "float32", ("batch", 4)),), (Node("Add", ("hidden", "aligned"), ("deep",)),),
-                  values={"deep": ValueInfo("deep", "float32", (), static)})
+                  quantized={"deep": static})
     then = Graph((ValueInfo("i", "int64", ()),), (ValueInfo("then_out", "float32", (2, "batch")), ValueInfo("x", "float32", ())),
                  (Node("If", ("flag",), ("then_out",), {"then_branch": inner}),))
     orelse = Graph((), (ValueInfo("else_out", "float32", ()),), (Node("Neg", ("x",), ("else_out",)),))
@@ -94,11 +94,12 @@ def everything() -> Graph:
         Node("Custom", ("", "x", "%1", "", *[f"of {dtype}" for dtype in DTYPES]), ("flag",)),
         Node("If", ("flag",), ("branch",), {"then_branch": then, "else_branch": orelse}, "Conv"),
         Node("Concat", ("branch", "hidden", "große Gewichte"), ("result",), {"axis": 1}))
-    inputs = (ValueInfo("x", "float32", ("batch", 0, 2 ** 40), dynamic), ValueInfo("unused", "bool", ()))
+    inputs = (ValueInfo("x", "float32", ("batch", 0, 2 ** 40)), ValueInfo("unused", "bool", ()))
     outputs = (ValueInfo("result", "float16", ("größe", 3)), ValueInfo("x", "float32", ()), ValueInfo("%1", "float32", ()),
-               ValueInfo("second", "uint8", (2,), static))
-    values = {"hidden": ValueInfo("hidden", "float32", ("batch", 3), static), "aligned": ValueInfo("aligned", "float32", (64, 32), dynamic)}
-    return Graph(inputs, outputs, nodes, weights, values, SourceInfo(10, 20, 7))
+               ValueInfo("second", "uint8", (2,)))
+    quantized = {"x": dynamic, "hidden": ActivationQuantization("static", "uint8", 0.5, 255),
+                 "branch": ActivationQuantization("dynamic", "uint8", granularity="sample")}
+    return Graph(inputs, outputs, nodes, weights, quantized, SourceInfo(10, 20, 7))
 
 
 def signature(graph: Graph, outer: Mapping[str, str] | None = None, depth: int = 0) -> Any:
@@ -118,11 +119,11 @@ def signature(graph: Graph, outer: Mapping[str, str] | None = None, depth: int =
         nodes.append((node.op, inputs, [names.get(name, "") for name in node.outputs], attrs, node.name))
 
     def typed(info: ValueInfo) -> Any:
-        return names[info.name], info.dtype, tuple(info.shape), info.quantization
+        return names[info.name], info.dtype, tuple(info.shape)
 
-    values = sorted((typed(info) for info in graph.values.values()), key=str)
+    quantized = sorted(((names[name], found) for name, found in graph.quantized.items()), key=str)
     public = [info.name for info in graph.outputs] if depth == 0 else []
-    return ([typed(i) for i in graph.inputs], nodes, [typed(i) for i in graph.outputs], values, graph.source, list(graph.weights), public)
+    return ([typed(i) for i in graph.inputs], nodes, [typed(i) for i in graph.outputs], quantized, graph.source, list(graph.weights), public)
 
 
 def _plain(value: Any) -> Any:

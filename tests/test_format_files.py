@@ -18,7 +18,7 @@ from format_reference import reference_read
 from format_samples import CODERS, STRUCTURES, VALUES, assert_same_weight, everything, lenet5, signature, table_graph, weight
 from thinfer.formats import decoders
 from thinfer.formats.errors import BlobChecksumError, FileAccessError, FormatError, GraphError, MagicError
-from thinfer.formats.graph import Graph, Node, ValueInfo
+from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from thinfer.formats.reader import file_info, from_bytes, read, weight_sizes
 from thinfer.formats.tensor import EncodedTensor
 from thinfer.formats.writer import to_bytes, write
@@ -74,10 +74,11 @@ def test_same_graph_same_bytes_in_any_process(setting: dict[str, str]) -> None:
     assert found.strip() == expected
 
 
-def test_the_order_of_attributes_and_annotations_does_not_matter() -> None:
+def test_the_order_of_attributes_and_quantized_values_does_not_matter() -> None:
     x, y = ValueInfo("x", "float32", (1,)), ValueInfo("y", "float32", (1,))
-    first = Graph((x,), (y,), (Node("Clip", ("x",), ("y",), {"min": 1.0, "max": 2.0}),), values={"x": x, "y": y})
-    second = Graph((x,), (y,), (Node("Clip", ("x",), ("y",), {"max": 2.0, "min": 1.0}),), values={"y": y, "x": x})
+    a, b = ActivationQuantization("dynamic"), ActivationQuantization("static", "uint8", 0.5, 3)
+    first = Graph((x,), (y,), (Node("Clip", ("x",), ("y",), {"min": 1.0, "max": 2.0}),), quantized={"x": a, "y": b})
+    second = Graph((x,), (y,), (Node("Clip", ("x",), ("y",), {"max": 2.0, "min": 1.0}),), quantized={"y": b, "x": a})
     assert to_bytes(first) == to_bytes(second)
 
 

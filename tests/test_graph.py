@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from format_samples import CODERS, STRUCTURES, VALUES, everything, lenet5, weight
 from thinfer.formats.errors import GraphError
-from thinfer.formats.graph import Graph, Node, ValueInfo, problems, structure_problems, verify
+from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo, problems, structure_problems, verify
 from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
 
 X, Y = ValueInfo("x", "float32", ("N", 3)), ValueInfo("y", "float32", ("N", 3))
@@ -47,7 +47,13 @@ WRONG = [
     (changed(nodes=(RELU, RELU)), "makes 'y', which another value already has"),
     (changed(nodes=(RELU, Node("Relu", ("x",), ("w",)))), "makes 'w', which another value already has"),
     (changed(nodes=(RELU, Node("Relu", ("x",), ("",)))), "node 1 (Relu) has no output"),
-    (changed(values={"q": X}), "annotation of 'q'"),
+    (changed(quantized={"q": ActivationQuantization("dynamic")}), "quantization of 'q' belongs to no input"),
+    (changed(quantized={"w": ActivationQuantization("dynamic")}), "quantization of 'w' belongs to no input"),
+    (changed(quantized={"x": ActivationQuantization("dynamic", scale=2.0)}), "is dynamic, but has a scale"),
+    (changed(quantized={"x": ActivationQuantization("static", scale=float("nan"))}), "scale nan"),
+    (changed(quantized={"x": ActivationQuantization("static", "int8", 0.5, 128)}), "zero point 128, which is no int8"),
+    (changed(quantized={"x": ActivationQuantization("static", granularity="row")}), "static per row"),
+    (changed(quantized={"x": ActivationQuantization("static", "int4")}), "static int4 per tensor; it should be"),  # type: ignore[arg-type]
     (changed(nodes=(RELU, Node("If", ("x",), ("v",), {"then_branch": GOOD}))), "weight table of its own"),
     (changed(nodes=(RELU, Node("If", ("x",), ("v",), {"then_branch": INNER}), Node("Relu", ("z",), ("u",)))), "reads 'z'"),
     (changed(nodes=(RELU, Node("If", ("x",), ("v",), {"then_branch": replace(INNER, outputs=(replace(Y, name="v"),))}))), "output 'v'"),
@@ -87,7 +93,8 @@ def test_verify_returns_what_is_sound() -> None:
 
 
 def test_every_problem_is_listed() -> None:
-    graph = changed(outputs=(ValueInfo("q", "float32", ()),), values={"r": X}, weights={"w": replace(GOOD.weights["w"], axis=7)})
+    graph = changed(outputs=(ValueInfo("q", "float32", ()),), quantized={"r": ActivationQuantization("dynamic")},
+                    weights={"w": replace(GOOD.weights["w"], axis=7)})
     assert len(problems(graph)) == 3
 
 

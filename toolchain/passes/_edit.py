@@ -46,14 +46,15 @@ def renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
         attrs = {**node.attrs, **{key: renamed(sub, names) for key, sub in node.subgraphs()}}
         return replace(node, inputs=tuple(map(now, node.inputs)), outputs=tuple(map(now, node.outputs)), attrs=attrs)
 
-    values = {now(name): replace(info, name=now(name)) for name, info in graph.values.items()}
-    return replace(graph, nodes=tuple(map(node_now, graph.nodes)), values=values)
+    quantized = {now(name): found for name, found in graph.quantized.items()}
+    return replace(graph, nodes=tuple(map(node_now, graph.nodes)), quantized=quantized)
 
 
 def bypass(graph: Graph, idle: Iterable[Node]) -> Graph:
     """The graph without ``idle`` nodes, whose first output equals their first input.
 
-    A node between an input or weight and an output of the graph stays, and so does one between two outputs.
+    A node between an input or weight and an output of the graph stays, and so does one between two outputs, and one that keeps
+    a quantized value apart from the same value as it is.
     """
     outputs = {info.name for info in graph.outputs}
     fixed = outputs | set(graph.weights) | {info.name for info in graph.inputs}
@@ -67,6 +68,8 @@ def bypass(graph: Graph, idle: Iterable[Node]) -> Graph:
 
     for node in idle:
         source, made = now(node.inputs[0]), now(node.outputs[0])
+        if node.inputs[0] in graph.quantized or node.outputs[0] in graph.quantized:
+            continue
         if made not in outputs:
             names[made] = source
         elif source not in fixed:

@@ -22,4 +22,4 @@ def dead_code(graph: Graph) -> Graph:
     known = needed | {name for node in kept for name in node.outputs} | {info.name for info in graph.inputs}
     return replace(graph, nodes=tuple(reversed(kept)),
                    weights={name: tensor for name, tensor in graph.weights.items() if name in needed},
-                   values={name: info for name, info in graph.values.items() if name in known})
+                   quantized={name: found for name, found in graph.quantized.items() if name in known})

@@ -208,10 +208,7 @@ def _removed(graph: Graph, chosen: _Chosen) -> Graph:
     shapes = _new_shapes(chosen)
     taken, read = taken_names(graph), uses(graph)
     nodes = tuple(_resized(node, shapes, chosen, weights, taken, read) for node in graph.nodes)
-    values = {name: replace(info, shape=tuple(
-        dim - len(chosen.axes.get((name, axis), ())) if isinstance(dim, int) else dim for axis, dim in enumerate(info.shape)))
-        for name, info in graph.values.items()}
-    return without_defaults(replace(graph, nodes=nodes, weights=weights, values=values))
+    return without_defaults(replace(graph, nodes=nodes, weights=weights))
 
 
 def _new_shapes(chosen: _Chosen) -> dict[str, tuple[int, ...]]:
