@@ -36,6 +36,11 @@ EVALUATOR_IS_WRONG = {
     ("Pad", "cropped_and_padded"),
     # Rounds 1/6 to float32, also in float64: wrong from the eighth digit on.
     ("HardSwish", "image"), ("HardSwish", "saturated"), ("HardSwish", "scalar"), ("HardSwish", "vector"),
+    # Gives float32, also for float64.
+    *(("Erf", label) for label in ("image", "saturated", "scalar", "vector")),
+    *(("Gelu", tanh + label) for tanh in ("", "tanh_") for label in ("image", "saturated", "scalar", "vector")),
+    # Refuses scalars.
+    ("Softsign", "scalar"),
 }
 """What is compared with torch or with loops alone."""
 

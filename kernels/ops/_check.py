@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...formats.graph import Node
 from ._op import OpError, Type
@@ -10,6 +11,7 @@ from ._op import OpError, Type
 FLOATS = ("float32", "float16", "float64")
 SIGNED = (*FLOATS, "int8", "int16", "int32", "int64")
 NUMBERS = (*SIGNED, "uint8", "uint16", "uint32", "uint64")
+INTEGERS = tuple(name for name in NUMBERS if name not in FLOATS)
 INDICES = ("int32", "int64")
 
 
@@ -47,6 +49,12 @@ def want_same_dtype(node: Node, kinds: Sequence[Type | None]) -> None:
     found = list(dict.fromkeys(kind.dtype for kind in kinds if kind is not None))
     if len(found) > 1:
         raise OpError(f"{where(node)} mixes {' and '.join(found)}; its inputs must have one dtype")
+
+
+def want_choice(node: Node, attrs: Mapping[str, Any], attribute: str, valid: Sequence[Any]) -> None:
+    """OpError unless the attribute is one of ``valid``."""
+    if attrs[attribute] not in valid:
+        raise OpError(f"{where(node)} has {attribute} {attrs[attribute]!r}; it takes {', '.join(map(repr, valid))}")
 
 
 def want_rank(node: Node, kind: Type, least: int, what: str = "input", most: int | None = None) -> None:

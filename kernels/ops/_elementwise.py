@@ -1,4 +1,4 @@
-"""Makes the operators that work on each element alone."""
+"""Makes the operators that work on each element alone, with any number of inputs that broadcast."""
 
 from __future__ import annotations
 
@@ -10,23 +10,63 @@ import numpy as np
 from ...formats.graph import Node
 from ._broadcast import broadcast, tie_broadcast
 from ._check import FLOATS, NUMBERS, need, want_dtype, want_same_dtype, where
-from ._flow import same_everywhere
+from ._dtype import widened
 from ._known import with_value
 from ._op import Arg, Case, Op, Tie, Type
 
+Check = Callable[[Node, Mapping[str, Any], Sequence[Type]], None]
+"""(node, all attributes, input types): raises OpError for what dtypes and broadcasting do not say."""
 
-def unary(name: str, compute: Callable[[np.ndarray, Mapping[str, Any]], np.ndarray], attributes: Mapping[str, Any] | None = None,
-          dtypes: Sequence[str] = FLOATS, cases: tuple[Case, ...] | None = None) -> Op:
-    """An operator ``y = compute(x, attrs)`` that keeps shape and dtype."""
-    def run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (np.asarray(compute(x, attrs), x.dtype),)
+PLACES = ("first operand", "second operand")
+
+
+def elementwise(name: str, compute: Callable[..., Any], inputs: tuple[int, int], cases: tuple[Case, ...], *,
+                attributes: Mapping[str, Any] | None = None, dtypes: Sequence[str] = FLOATS, result: str | None = None,
+                check: Check | None = None) -> Op:
+    """An operator ``y = compute(*inputs, **attributes)`` with NumPy's broadcasting.
+
+    All inputs have one dtype out of ``dtypes``, y has the dtype ``result`` or theirs. float16 is computed as float32.
+    """
+    def run(attrs: Mapping[str, Any], *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        found = np.asarray(compute(*widened(*arrays), **attrs))
+        return (found.astype(result or arrays[0].dtype, copy=False),)
 
     def infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
-        x = need(node, args, 0, "data")
-        want_dtype(node, x, dtypes)
-        return [with_value(Type(x.dtype, x.shape), [x], lambda value: run(attrs, value))]
+        count = max(inputs[0], len(args))
+        kinds = [need(node, args, place, PLACES[place] if count == 2 else "data") for place in range(count)]
+        for kind in kinds:
+            want_dtype(node, kind, dtypes)
+        want_same_dtype(node, kinds)
+        if check is not None:
+            check(node, attrs, kinds)
+        shape = broadcast(where(node), [kind.shape for kind in kinds])
+        return [with_value(Type(result or kinds[0].dtype, shape), kinds, lambda *values: run(attrs, *values))]
 
-    return Op(name, attributes or {}, (1, 1), infer, run, cases or activation_cases(), flow=same_everywhere)
+    return Op(name, attributes or {}, inputs, infer, run, cases, flow=broadcast_flow)
+
+
+def broadcast_flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:
+    """The flow of operators that work on each element alone: every axis that an input fully spans goes to that of the output."""
+    output = node.outputs[0]
+    for value in filter(None, node.inputs):
+        tie_broadcast(tie, value, shapes[value], output, shapes[output])
+
+
+def unary(name: str, compute: Callable[..., Any], attributes: Mapping[str, Any] | None = None, dtypes: Sequence[str] = FLOATS,
+          cases: tuple[Case, ...] | None = None, *, low: float = -4, high: float = 4, result: str | None = None,
+          check: Check | None = None) -> Op:
+    """An operator ``y = compute(x, **attributes)``. Unless given, its cases are numbers in [low, high] of each kind of dtype."""
+    return elementwise(name, compute, (1, 1), unary_cases(dtypes, low, high) if cases is None else cases,
+                       attributes=attributes, dtypes=dtypes, result=result, check=check)
+
+
+def unary_cases(dtypes: Sequence[str] = FLOATS, low: float = -4, high: float = 4) -> tuple[Case, ...]:
+    """Ordinary shapes, in floats and in integers where the operator takes them."""
+    shapes = {"image": (2, 3, 5), "scalar": (), "vector": (37,)}
+    floats = tuple(Case(label, (Arg(shape, low=low, high=high),)) for label, shape in shapes.items() if "float32" in dtypes)
+    integers = tuple(Case(dtype, (Arg((3, 5), dtype, max(low, np.iinfo(dtype).min), high),)) for dtype in ("int32", "uint8", "int64")
+                     if dtype in dtypes)
+    return floats + integers
 
 
 def activation_cases() -> tuple[Case, ...]:
@@ -38,27 +78,14 @@ def activation_cases() -> tuple[Case, ...]:
             Case("mobilenet", (Arg((1, 96, 56, 56), low=-4, high=4),), bench=True))
 
 
-def binary(name: str, compute: Callable[[np.ndarray, np.ndarray], np.ndarray], low: float = -1.0) -> Op:
-    """An operator ``y = compute(a, b)`` with broadcasting; ``low`` bounds the second input of the cases from below."""
-    def run(attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (np.asarray(compute(a, b), np.result_type(a.dtype, b.dtype)),)
-
-    def infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
-        a, b = need(node, args, 0, "first operand"), need(node, args, 1, "second operand")
-        want_dtype(node, a, NUMBERS)
-        want_same_dtype(node, (a, b))
-        kind = Type(a.dtype, broadcast(where(node), (a.shape, b.shape)))
-        return [with_value(kind, [a, b], lambda x, y: run(attrs, x, y))]
-
-    def flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:
-        output = node.outputs[0]
-        for value in node.inputs:
-            tie_broadcast(tie, value, shapes[value], output, shapes[output])
-
-    return Op(name, {}, (2, 2), infer, run, _binary_cases(low), flow=flow)
+def binary(name: str, compute: Callable[..., Any], cases: tuple[Case, ...], *, attributes: Mapping[str, Any] | None = None,
+           dtypes: Sequence[str] = NUMBERS, result: str | None = None, check: Check | None = None) -> Op:
+    """An operator ``y = compute(a, b, **attributes)`` with broadcasting."""
+    return elementwise(name, compute, (2, 2), cases, attributes=attributes, dtypes=dtypes, result=result, check=check)
 
 
-def _binary_cases(low: float) -> tuple[Case, ...]:
+def arithmetic_cases(low: float = -1.0) -> tuple[Case, ...]:
+    """Cases for arithmetic on floats and integers; ``low`` bounds the second input from below."""
     def case(label: str, a: tuple[int, ...], b: tuple[int, ...], weight: bool = False, bench: bool = False) -> Case:
         return Case(label, (Arg(a), Arg(b, low=low, weight=weight)), bench=bench)
 
@@ -71,5 +98,18 @@ def _binary_cases(low: float) -> tuple[Case, ...]:
             case("gate", (2, 8, 5, 3), (2, 8, 1, 1)),
             case("one_element", (1,), (1, 1)),
             Case("int64", (Arg((3, 4), "int64", -20, 20), Arg((4,), "int64", value=[3, -7, 1, 5]))),
+            Case("int8", (Arg((4,), "int8", value=[-128, 127, 7, -7]), Arg((4,), "int8", value=[2, 3, -2, 2]))),
             Case("uint8", (Arg((5,), "uint8", value=[200, 100, 9, 8, 7]), Arg((5,), "uint8", value=[3, 100, 9, 4, 2]))),
             case("residual", (1, 24, 56, 56), (1, 24, 56, 56), bench=True))
+
+
+def pair_cases(dtypes: Sequence[str], low: float = -3, high: float = 3, *, second_low: float | None = None,
+               attrs: Mapping[str, Any] | None = None) -> tuple[Case, ...]:
+    """Cases for two operands of each of ``dtypes``: equal shapes, and both stretched. ``second_low`` bounds the second from below."""
+    def case(label: str, dtype: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
+        least = np.iinfo(dtype).min if np.dtype(dtype).kind in "iu" else -np.inf
+        first, second = low, low if second_low is None else second_low
+        return Case(f"{dtype}_{label}", (Arg(a, dtype, max(first, least), high), Arg(b, dtype, max(second, least), high)), attrs or {})
+
+    return tuple(case(label, dtype, a, b) for dtype in dtypes
+                 for label, a, b in (("same", (3, 4, 5), (3, 4, 5)), ("stretched", (3, 1, 5), (4, 1))))

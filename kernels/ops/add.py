@@ -1,9 +1,9 @@
-"""Add: ``a + b`` with broadcasting."""
+"""Add: ``a + b`` with broadcasting; integers wrap."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._elementwise import binary
+from ._elementwise import arithmetic_cases, binary
 
-OP = binary("Add", np.add)
+OP = binary("Add", np.add, arithmetic_cases())

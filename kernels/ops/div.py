@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._elementwise import binary
+from ._elementwise import arithmetic_cases, binary
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -15,4 +15,4 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return quotient + ((quotient < 0) & (quotient * b != a)).astype(quotient.dtype)
 
 
-OP = binary("Div", _divide, low=0.25)
+OP = binary("Div", _divide, arithmetic_cases(low=0.25))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from ._elementwise import unary
+from ._elementwise import activation_cases, unary
 
-
-def _hard_swish(x: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
+def _hard_swish(x: np.ndarray) -> np.ndarray:
     return x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1)
 
 
-OP = unary("HardSwish", _hard_swish)
+OP = unary("HardSwish", _hard_swish, cases=activation_cases())

@@ -1,9 +1,9 @@
-"""Mul: ``a · b`` with broadcasting."""
+"""Mul: ``a · b`` with broadcasting; integers wrap."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._elementwise import binary
+from ._elementwise import arithmetic_cases, binary
 
-OP = binary("Mul", np.multiply)
+OP = binary("Mul", np.multiply, arithmetic_cases())

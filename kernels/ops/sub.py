@@ -1,9 +1,9 @@
-"""Sub: ``a - b`` with broadcasting."""
+"""Sub: ``a - b`` with broadcasting; integers wrap."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._elementwise import binary
+from ._elementwise import arithmetic_cases, binary
 
-OP = binary("Sub", np.subtract)
+OP = binary("Sub", np.subtract, arithmetic_cases())

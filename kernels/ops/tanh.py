@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._elementwise import unary
+from ._elementwise import activation_cases, unary
 
-OP = unary("Tanh", lambda x, attrs: np.tanh(x))
+OP = unary("Tanh", np.tanh, cases=activation_cases())

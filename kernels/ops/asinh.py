@@ -1,0 +1,9 @@
+"""Asinh: the inverse hyperbolic sine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._elementwise import unary
+
+OP = unary("Asinh", np.arcsinh)

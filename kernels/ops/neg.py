@@ -1,0 +1,10 @@
+"""Neg: ``-x``; the least integer stays as it is, as two's complement has it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._check import SIGNED
+from ._elementwise import unary
+
+OP = unary("Neg", np.negative, dtypes=SIGNED)
