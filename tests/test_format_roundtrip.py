@@ -134,7 +134,8 @@ def test_the_reference_reader_finds_the_same_graph() -> None:
                 else:
                     assert np.array_equal(value, attrs[key])
         assert [(i.dtype, i.shape) for i in (*a.inputs, *a.outputs)] == [v[1:3] for v in b["inputs"] + b["outputs"]]
-        assert len(a.values) == len(b["values"])
+        assert sorted((q.dtype, "static" if q.kind == "static" else q.granularity, *((q.scale, q.zero_point) if q.kind == "static" else ()))
+                      for q in a.quantized.values()) == sorted(entry[1:] for entry in b["quantized"])
 
     same(found, other["graph"])
 
