@@ -9,7 +9,7 @@ from typing import Any, Literal, Union
 import numpy as np
 
 from .errors import GraphError
-from .tensor import CODERS, ENTRY_DTYPES, Codebook, EncodedTensor, Plain, Sparse
+from .tensor import CODERS, EncodedTensor
 
 Dim = int | str
 """A known length, or the name of a symbolic dimension."""
@@ -232,42 +232,13 @@ def weight_problems(name: str, tensor: EncodedTensor) -> list[str]:
         return [*found, f"{where} has channel axis {tensor.axis}, but {len(tensor.shape)} dimensions"]
     if tensor.coder not in CODERS:
         found.append(f"{where} has the coder {tensor.coder!r}, which is none of {', '.join(CODERS)}")
-    expected = tensor.size
-    if isinstance(tensor.structure, Sparse):
-        mask = tensor.structure.mask
-        if mask.dtype != np.uint8 or mask.shape != (-(-tensor.size // 8),):
-            return [*found, f"{where} has a mask of {mask.size} bytes for {tensor.size} positions"]
-        if tensor.size % 8 and int(mask[-1]) >> tensor.size % 8:
-            found.append(f"{where} has mask bits set past its last position")
-        expected = int(np.count_nonzero(tensor.kept()))
+    wrong = [f"{where} has {text}" for text in tensor.structure.problems(tensor.view)]
+    if wrong:
+        return found + wrong
+    expected = tensor.structure.held(tensor.view)
     if tensor.held != expected:
         found.append(f"{where} holds {tensor.held} values, but its structure has room for {expected}")
-    return found + _values_problems(where, tensor)
-
-
-def _values_problems(where: str, tensor: EncodedTensor) -> list[str]:
-    values, found = tensor.values, []
-    if isinstance(values, Plain):
-        return [] if values.data.ndim == 1 else [f"{where} has values of shape {values.data.shape}, which should be one-dimensional"]
-    if isinstance(values, Codebook):
-        entries, indices = values.entries, values.indices
-        if not 1 <= values.bits <= 8 or entries.ndim != 2 or not 1 <= entries.shape[1] <= 2 ** values.bits:
-            found.append(f"{where} has a codebook of shape {entries.shape} for {values.bits}-bit indices")
-        elif indices.size and int(indices.max()) >= entries.shape[1]:
-            found.append(f"{where} has the index {int(indices.max())}, but {entries.shape[1]} codebook entries")
-        elif not 1 <= entries.shape[0] <= max(tensor.channels, 1):
-            found.append(f"{where} has {entries.shape[0]} codebook groups for {tensor.channels} channels")
-        if entries.dtype.name not in ENTRY_DTYPES or indices.dtype != np.uint8 or indices.ndim != 1:
-            found.append(f"{where} has a codebook of {entries.dtype.name} and indices of {indices.dtype.name}; they should be "
-                         f"{', '.join(ENTRY_DTYPES)} and one-dimensional uint8")
-    elif values.signs.dtype != np.uint8 or values.signs.ndim != 1 or (values.signs.size and int(values.signs.max()) > 1):
-        found.append(f"{where} has signs that are not a one-dimensional uint8 array of 0 and 1")
-    scale = values.scale
-    if scale is not None and scale.shape != (tensor.channels,):
-        found.append(f"{where} has {scale.size} scales for {tensor.channels} channels")
-    elif scale is not None and scale.dtype != np.float32:
-        found.append(f"{where} has scales of dtype {scale.dtype.name}, which should be float32")
-    return found
+    return found + [f"{where} has {text}" for text in tensor.values.problems(tensor.view)]
 
 
 def verify(graph: Graph) -> Graph:

@@ -69,12 +69,12 @@ WRONG = [
     (with_weight(values=Plain(np.zeros((2, 3), np.float32))), "one-dimensional"),
     (codebook(SIX, 9, (1, 2)), "9-bit"),
     (codebook(SIX, 1, (1, 3)), "shape (1, 3) for 1-bit"),
-    (codebook([0, 1, 2, 0, 0, 0], 2, (1, 2)), "index 2, but 2"),
+    (codebook([0, 1, 2, 0, 0, 0], 2, (1, 2)), "symbol 2 among its indices, which must be below 2"),
     (codebook(SIX, 1, (3, 2)), "3 codebook groups for 2 channels"),
     (codebook(SIX, 1, (1, 2), scale=np.ones(3, np.float32)), "3 scales for 2"),
     (codebook(SIX, 1, (1, 2), scale=np.ones(2)), "scales of dtype float64"),
     (with_weight(values=Codebook(np.zeros(6, np.uint8), 1, np.zeros((1, 2)))), "codebook of float64"),
-    (with_weight(values=Binary(np.full(6, 2, np.uint8), np.ones(2, np.float32))), "signs that are not"),
+    (with_weight(values=Binary(np.full(6, 2, np.uint8), np.ones(2, np.float32))), "symbol 2 among its signs, which must be below 2"),
     (with_weight(values=Binary(np.zeros(6, np.uint8), np.ones(1, np.float32))), "1 scales for 2"),
 ]
 
