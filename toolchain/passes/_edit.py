@@ -96,6 +96,8 @@ def channel_axis(node: Node, place: int, rank: int) -> int:
         return 0 if node.attrs.get("transB", 0) else 1
     if place == 1 and node.op == "MatMul":
         return max(rank - 1, 0)
+    if place in (1, 2) and node.op in ("RNN", "LSTM", "GRU"):
+        return 1  # [directions, gates · hidden, inputs]
     return 1 if place == 1 and node.op == "ConvTranspose" else 0
 
 
