@@ -1,6 +1,8 @@
-"""ONNX's numbers for data types (TensorProto.DataType)."""
+"""ONNX's numbers for data types (TensorProto.DataType), and conversion between them."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from ._op import OpError
 
@@ -15,3 +17,18 @@ def dtype_of(place: str, code: int) -> str:
         valid = ", ".join(f"{number} ({name})" for number, name in DTYPE_OF_CODE.items())
         raise OpError(f"{place} asks for data type {code}; there are {valid}")
     return DTYPE_OF_CODE[code]
+
+
+def cast(x: np.ndarray, dtype: str) -> np.ndarray:
+    """x in another dtype: floats lose their fraction, integers their high bits, and what is not zero is true.
+
+    ONNX leaves open what becomes of floats that no integer of the dtype can hold. Here they become the nearest one, and NaN
+    becomes 0, on every machine.
+    """
+    if x.dtype.kind != "f" or np.dtype(dtype).kind not in "iu":
+        return x.astype(dtype, copy=False)
+    x = x.astype(np.float32) if x.dtype == np.float16 else x  # which can hold the bounds
+    limits = np.iinfo(dtype)
+    below, above = x <= float(limits.min) - 1, x >= float(limits.max) + 1
+    inside = np.where(below | above | np.isnan(x), x.dtype.type(0), x).astype(dtype)
+    return np.where(below, limits.min, np.where(above, limits.max, inside)).astype(dtype)

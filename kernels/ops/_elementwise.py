@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ._broadcast import broadcast, tie_broadcast
 from ._check import FLOATS, NUMBERS, need, want_dtype, want_same_dtype, where
 from ._dtype import widened
 from ._known import with_value
-from ._op import Arg, Case, Op, Tie, Type
+from ._op import VARIADIC, Arg, Case, Op, Tie, Type
 
 Check = Callable[[Node, Mapping[str, Any], Sequence[Type]], None]
 """(node, all attributes, input types): raises OpError for what dtypes and broadcasting do not say."""
@@ -103,13 +104,31 @@ def arithmetic_cases(low: float = -1.0) -> tuple[Case, ...]:
             case("residual", (1, 24, 56, 56), (1, 24, 56, 56), bench=True))
 
 
-def pair_cases(dtypes: Sequence[str], low: float = -3, high: float = 3, *, second_low: float | None = None,
-               attrs: Mapping[str, Any] | None = None) -> tuple[Case, ...]:
-    """Cases for two operands of each of ``dtypes``: equal shapes, and both stretched. ``second_low`` bounds the second from below."""
-    def case(label: str, dtype: str, a: tuple[int, ...], b: tuple[int, ...]) -> Case:
-        least = np.iinfo(dtype).min if np.dtype(dtype).kind in "iu" else -np.inf
-        first, second = low, low if second_low is None else second_low
-        return Case(f"{dtype}_{label}", (Arg(a, dtype, max(first, least), high), Arg(b, dtype, max(second, least), high)), attrs or {})
+def variadic(name: str, fold: Callable[[Any, Any], Any], dtypes: Sequence[str] = FLOATS,
+             last: Callable[[Any, int], Any] = lambda total, count: total) -> Op:
+    """An operator on one or more operands with broadcasting: they are folded two by two, and ``last`` gets the result and how many."""
+    cases = (Case("one", (Arg((2, 3)),)),
+             Case("three", (Arg((3, 4)), Arg((3, 4)), Arg((3, 4)))),
+             Case("stretched", (Arg((3, 1, 5)), Arg((4, 1)), Arg(()), Arg((1, 1)))),
+             Case("constant", (Arg((2, 6, 5, 5)), Arg((6, 1, 1), weight=True))),
+             *(case for case in pair_cases(("int64", "uint8", "int8"), -99, 99) if case.args[0].dtype in dtypes))
+    return elementwise(name, lambda *arrays: last(reduce(fold, arrays), len(arrays)), (1, VARIADIC), cases, dtypes=dtypes)
 
-    return tuple(case(label, dtype, a, b) for dtype in dtypes
+
+def pair_cases(dtypes: Sequence[str], low: float = -3, high: float = 3, *, second: tuple[float, float] | None = None,
+               attrs: Mapping[str, Any] | None = None) -> tuple[Case, ...]:
+    """Cases for two operands of each of ``dtypes``: equal shapes, and both stretched. ``second``: the bounds of the second one."""
+    def arg(dtype: str, shape: tuple[int, ...], bounds: tuple[float, float]) -> Arg:
+        least = np.iinfo(dtype).min if np.dtype(dtype).kind in "iu" else -np.inf
+        return Arg(shape, dtype, max(bounds[0], least), bounds[1])
+
+    return tuple(Case(f"{dtype}_{label}", (arg(dtype, a, (low, high)), arg(dtype, b, second or (low, high))), attrs or {})
+                 for dtype in dtypes
                  for label, a, b in (("same", (3, 4, 5), (3, 4, 5)), ("stretched", (3, 1, 5), (4, 1))))
+
+
+def comparison_cases() -> tuple[Case, ...]:
+    """Cases for comparisons: few values, so that many are equal, and what is not finite."""
+    special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0]
+    return (*pair_cases(("float32", "int64", "uint8")),
+            Case("special", (Arg((6,), value=special), Arg((6, 1), value=[[item] for item in special]))))

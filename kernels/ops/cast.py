@@ -1,4 +1,4 @@
-"""Cast: another dtype. Floats become integers by dropping the fraction, and are true as bool unless they are zero."""
+"""Cast: another dtype. Floats become integers by dropping the fraction, and are true as bool unless they are zero (``_cast.cast``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...formats.graph import Node
-from ._cast import CODE_OF_DTYPE, dtype_of
+from ._cast import CODE_OF_DTYPE, cast, dtype_of
 from ._check import need, where
 from ._flow import same_everywhere
 from ._known import with_value
@@ -21,7 +21,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (x.astype(dtype_of("Cast", attrs["to"]), copy=False),)
+    return (cast(x, dtype_of("Cast", attrs["to"])),)
 
 
 def _case(name: str, arg: Arg, dtype: str) -> Case:
@@ -38,4 +38,6 @@ OP = Op("Cast", {"to": REQUIRED, "saturate": 1, "round_mode": "up"}, (1, 1), _in
     _case("from_int64", Arg((4,), "int64", -9, 9), "float32"),
     _case("from_bool", Arg((7,), "bool"), "float32"),
     _case("same", Arg((2, 3)), "float32"),
+    _case("narrower", Arg((5,), "int32", value=[-129, 127, 128, 255, 70000]), "int8"),
+    _case("unsigned", Arg((3,), "int64", value=[-1, 5, 256]), "uint16"),
 ))

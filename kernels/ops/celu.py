@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ._elementwise import activation_cases, unary
-from ._maths import exponential_tail
 from ._op import Arg, Case
 
 OP = unary("Celu", lambda x, alpha: np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha)), {"alpha": 1.0}, cases=(

@@ -14,6 +14,7 @@ from ._erf import erfc
 from ._maths import sigmoid
 from ._op import Case, Type
 
+
 def _gelu(x: np.ndarray, approximate: str) -> np.ndarray:
     if approximate == "tanh":
         # (1 + tanh z) / 2 = sigmoid(2 z), which does not cancel where z is negative.

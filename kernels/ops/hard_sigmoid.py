@@ -7,6 +7,7 @@ import numpy as np
 from ._elementwise import activation_cases, unary
 from ._op import Arg, Case
 
+
 def _hard_sigmoid(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
     return np.clip(x * x.dtype.type(alpha) + x.dtype.type(beta), 0, 1)
 

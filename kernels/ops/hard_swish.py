@@ -6,6 +6,7 @@ import numpy as np
 
 from ._elementwise import activation_cases, unary
 
+
 def _hard_swish(x: np.ndarray) -> np.ndarray:
     return x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1)
 

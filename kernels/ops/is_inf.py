@@ -7,6 +7,7 @@ import numpy as np
 from ._elementwise import unary
 from ._op import Arg, Case
 
+
 def _is_inf(x: np.ndarray, detect_negative: int, detect_positive: int) -> np.ndarray:
     wanted = np.where(x < 0, bool(detect_negative), bool(detect_positive))
     return np.isinf(x) & wanted

@@ -8,6 +8,7 @@ from ._elementwise import activation_cases, unary
 from ._maths import exponential_tail
 from ._op import Arg, Case
 
+
 def _selu(x: np.ndarray, alpha: float, gamma: float) -> np.ndarray:
     return gamma * np.where(x <= 0, alpha * exponential_tail(x), x)
 

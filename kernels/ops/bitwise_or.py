@@ -1,0 +1,10 @@
+"""BitwiseOr: the bits that a or b has, with broadcasting."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._check import INTEGERS
+from ._elementwise import binary, pair_cases
+
+OP = binary("BitwiseOr", np.bitwise_or, pair_cases(("int32", "uint8", "int64"), -99, 99), dtypes=INTEGERS)
