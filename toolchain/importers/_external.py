@@ -1,55 +1,57 @@
-"""ONNX external data: initializers whose bytes lie in files beside the model."""
+"""ONNX external data: tensors whose bytes lie in files beside the model. They are mapped, so that nothing is read before it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from ._errors import UnreadableModel
 
 
-def load(model: onnx.ModelProto, folder: Path) -> None:
-    """Reads every external tensor of ``model`` into it, in place. UnreadableModel if one leaves ``folder`` or is not all there."""
-    for tensor in _tensors(model.graph):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            tensor.raw_data = _bytes(tensor, folder)
-            tensor.data_location = onnx.TensorProto.DEFAULT
-            del tensor.external_data[:]
+class Files:
+    """The files beside a model, each mapped once. ``folder`` is None where a model came from no file."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._maps: dict[Path, np.ndarray] = {}
+
+    def mapped(self, tensor: onnx.TensorProto, what: str, nbytes: int) -> np.ndarray:
+        """uint8[nbytes]: the tensor's bytes. UnreadableModel, which calls the tensor ``what``, if they leave the folder or are not all there."""
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if self._folder is None:
+            raise UnreadableModel(f"the data of {what} lies in another file, and the model came from none")
+        file = _inside(self._folder, entries.get("location", ""), what)
+        try:
+            offset = int(entries.get("offset", 0))
+            length = int(entries.get("length", nbytes))
+        except ValueError:
+            raise UnreadableModel(f"the place of {what} in {file} is not a number") from None
+        if length != nbytes:
+            raise UnreadableModel(f"{what} has {length} bytes in {file}, but its shape and data type need {nbytes}")
+        whole = self._whole(file, what)
+        if offset < 0 or offset + nbytes > whole.size:
+            raise UnreadableModel(f"{what} lies at bytes {offset} to {offset + nbytes} of {file}, which has {whole.size}")
+        return whole[offset:offset + nbytes]
+
+    def _whole(self, file: Path, what: str) -> np.ndarray:
+        if file not in self._maps:
+            try:
+                size = file.stat().st_size
+                self._maps[file] = np.memmap(file, np.uint8, "r") if size else np.zeros(0, np.uint8)
+            except OSError as error:
+                raise UnreadableModel(f"the data of {what} cannot be read from {file}: {error.strerror}") from None
+        return self._maps[file]
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-
-
-def _bytes(tensor: onnx.TensorProto, folder: Path) -> bytes:
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    file = _inside(folder, entries.get("location", ""), tensor.name)
-    try:
-        offset = int(entries.get("offset", 0))
-        length = int(entries["length"]) if "length" in entries else None
-    except ValueError:
-        raise UnreadableModel(f"the place of weight {tensor.name!r} in {file} is not a number") from None
-    try:
-        size = file.stat().st_size
-        if offset < 0 or (length or 0) < 0 or offset + (length or 0) > size:
-            raise UnreadableModel(f"weight {tensor.name!r} lies at bytes {offset} to {offset + (length or 0)} of {file}, which has {size}")
-        with file.open("rb") as stream:
-            stream.seek(offset)
-            return stream.read(size - offset if length is None else length)
-    except OSError as error:
-        raise UnreadableModel(f"the data of weight {tensor.name!r} cannot be read from {file}: {error.strerror}") from None
-
-
-def _inside(folder: Path, location: str, name: str) -> Path:
+def _inside(folder: Path, location: str, what: str) -> Path:
     """The file that ``location`` names; links are followed first, so that none leads out of ``folder``."""
     root = folder.resolve()
-    file = (root / location).resolve()
+    try:
+        file = (root / location).resolve()
+    except (OSError, ValueError, RuntimeError):  # a NUL in the name, a ring of links
+        raise UnreadableModel(f"the data of {what} lies at {location!r}, which is no file's name") from None
     if not location or root not in file.parents:
-        raise UnreadableModel(f"the data of weight {name!r} lies at {location!r}, outside the model's folder")
+        raise UnreadableModel(f"the data of {what} lies at {location!r}, outside the model's folder")
     return file

@@ -1,7 +1,6 @@
 """What exporters leave behind: nodes of operators that do not exist here, but whose results are known at import.
 
-torch's exporter, told to optimize nothing, spells a bias of zeros ``Expand(CastLike(0, x), Shape(w))`` and the bounds of a
-Clip ``CastLike(6, x)``. Only such nodes are evaluated; everything else is left to the passes.
+Only such nodes are evaluated; everything else is left to the passes.
 """
 
 from __future__ import annotations
@@ -22,32 +21,18 @@ LIMIT = 1 << 22
 """Results of more elements than this are not computed at import."""
 
 
-def resolve(graph: Graph, model: onnx.ModelProto) -> Graph:
-    """The graph without CastLike nodes and without those unsupported nodes whose inputs are all constant.
+def resolve(graph: Graph) -> Graph:
+    """The graph without those unsupported nodes whose inputs are all constant::
 
-        c ──► CastLike(·, x) ──► v     becomes     weight v, or Cast where c is no constant
         c ──► Expand(·, [8]) ──► v     becomes     weight v
     """
     if all(ops.find(node.op) is not None for node in graph.nodes):
         return graph
     constants = _Constants(graph)
-    types = _dtypes(graph, model)
-    nodes = []
-    for node in graph.nodes:
-        if node.op == "CastLike" and types.get(node.inputs[1]) in DTYPES:
-            node = _as_cast(node, types[node.inputs[1]])
-            constants.replace(node)
-        found = None if ops.find(node.op) is not None and node.op != "Cast" else constants.get(node.outputs[0])
-        if found is None:
-            nodes.append(node)
+    nodes = [node for node in graph.nodes if ops.find(node.op) is not None or constants.get(node.outputs[0]) is None]
     made = {name: EncodedTensor.dense(array) for name, array in constants.known.items() if array is not None}
     left = {name for node in nodes for name in node.outputs}
     return replace(graph, nodes=tuple(nodes), weights={**graph.weights, **{k: v for k, v in made.items() if k not in left}})
-
-
-def _as_cast(node: Node, dtype: str) -> Node:
-    code = int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-    return Node("Cast", node.inputs[:1], node.outputs, {"to": code}, node.name)
 
 
 class _Constants:
@@ -57,10 +42,6 @@ class _Constants:
         self.weights = graph.weights
         self.makers = graph.producers()
         self.known: dict[str, np.ndarray | None] = {}
-
-    def replace(self, node: Node) -> None:
-        """``node`` now makes what another made."""
-        self.makers.update((name, node) for name in node.outputs)
 
     def get(self, name: str) -> np.ndarray | None:
         """The elements of a value or weight; None if they depend on the graph's inputs or are too many."""
@@ -77,7 +58,7 @@ class _Constants:
         args = {name: self.get(name) for name in node.inputs if name}
         if any(array is None for array in args.values()) or "::" in node.op or node.op.startswith("Random"):
             return None
-        if any(isinstance(value, onnx.GraphProto) for value in node.attrs.values()):
+        if any(isinstance(value, Graph) for value in node.attrs.values()):
             return None
         return _evaluate(node, {name: array for name, array in args.items() if array is not None})
 
@@ -101,20 +82,3 @@ def _evaluate(node: Node, args: dict[str, np.ndarray]) -> np.ndarray | None:
 
 def numpy_tensor(array: np.ndarray) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(array)
-
-
-def _dtypes(graph: Graph, model: onnx.ModelProto) -> dict[str, str]:
-    """The dtype of every value that onnx can infer, from a copy of the model whose weights are mere inputs."""
-    if all(node.op != "CastLike" for node in graph.nodes):
-        return {}
-    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    skeleton.graph.node.extend(model.graph.node)
-    inputs = {info.name for info in model.graph.input}
-    skeleton.graph.input.extend(model.graph.input)
-    skeleton.graph.input.extend(onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims)
-                                for t in model.graph.initializer if t.name not in inputs)
-    skeleton.graph.output.extend(model.graph.output)
-    inferred = onnx.shape_inference.infer_shapes(skeleton).graph
-    names = {int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name))): name for name in DTYPES}
-    return {info.name: names[info.type.tensor_type.elem_type] for info in (*inferred.input, *inferred.value_info, *inferred.output)
-            if info.type.tensor_type.elem_type in names}

@@ -23,6 +23,7 @@ from ...formats.errors import ThinferError
 from ...formats.graph import Dim, Graph, Node
 from ..arrays import MOST_ELEMENTS
 from ..errors import described, first_line
+from ..passes.fold_constants import fold_constants
 from . import _program_check
 from . import onnx as from_onnx
 from ._errors import ArchitectureError, InputShapeError, UnreadableModel, UnsupportedModel, UntrustedModel
@@ -249,6 +250,7 @@ def without_export_traces(graph: Graph) -> Graph:
 
     Without a name of its own a node is known by its weights: ``features.0.weight`` makes it ``features.0``.
     """
+    graph = fold_constants(graph)  # zeros are spelled Expand(CastLike(0, x), Shape(w))
     return replace(graph, nodes=tuple(_without_traces(graph, node) for node in graph.nodes))
 
 

@@ -1,0 +1,1 @@
+"""How older forms of operators become today's, a table a file: operator → (opset that brought a new form, function), in order."""
