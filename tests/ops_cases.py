@@ -37,7 +37,8 @@ def node_of(op: Op, arrays: Arrays, attrs: Mapping[str, Any], outputs: int = 1) 
 
 
 def run(op: Op, arrays: Arrays, attrs: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
-    return op.run(op.attrs_of(node_of(op, arrays, attrs)), *arrays)
+    with np.errstate(all="ignore"):
+        return op.run(op.attrs_of(node_of(op, arrays, attrs)), *arrays)
 
 
 def infer(op: Op, arrays: Arrays, attrs: Mapping[str, Any], known: Sequence[bool], outputs: int = 1) -> list[Type | None]:

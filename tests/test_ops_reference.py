@@ -43,10 +43,16 @@ EVALUATOR_IS_WRONG = {
     ("Softsign", "scalar"),
     # Writes the sum into the first operand, though that may be smaller.
     ("Mean", "stretched"),
+    # Gives int64 and uint64.
+    ("ReduceSumSquare", "int32"), ("ReduceSumSquare", "uint32"),
+    # Refuses scalars.
+    ("ReduceLogSumExp", "scalar"),
     # Compares shapes as if negative axes counted from the front.
     ("GatherElements", "negative_axis"),
     # Takes the depth as a scalar only, and subtracts booleans.
     ("OneHot", "axis"), ("OneHot", "float_indices"),
+    # Takes rows where columns are asked for.
+    ("Unique", "columns_by_occurrence"),
 }
 """What is compared with torch or with loops alone."""
 
@@ -85,7 +91,7 @@ def test_equals_onnx_reference_evaluator(pair: Pair) -> None:
     op, case = pair
     arrays = widened(case.arrays())
     results = run(op, arrays, case.attrs)
-    wanted = results[:2] if op.name == "Dropout" else results[:1]  # the evaluator's indices of MaxPool are wrong unless windows tile
+    wanted = results[:1] if op.name == "MaxPool" else results[:case.outputs]  # the evaluator's indices are wrong unless windows tile
     model = model_of(op, arrays, case.attrs, wanted)
     feeds = {f"i{k}": array for k, array in enumerate(arrays) if array is not None}
     for found, expected in zip(wanted, ReferenceEvaluator(model).run(None, feeds)):
@@ -244,7 +250,7 @@ def test_infer_tells_what_run_makes(pair: Pair) -> None:
         results = run(op, arrays, case.attrs)
         for known in ([arg.constant or arg.dtype == "int64" for arg in case.args], [True] * len(case.args)):
             kinds = infer(op, arrays, case.attrs, known, len(results))
-            assert len(kinds) == len(results)
+            assert len(kinds) == len(results) or (op.name in ONNX_IS_SILENT and not all(known) and not kinds)
             for kind, result in zip(kinds, results):
                 assert (kind.dtype, kind.shape) == (result.dtype.name, result.shape)
                 if kind.value is not None:
@@ -286,7 +292,8 @@ def test_every_float_dtype_stays(pair: Pair) -> None:
 
 
 FIRST_AXIS_IS_NO_BATCH: dict[str, set[str] | None] = {
-    **dict.fromkeys(("Compress", "GatherElements", "GatherND", "ScatterElements", "ScatterND", "TensorScatter")),
+    **dict.fromkeys(("Compress", "GatherElements", "GatherND", "NonMaxSuppression", "NonZero", "ReverseSequence", "ScatterElements",
+                     "ScatterND", "TensorScatter")),
     "Expand": {"token", "kept", "image", "bool"}, "Split": {"first"},
     "Gather": {"int32_indices"}, "Gemm": {"column_bias", "full_bias", "transposed_both", "transposed_first"},
     "Pad": {"cropped", "cropped_and_padded"}, "ReduceMean": {"first", "everything", "everything_flat", "no_axes"},
@@ -317,6 +324,23 @@ def test_an_empty_batch_gives_what_infer_tells(pair: Pair) -> None:
         results = run(op, arrays, case.attrs)
     kinds = infer(op, arrays, case.attrs, [arg.constant or arg.dtype == "int64" for arg in case.args])
     assert [kind.shape for kind in kinds] == [result.shape for result in results]
+
+
+@pytest.mark.parametrize("pair", [p for p in SMALL if p[0].name == "Unique"], ids=named)
+def test_unique_equals_a_dictionary(pair: Pair) -> None:
+    op, case = pair
+    (x,) = case.arrays()
+    assert x is not None
+    axis = case.attrs.get("axis")
+    slices = [tuple(part.ravel().tolist()) for part in (x.ravel() if axis is None else np.moveaxis(x, axis, 0))]
+    firsts: dict[tuple[float, ...], int] = {}
+    for place, part in enumerate(slices):
+        firsts.setdefault(part, place)
+    order = list(firsts) if not case.attrs.get("sorted", 1) else sorted(firsts)
+    found = run(op, [x], case.attrs)
+    assert [tuple(part.ravel().tolist()) for part in np.moveaxis(found[0], axis or 0, 0)] == order
+    assert [array.tolist() for array in found[1:]] == [
+        [firsts[part] for part in order], [order.index(part) for part in slices], [slices.count(part) for part in order]]
 
 
 def test_reshape_keeps_an_empty_batch() -> None:
