@@ -103,7 +103,9 @@ def check(op: Op, case: Case, outputs: int, known: bool, seed: int) -> int:
             attrs = op.attrs_of(node_of(op, less, op.resize(attrs, {k: a.shape for k, a in enumerate(less) if a is not None})))
         if op.resize_constants is not None:
             constants = {k: a for k, a in enumerate(arrays) if a is not None and case.args[k].constant}
-            for place, array in op.resize_constants(constants, [e.shape for e in expected]).items():
+            gone = {(k, axis): (a.shape[axis], index) for k, (name, a) in enumerate(zip(node.inputs, arrays)) if a is not None
+                    for axis in range(a.ndim) if (index := going.get((name, axis)))}
+            for place, array in op.resize_constants(attrs, constants, [e.shape for e in expected], gone).items():
                 less[place] = array
         found = op.run(attrs, *less)
     for got, wanted in zip(found, expected):

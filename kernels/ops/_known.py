@@ -18,11 +18,24 @@ def with_value(kind: Type, args: Sequence[Type | None], compute: Callable[..., t
 
     ``compute`` takes the inputs' elements and returns a tuple whose first item is the result.
     """
-    if kind.size > LIMIT or any(arg is not None and arg.value is None for arg in args):
-        return kind
+    return with_values([kind], args, compute)[0]
+
+
+def with_values(kinds: list[Type], args: Sequence[Type | None], compute: Callable[..., tuple[np.ndarray, ...]]) -> list[Type]:
+    """As ``with_value``, for operators with several outputs: ``compute`` returns at least as many as there are ``kinds``."""
+    if sum(kind.size for kind in kinds) > LIMIT or any(arg is not None and arg.value is None for arg in args):
+        return kinds
     with np.errstate(all="ignore"):
-        (found, *_) = compute(*(None if arg is None else arg.value for arg in args))
-    return Type(kind.dtype, kind.shape, np.asarray(found, kind.dtype))
+        found = compute(*(None if arg is None else arg.value for arg in args))
+    return [Type(kind.dtype, kind.shape, np.asarray(array, kind.dtype)) for kind, array in zip(kinds, found)]
+
+
+def only_values(args: Sequence[Type | None], compute: Callable[..., tuple[np.ndarray, ...]]) -> list[Type]:
+    """The outputs of an operator whose shapes depend on the elements: with all (small) inputs known their values, else nothing."""
+    if any(arg is not None and (arg.value is None or arg.size > LIMIT) for arg in args):
+        return []
+    with np.errstate(all="ignore"):
+        return [Type.of(np.asarray(array)) for array in compute(*(None if arg is None else arg.value for arg in args))]
 
 
 def ints(arg: Type | None) -> tuple[int, ...] | None:

@@ -105,6 +105,17 @@ class Case:
         return [None if arg.absent else arg.array(rng) for arg in self.args]
 
 
+class BodyTypes(Protocol):
+    """A subgraph whose types ``infer`` may ask for."""
+
+    @property
+    def outputs(self) -> tuple[ValueInfo, ...]: ...
+
+    def __call__(self, *inputs: Type | None) -> list[Type | None]:
+        """The types of the outputs from those of the inputs; None stands for unknown."""
+        ...
+
+
 class Body(Protocol):
     """A subgraph that ``run`` may run, as often as it likes. What it reads of the graphs around it is bound already."""
 
@@ -115,15 +126,8 @@ class Body(Protocol):
         """The outputs for the inputs, both in the subgraph's order."""
         ...
 
-
-class BodyTypes(Protocol):
-    """A subgraph whose types ``infer`` may ask for."""
-
-    @property
-    def outputs(self) -> tuple[ValueInfo, ...]: ...
-
-    def __call__(self, *inputs: Type | None) -> list[Type | None]:
-        """The types of the outputs from those of the inputs; None stands for unknown."""
+    def types(self, *inputs: Type | None) -> list[Type | None]:
+        """The types of the outputs from those of the inputs, for what is never run."""
         ...
 
 
@@ -141,6 +145,9 @@ array in place of what is not asked for; with ``Op.bodies`` also ``bodies=``, a 
 Flow = Callable[[Node, Mapping[str, Any], Mapping[str, "tuple[int, ...]"], Tie], None]
 """(node, all attributes, shape by value or weight name, tie): how channels flow through the node."""
 
+Gone = Mapping[tuple[int, int], tuple[int, Sequence[int]]]
+"""(Place of an input, axis) → (the length it had, the indices that were removed); only what lost something."""
+
 
 @dataclass(frozen=True)
 class Op:
@@ -150,7 +157,8 @@ class Op:
     ``asks``: ``run`` wants to know which outputs are asked for. ``bodies``: attributes are subgraphs, which ``run`` and ``infer`` need.
     ``macs``: multiply-accumulates of a node from its input and output types (0 where it has none worth counting).
     ``resize``: the attributes of a node after channels were removed, from its old attributes and its inputs' new shapes.
-    ``resize_constants``: likewise the new elements of constant inputs, by place, from the old ones and the outputs' new shapes.
+    ``resize_constants``: likewise the new elements of constant inputs, by place, from the attributes, the old ones, the new shapes of
+    the outputs that are there, and what is gone of the inputs.
     """
 
     name: str
@@ -162,7 +170,8 @@ class Op:
     flow: Flow | None = None
     macs: Callable[[Mapping[str, Any], Sequence[Type | None], Sequence[Type]], int] | None = None
     resize: Callable[[Mapping[str, Any], Mapping[int, tuple[int, ...]]], dict[str, Any]] | None = None
-    resize_constants: Callable[[Mapping[int, np.ndarray], Sequence[tuple[int, ...]]], dict[int, np.ndarray]] | None = None
+    resize_constants: Callable[[Mapping[str, Any], Mapping[int, np.ndarray], Sequence[tuple[int, ...]], Gone],
+                               dict[int, np.ndarray]] | None = None
     asks: bool = False
     bodies: bool = False
 

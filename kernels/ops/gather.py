@@ -10,8 +10,9 @@ import numpy as np
 from ...formats.graph import Node
 from ._check import INDICES, need, positive_axis, want_dtype, want_rank, where
 from ._flow import tie_pairs
+from ._index import checked
 from ._known import with_value
-from ._op import Arg, Case, Op, OpError, Tie, Type
+from ._op import Arg, Case, Op, Tie, Type
 
 
 def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
@@ -20,21 +21,14 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
     want_dtype(node, indices, INDICES, "indices")
     axis = positive_axis(where(node), attrs["axis"], len(x.shape))
     if indices.value is not None:
-        _check_indices(where(node), indices.value, x.shape[axis])
+        checked(where(node), indices.value, x.shape[axis])
     kind = Type(x.dtype, x.shape[:axis] + indices.shape + x.shape[axis + 1:])
     return [with_value(kind, args, lambda *values: _run(attrs, *values))]
 
 
-def _check_indices(place: str, indices: np.ndarray, length: int) -> None:
-    """NumPy would say the same, but without the node."""
-    outside = indices[(indices < -length) | (indices >= length)]
-    if outside.size:
-        raise OpError(f"{place} has the index {int(outside.flat[0])}, but its axis has the length {length}")
-
-
 def _run(attrs: Mapping[str, Any], x: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    _check_indices("Gather", indices, x.shape[attrs["axis"]])
-    return (np.asarray(np.take(x, indices, axis=attrs["axis"]), x.dtype),)
+    picked = checked("Gather", indices, x.shape[attrs["axis"]])
+    return (np.asarray(np.take(x, picked, axis=attrs["axis"]), x.dtype),)
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:

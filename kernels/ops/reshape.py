@@ -11,7 +11,7 @@ import numpy as np
 from ...formats.graph import Node
 from ._check import INDICES, need, text, want_dtype, want_rank, where
 from ._known import ints, with_value
-from ._op import Arg, Case, Op, OpError, Tie, Type
+from ._op import Arg, Case, Gone, Op, OpError, Tie, Type
 from ._reshape import tie_reshaped
 
 
@@ -62,7 +62,8 @@ def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
     tie_reshaped(tie, x, shapes[x], y, shapes[y])
 
 
-def _resize_constants(constants: Mapping[int, np.ndarray], outputs: Sequence[tuple[int, ...]]) -> dict[int, np.ndarray]:
+def _resize_constants(attrs: Mapping[str, Any], constants: Mapping[int, np.ndarray], outputs: Sequence[tuple[int, ...]],
+                      gone: Gone) -> dict[int, np.ndarray]:
     """The target shape after channels were removed: lengths that stood as numbers are set anew, 0 and -1 stay."""
     old = constants.get(1)
     if old is None:

@@ -224,9 +224,12 @@ def _resized(node: Node, shapes: dict[str, tuple[int, ...]], chosen: _Chosen, we
     if op.resize is not None and touched & set(node.inputs):
         inputs = {place: shapes[name] for place, name in enumerate(node.inputs) if name in shapes}
         node = replace(node, attrs={**node.attrs, **op.resize(op.attrs_of(node), inputs)})
-    if op.resize_constants is not None and touched & set(node.outputs):
+    if op.resize_constants is not None and touched & {*node.inputs, *node.outputs}:
         constants = {place: weights[name].decode() for place, name in enumerate(node.inputs) if name in weights}
-        for place, array in op.resize_constants(constants, [shapes[name] for name in node.outputs]).items():
+        lengths = [shapes[name] for name in node.outputs if name]
+        gone = {(place, axis): (chosen.coupling.spans[name, axis][1], index.tolist()) for place, name in enumerate(node.inputs)
+                for (other, axis), index in chosen.axes.items() if other == name}
+        for place, array in op.resize_constants(op.attrs_of(node), constants, lengths, gone).items():
             name = node.inputs[place] if read[node.inputs[place]] == 1 else fresh(node.inputs[place], taken)
             weights[name] = EncodedTensor.dense(array)
             node = node.with_inputs((*node.inputs[:place], name, *node.inputs[place + 1:]))
