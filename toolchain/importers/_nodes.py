@@ -129,12 +129,10 @@ class Converter:
         return Node(op, inputs, outputs, name=scope.label + proto.name if proto.name else "")
 
     def _spelled_out(self, node: Node, scope: Scope) -> Iterator[Node]:
-        """The node, or where there is no such operator here, the function by which onnx defines it."""
+        """The node, or where there is no such operator here, the function by which onnx defines it if there are all of that."""
         function = None if ops.find(node.op) is not None else _functions.standard(node, self.context)
-        if function is None:
-            yield node
-        else:
-            yield from self._called(function, node, _functions.attributes(node), scope)
+        body = [node] if function is None else list(self._called(function, node, _functions.attributes(node), scope))
+        yield from body if all(ops.find(part.op) is not None for part in body) else [node]
 
     def _called(self, function: onnx.FunctionProto, call: Node, given: Mapping[str, AttributeProto], scope: Scope) -> Iterator[Node]:
         """The body of a function in place of the call."""
