@@ -12,6 +12,7 @@ import pkgutil
 import re
 from functools import cache
 
+from ._integer import DOMAIN, planned
 from ._op import Op
 
 
@@ -26,6 +27,8 @@ def find(op_name: str) -> Op | None:
     """The operator of that (ONNX) name, after ``domain::`` if it is not of the standard domain, or None if there is no file for it."""
     if not re.fullmatch(r"([a-z.]+::)?[A-Z][A-Za-z0-9]*", op_name):
         return None  # names come from files, and only operators' names may become names of modules
+    if op_name.startswith(DOMAIN):
+        return planned(op_name, find)
     module = _file_of(op_name)
     try:
         found = importlib.import_module(f"{__name__}.{module}")

@@ -1,0 +1,135 @@
+"""What a plan puts in the place of nodes that read quantized activations (``docs/quantization.md``). No file holds such nodes.
+
+``thinfer::Quantized`` makes of a value what a reader that is no matrix product sees. ``thinfer::Conv``, ``thinfer::MatMul`` and so on have
+their operator's attributes and inputs, and compute in integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from ...formats.graph import ActivationQuantization, Node
+from .. import quantized
+from ..quantized import Integers
+from ._check import FLOATS, need, want_dtype, where
+from ._op import Op, OpError, Type
+
+DOMAIN: Final = "thinfer::"
+HOW, SCALE = "quantized", "weight_scale"
+"""Attributes beside the operator's own: how operands 0 and 1 are quantized (an ActivationQuantization each; None where operand 1 is a
+weight), and that weight's scale, float32[1 or channels]."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What of an operator's operands stays the same within each of its sums.
+
+    ``channels``: the axis of operand 1 along which its scale may vary, from its rank and the attributes; None: none.
+    ``granularities``: those that operand 0 may have, from the attributes.
+    ``after_batch``: the output's channels are its axis 1, else its last.
+    """
+
+    channels: Callable[[int, Mapping[str, Any]], int | None]
+    granularities: Callable[[Mapping[str, Any]], tuple[str, ...]]
+    after_batch: bool
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "Conv": Form(lambda rank, attrs: 0, lambda attrs: ("tensor", "sample"), True),
+    "ConvTranspose": Form(lambda rank, attrs: 1 if attrs.get("group", 1) == 1 else None, lambda attrs: ("tensor", "sample"), True),
+    "Gemm": Form(lambda rank, attrs: 0 if attrs.get("transB", 0) else 1,
+                 lambda attrs: ("tensor",) if attrs.get("transA", 0) else ("tensor", "sample", "row"), False),
+    "MatMul": Form(lambda rank, attrs: rank - 1 if rank > 1 else None, lambda attrs: ("tensor", "row"), False),
+}
+"""The operators that compute in integers where both operands are such."""
+
+
+def planned(name: str, find: Callable[[str], Op | None]) -> Op | None:
+    """The operator of that name, with ``DOMAIN``; ``find`` gives the operators of files."""
+    own = name.removeprefix(DOMAIN)
+    if own == "Quantized":
+        return Op(name, {HOW: None}, (1, 1), _infer_quantized, _run_quantized, cases=())
+    base = find(own) if own in FORMS else None
+    if base is None:
+        return None
+    return Op(name, {**base.attributes, HOW: None, SCALE: None}, base.inputs, partial(_infer, base), partial(_run, base), cases=(), macs=base.macs)
+
+
+def _infer_quantized(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
+    x = need(node, args, 0, "value")
+    _want_plan(node, isinstance(attrs[HOW], ActivationQuantization))
+    want_dtype(node, x, FLOATS)
+    return [Type(x.dtype, x.shape)]
+
+
+def _run_quantized(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (quantized.dequantized(x, attrs[HOW]),)
+
+
+def _infer(base: Op, node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type | None]:
+    how = attrs[HOW]
+    _want_plan(node, isinstance(how, tuple) and len(how) == 2 and isinstance(how[0], ActivationQuantization))
+    return list(base.infer(replace(node, op=base.name), _own(attrs), args))
+
+
+def _want_plan(node: Node, is_planned: bool) -> None:
+    if not is_planned:
+        raise OpError(f"{where(node)} is of a kind that only plans may hold")
+
+
+def _own(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attrs.items() if key not in (HOW, SCALE)}
+
+
+def _run(base: Op, attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    """float32(sum) · float32(scale · scale), then the bias: each one rounding."""
+    form, own = FORMS[base.name], _own(attrs)
+    x = quantized.quantize(a, attrs[HOW][0])
+    w, per_channel = _second(form, own, attrs, b)
+    beside = x.scale[..., 0] if base.name == "MatMul" and b.ndim == 1 and x.scale.ndim else x.scale
+    factor = beside * (_after_batch(per_channel, a.ndim) if form.after_batch else per_channel).astype(x.values.dtype)
+    factor = _times(factor, own.get("alpha", 1.0))
+    y = np.asarray(_sums(base, own, x, w)).astype(x.values.dtype, copy=False) * factor
+    if bias is not None and own.get("beta", 1.0) != 0:
+        y = y + (_after_batch(bias, a.ndim) if form.after_batch else _times(bias, own["beta"])).astype(y.dtype, copy=False)
+    return (np.asarray(y).astype(a.dtype, copy=False),)
+
+
+def _second(form: Form, own: Mapping[str, Any], attrs: Mapping[str, Any], b: np.ndarray) -> tuple[Integers, np.ndarray]:
+    """Operand 1 in integers, and its scale: one, or one per channel of the output."""
+    how, scale = attrs[HOW][1], attrs[SCALE]
+    if how is not None:
+        found = quantized.quantize(b, how)
+        return found, found.scale.reshape(())
+    axis = form.channels(b.ndim, own)
+    if scale.size == 1 or axis is None:
+        return quantized.weight_integers(b, scale.reshape(())), scale.reshape(())
+    return quantized.weight_integers(b, scale.reshape([-1 if place == axis else 1 for place in range(b.ndim)])), scale
+
+
+def _sums(base: Op, own: Mapping[str, Any], x: Integers, w: Integers) -> np.ndarray:
+    """The exact sums of products, by the operator itself on integers in float32 or float64."""
+    rank = w.values.ndim
+    kept = FORMS[base.name].channels(rank, own)
+    summed = [axis for axis in range(rank) if axis != kept and (base.name != "MatMul" or axis >= rank - 2)]
+    bound = quantized.largest_sum(x, w, summed)
+    if bound > quantized.LARGEST_SUM:
+        raise OpError(f"{base.name} sums products of integers up to {bound:.4g}, but int32 accumulators hold {quantized.LARGEST_SUM}; "
+                      "leave its input unquantized")
+    dtype = quantized.exact_dtype(bound, x.values.dtype)
+    found: np.ndarray = base.run({**own, **{key: 1.0 for key in ("alpha", "beta") if key in own}},
+                                 x.values.astype(dtype, copy=False), w.values.astype(dtype, copy=False))[0]
+    return found
+
+
+def _after_batch(per_channel: np.ndarray, rank: int) -> np.ndarray:
+    return per_channel.reshape(-1, *(1,) * (rank - 2)) if per_channel.ndim else per_channel
+
+
+def _times(array: np.ndarray, factor: float) -> np.ndarray:
+    return array if factor == 1 else array * array.dtype.type(factor)

@@ -1,0 +1,102 @@
+"""Arithmetic of quantized activations: ``docs/quantization.md`` in NumPy.
+
+Integers are held in floats here: BLAS multiplies those, and a sum of integers in float32 is exact, in whatever order it is formed, as long
+as no partial sum can pass 2^24; float64 serves up to 2^53. Which of the two is decided from a bound of Σ|x|·|w|, not from the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..formats.graph import ActivationQuantization
+from ..formats.tensor import Affine, Binary, Codebook, EncodedTensor, Ternary
+
+EXACT_FLOAT32 = 2 ** 24
+"""Integers up to this are exact in float32."""
+
+LARGEST_SUM = 2 ** 31 - 1
+"""Sums are those of int32 accumulators, which must not wrap."""
+
+
+@dataclass(frozen=True, eq=False)
+class Integers:
+    """``values``: integers, in a float dtype; ``scale``: what they are multiples of, broadcasts to them; ``largest``: bound of any |value|."""
+
+    values: np.ndarray
+    scale: np.ndarray
+    largest: float
+
+    def real(self) -> np.ndarray:
+        """The numbers that they stand for, in one rounding."""
+        return self.values * self.scale
+
+
+def quantize(x: np.ndarray, how: ActivationQuantization) -> Integers:
+    """The codes of ``x`` less their zero point: saturate(rint(x / scale) + zero point) − zero point. NaN reads as 0.
+
+    Computes in float32, or float64 where ``x`` is that.
+    """
+    x = x.astype(np.float32) if x.dtype == np.float16 else x
+    low, high = (-128, 127) if how.dtype == "int8" else (0, 255)
+    with np.errstate(all="ignore"):
+        if how.kind == "static":
+            scale, zero = np.asarray(how.scale, x.dtype), np.asarray(how.zero_point, x.dtype)
+        else:
+            scale, zero = dynamic_grid(x, how)
+        values = x / scale
+        np.rint(values, out=values)
+        np.clip(values, low - zero, high - zero, out=values)
+    values[np.isnan(values)] = 0
+    largest = 255 if how.kind == "dynamic" and how.dtype == "uint8" else max(high - how.zero_point, how.zero_point - low)
+    return Integers(values, scale, largest)
+
+
+def dynamic_grid(x: np.ndarray, how: ActivationQuantization) -> tuple[np.ndarray, np.ndarray]:
+    """(scale, zero point), which broadcast to ``x``: int8 symmetric, uint8 as DynamicQuantizeLinear has it. All zeros have scale 1."""
+    axes = {"tensor": tuple(range(x.ndim)), "sample": tuple(range(1, x.ndim)), "row": (x.ndim - 1,) if x.ndim else ()}[how.granularity]
+    if how.dtype == "int8":
+        scale = np.max(np.abs(x), axis=axes, keepdims=True, initial=0) / x.dtype.type(127)
+        scale = np.where(scale == 0, x.dtype.type(1), scale)
+        return scale, np.zeros_like(scale)
+    low, high = (function(x, axis=axes, keepdims=True, initial=0) for function in (np.min, np.max))
+    scale = (high - low) / x.dtype.type(255)
+    scale = np.where(scale == 0, x.dtype.type(1), scale)
+    return scale, np.rint(np.clip(-low / scale, 0, 255))
+
+
+def dequantized(x: np.ndarray, how: ActivationQuantization) -> np.ndarray:
+    """``x`` as a reader that is no matrix product sees it, in its dtype."""
+    return quantize(x, how).real().astype(x.dtype, copy=False)
+
+
+def weight_scale(tensor: EncodedTensor) -> np.ndarray | None:
+    """float32[1] or float32[channels]: what the weight's integers are multiples of; None where its values are no such multiples."""
+    values = tensor.values
+    if isinstance(values, (Binary, Ternary)):
+        return values.scale
+    if isinstance(values, Affine):
+        return values.scale[:, 0] if values.scale.shape[1] == 1 else None
+    if isinstance(values, Codebook) and values.entries.dtype == np.int8:
+        return np.ones(1, np.float32) if values.scale is None else values.scale
+    return None
+
+
+def weight_integers(w: np.ndarray, scale: np.ndarray) -> Integers:
+    """A weight's integers from its values: these were integer × scale, rounded once, so the quotient is within 2^-14 of the integer."""
+    with np.errstate(all="ignore"):
+        values = np.rint(w / scale.astype(w.dtype))
+    values[~np.isfinite(values)] = 0  # a channel whose scale is 0 holds zeros
+    return Integers(values, scale, float(np.max(np.abs(values), initial=0)))
+
+
+def exact_dtype(largest_sum: float, wide: np.dtype) -> np.dtype:
+    """The float dtype in which sums up to that bound are exact."""
+    return np.dtype(np.float64) if largest_sum >= EXACT_FLOAT32 else wide
+
+
+def largest_sum(x: Integers, w: Integers, summed: Sequence[int]) -> float:
+    """Bound of any |partial sum| of products of ``x`` with a column of ``w``; ``summed``: the axes of ``w`` that are summed over."""
+    return x.largest * float(np.max(np.abs(w.values).sum(axis=tuple(summed), dtype=np.float64), initial=0))

@@ -1,0 +1,109 @@
+"""Quantized activations as nodes: a graph that says of values how they are quantized becomes one whose nodes do it.
+
+Everything after this (shapes, segments, kernels, the interpreter) knows nodes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..formats.graph import ActivationQuantization, Graph, Node
+from ..formats.tensor import EncodedTensor
+from ..kernels.ops._integer import DOMAIN, FORMS, HOW, SCALE
+from ..kernels.quantized import weight_scale
+from .shapes import outline
+
+
+def explicit(graph: Graph) -> Graph:
+    """The graph without annotations. Products read their operands as they are and quantize them; all others read a value made for them.
+
+        x (int8) ──► Conv(w int8) ──► y (int8) ──► Relu      x ──► thinfer::Conv(w) ──► y' ──► thinfer::Quantized ──► y ──► Relu
+
+    The graph itself, if nothing in it is quantized.
+    """
+    return _explicit(graph, graph.weights, _Scope()) if _any(graph) else graph
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What the values of the graphs around are: ``how`` they are quantized, where they lie as they are (``raw``), and ``seen`` quantized."""
+
+    how: Mapping[str, ActivationQuantization] = field(default_factory=dict)
+    raw: Mapping[str, str] = field(default_factory=dict)
+    seen: Mapping[str, str] = field(default_factory=dict)
+
+
+def integer_operands(node: Node, how: Mapping[str, ActivationQuantization], weights: Mapping[str, EncodedTensor],
+                     ) -> tuple[tuple[ActivationQuantization, ActivationQuantization | None], np.ndarray | None] | None:
+    """How the operands of a product in integers are quantized, and its weight's scale; None if the node computes in floats.
+
+    It is a product in integers if input 0 is quantized, input 1 is quantized too or a weight of integers, and within each sum
+    all products have the same scale.
+    """
+    form = FORMS.get(node.op)
+    first = how.get(node.inputs[0]) if form is not None else None
+    if form is None or first is None:
+        return None
+    second = how.get(node.inputs[1])
+    tensor = outline(weights, node.inputs[1]) if node.inputs[1] in weights else None
+    if first.granularity not in form.granularities(node.attrs):
+        return None
+    if tensor is None:
+        return ((first, second), None) if second is not None and second.granularity == "tensor" else None
+    scale = weight_scale(tensor)
+    if scale is None or (scale.size > 1 and tensor.axis != form.channels(len(tensor.shape), node.attrs)):
+        return None
+    return (first, None), scale
+
+
+def _any(graph: Graph) -> bool:
+    return bool(graph.quantized) or any(_any(body) for node in graph.nodes for _, body in node.subgraphs())
+
+
+def _explicit(graph: Graph, weights: Mapping[str, EncodedTensor], outer: _Scope) -> Graph:
+    how = {**outer.how, **graph.quantized}
+    raw, seen = dict(outer.raw), dict(outer.seen)
+    taken = {name for node in graph.nodes for name in (*node.reads(), *node.outputs)}.union(weights)
+    nodes: list[Node] = []
+    for info in graph.inputs:
+        if info.name in graph.quantized:
+            seen[info.name] = _fresh(info.name, taken)
+            nodes.append(_quantized(info.name, seen[info.name], how[info.name]))
+    for node in graph.nodes:
+        renamed = {name: _fresh(name, taken) for name in node.outputs if name in graph.quantized}
+        raw |= renamed
+        scope = _Scope(how, raw, seen)
+        nodes.append(replace(_reading(node, weights, scope), outputs=tuple(renamed.get(name, name) for name in node.outputs)))
+        nodes += [_quantized(raw[name], name, how[name]) for name in renamed]
+    return replace(graph, nodes=tuple(nodes), quantized={})
+
+
+def _reading(node: Node, weights: Mapping[str, EncodedTensor], scope: _Scope) -> Node:
+    """The node with its inputs as it is to see them."""
+    found = integer_operands(node, scope.how, weights)
+    if found is not None:
+        operands = tuple(scope.raw.get(name, name) for name in node.inputs[:2])
+        others = tuple(scope.seen.get(name, name) for name in node.inputs[2:])
+        return replace(node, op=DOMAIN + node.op, inputs=(*operands, *others), attrs={**node.attrs, HOW: found[0], SCALE: found[1]})
+    attrs = {key: _body(value, weights, scope) if isinstance(value, Graph) else value for key, value in node.attrs.items()}
+    return replace(node, inputs=tuple(scope.seen.get(name, name) for name in node.inputs), attrs=attrs)
+
+
+def _body(graph: Graph, weights: Mapping[str, EncodedTensor], scope: _Scope) -> Graph:
+    """A subgraph, whose outputs have places but no names of their own."""
+    found = _explicit(graph, weights, scope)
+    return replace(found, outputs=tuple(replace(info, name=scope.seen.get(info.name, info.name)) for info in found.outputs))
+
+
+def _quantized(source: str, made: str, how: ActivationQuantization) -> Node:
+    return Node(f"{DOMAIN}Quantized", (source,), (made,), {HOW: how})
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name
