@@ -10,6 +10,12 @@ from ._op import Arg, Case
 STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 6, 4
 
 
+def _weight(directions: int, rows: int, columns: int) -> Arg:
+    """As small as trained weights are: with larger ones a long walk is chaotic, and no two roundings agree."""
+    bound = 1.5 * columns ** -0.5
+    return Arg((directions, rows, columns), low=-bound, high=bound, weight=True)
+
+
 def case(name: str, gates: int, states: int, *, bias: bool = True, lens: Sequence[int] | None = None, initial: bool = False,
          peepholes: bool = False, sizes: tuple[int, int, int, int] = (STEPS, BATCH, INPUTS, HIDDEN), bench: bool = False, **attrs: Any) -> Case:
     """A case of a cell with so many gates and states. ``sizes``: steps, batch, inputs, hidden."""
@@ -17,7 +23,7 @@ def case(name: str, gates: int, states: int, *, bias: bool = True, lens: Sequenc
     directions, turned = 2 if attrs.get("direction") == "bidirectional" else 1, attrs.get("layout", 0)
     state = (batch, directions, hidden) if turned else (directions, batch, hidden)
     args = [Arg((batch, steps, inputs) if turned else (steps, batch, inputs)),
-            Arg((directions, gates * hidden, inputs), weight=True), Arg((directions, gates * hidden, hidden), weight=True),
+            _weight(directions, gates * hidden, inputs), _weight(directions, gates * hidden, hidden),
             Arg((directions, 2 * gates * hidden), weight=True, absent=not bias),
             Arg((batch,), "int32", value=lens, absent=lens is None), *(Arg(state, absent=not initial) for _ in range(states))]
     if states == 2:
