@@ -8,10 +8,34 @@ from . import codes
 from .codes import WeightEntry, little_endian, read_array
 from .cursor import Cursor, put_varint
 from .decoders import Decoder
-from .errors import CodebookError, CodeError, GraphError, TrailingDataError
+from .errors import CodebookError, CodeError, GraphError, StreamLengthError, TrailingDataError
 from .stream_reader import StreamInfo, StreamReader
 from .stream_writer import encode_stream
-from .tensor import ENTRY_DTYPES, Binary, Codebook, Dense, EncodedTensor, Plain, Sparse, Structure, Values, absent
+from .tensor import (
+    BLOCKS,
+    ENTRY_DTYPES,
+    WINDOWS,
+    Affine,
+    Binary,
+    Blocks,
+    Codebook,
+    Dense,
+    EncodedTensor,
+    Plain,
+    Sparse,
+    Structure,
+    Symbols,
+    Ternary,
+    Values,
+    View,
+    Windowed,
+    absent,
+)
+
+POSITIONS, MASK = range(2)
+"""How windows lie in a blob: the places in each of them, or a bit for each input."""
+
+_KINDS: dict[type, int] = {Codebook: codes.CODEBOOK, Affine: codes.AFFINE, Binary: codes.BINARY, Ternary: codes.TERNARY}
 
 # ---------------------------------------------------------------- writing
 
@@ -20,34 +44,56 @@ def kind_of(tensor: EncodedTensor) -> int:
     """The code of the tensor's values."""
     if isinstance(tensor.values, Plain):
         return codes.PLAIN if tensor.values.data.dtype.name == tensor.dtype else codes.HALF
-    return codes.CODEBOOK if isinstance(tensor.values, Codebook) else codes.BINARY
+    return _KINDS[type(tensor.values)]
 
 
 def encode_blob(name: str, tensor: EncodedTensor) -> bytes | memoryview:
     """The bytes of the tensor's blob. GraphError if the file cannot hold it."""
     _check(f"weight {name!r}", tensor)
-    v, is_sparse = tensor.values, isinstance(tensor.structure, Sparse)
-    if isinstance(v, Plain) and not is_sparse and tensor.coder == "raw":
+    v, coder = tensor.values, tensor.coder
+    if isinstance(v, Plain) and isinstance(tensor.structure, Dense) and coder == "raw":
         return np.ascontiguousarray(_little(v.data)).view(np.uint8).data.cast("B") if v.data.size else b""
+    structure = _structure(tensor.structure, tensor.view, coder)
+    if isinstance(v, Plain):
+        return structure + _numbers(v.data, coder)
+    return _tables(v, coder) + structure + encode_stream(v.symbols, v.alphabet, v.bits, coder)
+
+
+def _tables(v: Symbols, coder: str) -> bytes:
+    """What symbols stand for."""
     out = bytearray()
     if isinstance(v, Codebook):
         out.append((v.bits - 1) | ENTRY_DTYPES.index(v.entries.dtype.name) << 3 | (v.scale is not None) << 5)
         for count in v.entries.shape:
             put_varint(out, count)
         out += _little(v.entries).tobytes()
-    if not isinstance(v, Plain) and v.scale is not None:
-        out += _little(v.scale).tobytes()
-    if is_sparse:
-        out += encode_stream(tensor.kept().view(np.uint8), 2, 1, tensor.coder)
-    return bytes(out) + _encode_values(v, tensor.coder)
+    if isinstance(v, Affine):
+        out.append((v.bits - 1) | (v.scale.shape[0] != 1) << 3 | (v.zero_point is not None) << 4)
+        put_varint(out, v.block)
+    if v.scale is not None:
+        out += _numbers(v.scale.ravel(), coder)
+    if isinstance(v, Affine) and v.zero_point is not None:
+        out += encode_stream(v.zero_point.ravel(), v.alphabet, v.bits, coder)
+    return bytes(out)
 
 
-def _encode_values(v: Values, coder: str) -> bytes:
-    if isinstance(v, Codebook):
-        return encode_stream(v.indices, v.entries.shape[1], v.bits, coder)
-    if isinstance(v, Binary):
-        return encode_stream(v.signs, 2, 1, coder)
-    data = np.ascontiguousarray(_little(v.data))
+def _structure(structure: Structure, view: View, coder: str) -> bytes:
+    """Where values are held."""
+    if isinstance(structure, Sparse):
+        return encode_stream(structure.kept(view).view(np.uint8), 2, 1, coder)
+    if isinstance(structure, Blocks):
+        return bytes([BLOCKS.index(structure.shape)]) + encode_stream(structure.kept_blocks(view).view(np.uint8).ravel(), 2, 1, coder)
+    if isinstance(structure, Windowed):
+        m, mask = structure.m, view.rows(structure.kept(view)).view(np.uint8).ravel()
+        places = encode_stream(structure.positions, m, m.bit_length() - 1, coder), encode_stream(mask, 2, 1, coder)
+        form = POSITIONS if len(places[POSITIONS]) <= len(places[MASK]) else MASK
+        return bytes([WINDOWS.index(m) | form << 2, structure.n - 1]) + places[form]
+    return b""
+
+
+def _numbers(array: np.ndarray, coder: str) -> bytes:
+    """Numbers as they are, or coded: a stream for each byte of the dtype, the lowest bytes first."""
+    data = np.ascontiguousarray(_little(array))
     if coder == "raw":
         return data.tobytes()
     planes = data.view(np.uint8).reshape(-1, data.itemsize)
@@ -69,6 +115,8 @@ def _check(where: str, tensor: EncodedTensor) -> None:
         raise GraphError(f"{where} has the shape {tensor.shape}; a file's tensors have at most 2**48 elements")
     if isinstance(tensor.values, Plain) and tensor.values.data.dtype.name not in (tensor.dtype, "float16"):
         raise GraphError(f"{where} holds values of dtype {tensor.values.data.dtype.name}, not {tensor.dtype} or float16")
+    if isinstance(tensor.values, Affine) and tensor.values.block > codes.MAX_SIZE:
+        raise GraphError(f"{where} has scales for blocks of {tensor.values.block} inputs; a file allows 2**48 at most")
 
 
 # ---------------------------------------------------------------- reading
@@ -76,79 +124,103 @@ def _check(where: str, tensor: EncodedTensor) -> None:
 
 def decode_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder, report: list[StreamInfo] | None = None) -> EncodedTensor:
     """The weight whose blob lies in ``buffer`` (the whole file) where ``entry`` says. Large raw values are views of the buffer."""
-    cursor = Cursor(buffer, entry.offset, entry.offset + entry.nbytes, f"weight {entry.name!r}")
-    streams = StreamReader(cursor, decoder, entry.coder, report)
-    values_reader = _ValuesReader(entry, streams)
-    values_reader.prelude()
-    structure: Structure = Dense()
-    held = entry.size
-    if entry.is_sparse:
-        kept = streams.read(entry.size, 2, 1)
-        structure, held = Sparse(np.packbits(kept, bitorder="little")), int(np.count_nonzero(kept))
-        del kept
-    values = values_reader.values(held)
-    if cursor.left:
-        cursor.fail(TrailingDataError, f"{cursor.left} bytes are left over after the last stream")
-    return EncodedTensor(entry.shape, entry.dtype, values, structure, entry.axis, "huffman" if entry.coder == "huffman" else "raw")
+    reader = _BlobReader(entry, StreamReader(_cursor(entry, buffer), decoder, entry.coder, report))
+    values = reader.tables()
+    structure = reader.structure()
+    held = structure.held(entry.view)
+    if isinstance(values, Plain):
+        values = Plain(reader.numbers(entry.stored, held, "the values"))
+    else:
+        values = values.with_symbols(reader.streams.read(held, values.alphabet, values.bits))
+    if reader.cursor.left:
+        reader.cursor.fail(TrailingDataError, f"{reader.cursor.left} bytes are left over after the last stream")
+    return EncodedTensor(entry.shape, entry.dtype, values, structure, entry.axis, entry.coder)
 
 
 def outline_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder) -> EncodedTensor:
     """The dense weight of ``entry`` as ``EncodedTensor.outline`` gives it, without decoding its values."""
-    cursor = Cursor(buffer, entry.offset, entry.offset + entry.nbytes, f"weight {entry.name!r}")
-    reader = _ValuesReader(entry, StreamReader(cursor, decoder, entry.coder, None))
-    reader.prelude()
-    values: Values = Plain(absent(entry.size, entry.stored))
-    if entry.kind == codes.CODEBOOK:
-        values = Codebook(absent(entry.size, "uint8"), reader.bits, reader.entries, reader.scale)
-    elif reader.scale is not None:
-        values = Binary(absent(entry.size, "uint8"), reader.scale)
-    return EncodedTensor(entry.shape, entry.dtype, values, Dense(), entry.axis, "huffman" if entry.coder == "huffman" else "raw")
+    values = _BlobReader(entry, StreamReader(_cursor(entry, buffer), decoder, entry.coder, None)).tables()
+    outline: Values = Plain(absent(entry.size, entry.stored)) if isinstance(values, Plain) else values.with_symbols(absent(entry.size, "uint8"))
+    return EncodedTensor(entry.shape, entry.dtype, outline, Dense(), entry.axis, entry.coder)
 
 
-class _ValuesReader:
+def _cursor(entry: WeightEntry, buffer: memoryview) -> Cursor:
+    return Cursor(buffer, entry.offset, entry.offset + entry.nbytes, f"weight {entry.name!r}")
+
+
+class _BlobReader:
     def __init__(self, entry: WeightEntry, streams: StreamReader) -> None:
-        self.entry, self.streams, self.cursor = entry, streams, streams.cursor
-        self.bits = 0
-        self.entries = np.empty((0, 0), np.float32)
-        self.scale: np.ndarray | None = None
+        self.entry, self.streams, self.cursor, self.view = entry, streams, streams.cursor, entry.view
 
-    def prelude(self) -> None:
-        """Codebook and scales, which lie in front of the streams."""
-        has_scale = self.entry.kind == codes.BINARY
-        if self.entry.kind == codes.CODEBOOK:
-            has_scale = self.codebook()
-        if has_scale:
-            self.scale = read_array(self.cursor, "float32", self.entry.channels, "the scales").copy()
+    def tables(self) -> Values:
+        """The values without symbols or data, which lie behind the structure."""
+        kind, none = self.entry.kind, np.empty(0, np.uint8)
+        if kind == codes.CODEBOOK:
+            return self.codebook(none)
+        if kind == codes.AFFINE:
+            return self.affine(none)
+        if kind in (codes.BINARY, codes.TERNARY):
+            scale = self.numbers("float32", self.view.channels, "the scales")
+            return Binary(none, scale) if kind == codes.BINARY else Ternary(none, scale)
+        return Plain(none)
 
-    def codebook(self) -> bool:
-        """Reads bits and entries; returns whether scales follow."""
+    def codebook(self, none: np.ndarray) -> Codebook:
         cursor = self.cursor
         code = cursor.byte("the codebook")
         if code >> 6 or code >> 3 & 3 >= len(ENTRY_DTYPES):
             cursor.fail(CodeError, f"the codebook begins with {code}, which is no code")
-        self.bits = (code & 7) + 1
+        bits = (code & 7) + 1
         ngroups, nentries = cursor.varint("the number of codebook groups"), cursor.varint("the number of codebook entries")
-        channels = max(self.entry.channels, 1)
-        if not 1 <= ngroups <= channels or not 1 <= nentries <= 2 ** self.bits:
+        channels = max(self.view.channels, 1)
+        if not 1 <= ngroups <= channels or not 1 <= nentries <= 2 ** bits:
             cursor.fail(CodebookError, f"the codebook has {ngroups} groups of {nentries} entries, but there are {channels} channels and "
-                                       f"{self.bits}-bit indices")
-        dtype = ENTRY_DTYPES[code >> 3 & 3]
-        self.entries = read_array(cursor, dtype, ngroups * nentries, "the codebook").reshape(ngroups, nentries).copy()
-        return bool(code >> 5)
+                                       f"{bits}-bit indices")
+        entries = read_array(cursor, ENTRY_DTYPES[code >> 3 & 3], ngroups * nentries, "the codebook").reshape(ngroups, nentries).copy()
+        return Codebook(none, bits, entries, self.numbers("float32", self.view.channels, "the scales") if code >> 5 else None)
 
-    def values(self, held: int) -> Values:
-        if self.entry.kind == codes.CODEBOOK:
-            return Codebook(self.streams.read(held, self.entries.shape[1], self.bits), self.bits, self.entries, self.scale)
-        if self.entry.kind == codes.BINARY:
-            assert self.scale is not None
-            return Binary(self.streams.read(held, 2, 1), self.scale)
-        return Plain(self.plain(held))
+    def affine(self, none: np.ndarray) -> Affine:
+        code = self.cursor.byte("the affine codes")
+        if code >> 5 or code & 7 == 0:
+            self.cursor.fail(CodeError, f"the affine codes begin with {code}, which is no code")
+        bits, block = (code & 7) + 1, self.cursor.bounded("the block of the scales", 1, codes.MAX_SIZE)
+        shape = (self.view.channels if code >> 3 & 1 else 1), -(-self.view.inputs // block)
+        count = shape[0] * shape[1]
+        scale = self.numbers("float32", count, "the scales").reshape(shape)
+        zero_point = self.streams.read(count, 2 ** bits, bits).reshape(shape) if code >> 4 & 1 else None
+        return Affine(none, bits, scale, zero_point, block)
 
-    def plain(self, held: int) -> np.ndarray:
-        dtype = self.entry.stored
+    def structure(self) -> Structure:
+        """Where values are held. Whether positions ascend is for ``graph.verify`` to say."""
+        kind, cursor, view = self.entry.structure, self.cursor, self.view
+        if kind == "sparse":
+            return Sparse(np.packbits(self.streams.read(view.size, 2, 1), bitorder="little"))
+        if kind == "blocks":
+            code = cursor.byte("the shape of the blocks")
+            if code >= len(BLOCKS):
+                cursor.fail(CodeError, f"the shape of the blocks has code {code}, but codes go to {len(BLOCKS) - 1}")
+            grid = Blocks(BLOCKS[code], absent(0, "uint8")).grid(view)
+            return Blocks(BLOCKS[code], np.packbits(self.streams.read(grid[0] * grid[1], 2, 1), bitorder="little"))
+        return self.windows() if kind == "windowed" else Dense()
+
+    def windows(self) -> Windowed:
+        cursor, view = self.cursor, self.view
+        code, n = cursor.byte("the windows"), cursor.byte("the values of a window") + 1
+        if code & 3 >= len(WINDOWS) or code >> 3 or n > WINDOWS[code & 3]:
+            cursor.fail(CodeError, f"windows begin with {code} and {n - 1}, which is no code")
+        m = WINDOWS[code & 3]
+        bare = Windowed(n, m, absent(0, "uint8"))
+        if code >> 2 == POSITIONS:
+            return Windowed(n, m, self.streams.read(bare.held(view), m, m.bit_length() - 1))
+        mask = self.streams.read(view.size, 2, 1).view(bool).reshape(view.channels, view.inputs)
+        if mask.size and (np.add.reduceat(mask, range(0, view.inputs, m), axis=1, dtype=np.int64) != bare.per_window(view.inputs)).any():
+            cursor.fail(StreamLengthError, f"a mask keeps more or fewer than {n} of {m} inputs in a window")
+        return Windowed(n, m, (np.nonzero(mask)[1] % m).astype(np.uint8))
+
+    def numbers(self, dtype: str, count: int, what: str) -> np.ndarray:
+        """``count`` numbers: as they lie in the file (only aligned values are views of it), or out of a stream for each of their bytes."""
         if self.entry.coder == "raw":
-            data = read_array(self.cursor, dtype, held, "the values")
+            data = read_array(self.cursor, dtype, count, what)
             return data if self.entry.is_aligned else data.copy()
-        planes = [self.streams.read(held, 256, 8) for _ in range(np.dtype(dtype).itemsize)]
+        planes = [self.streams.read(count, 256, 8) for _ in range(np.dtype(dtype).itemsize)]
         stacked = np.ascontiguousarray(np.stack(planes, axis=1)).ravel().data
-        return read_array(Cursor(stacked, 0, len(stacked), self.cursor.where), dtype, held, "the values")
+        return read_array(Cursor(stacked, 0, len(stacked), self.cursor.where), dtype, count, what)

@@ -10,12 +10,17 @@ import numpy as np
 from .cursor import Cursor
 from .errors import BooleanError, CodeError, ShapeError
 from .graph import DTYPES
+from .tensor import Coder, View
 
 MAGIC = b"THIN"
 VERSION = 0
 
-PLAIN, HALF, CODEBOOK, BINARY = range(4)
+PLAIN, HALF, CODEBOOK, BINARY, AFFINE, TERNARY = range(6)
 """Kinds of values; ``HALF`` is plain in float16, though the tensor's dtype is another."""
+
+KINDS = 6
+STRUCTURES = ("dense", "sparse", "windowed", "blocks")
+"""Names of structures in the order of their codes."""
 
 INT, FLOAT, STRING, INTS, EQUAL_INTS, FLOATS, STRINGS, TENSOR, GRAPH = range(9)
 """Attribute types."""
@@ -29,6 +34,9 @@ MAX_SIZE = 2 ** 48
 MAX_RUN = 4095
 """The most elements that one coded symbol can stand for; it is at least one bit, so a blob stands for at most 8 * 4095 a byte."""
 
+POSITIONS = {"dense": 1, "sparse": 1, "windowed": 64, "blocks": 16}
+"""The most elements of a weight that one element of its structure's stream can stand for."""
+
 ALIGNED_FROM = 4096
 ALIGNMENT = 64
 
@@ -41,8 +49,8 @@ class WeightEntry:
     shape: tuple[int, ...]
     dtype: str
     axis: int
-    coder: str
-    is_sparse: bool
+    coder: Coder
+    structure: str
     kind: int
     nbytes: int
     crc: int
@@ -53,8 +61,14 @@ class WeightEntry:
         return prod(self.shape)
 
     @property
-    def channels(self) -> int:
-        return self.shape[self.axis] if self.shape else 1
+    def view(self) -> View:
+        """Channels × inputs."""
+        return View(self.shape, self.axis)
+
+    @property
+    def most_elements(self) -> int:
+        """How many elements a blob of these bytes can stand for."""
+        return self.nbytes * 8 * MAX_RUN * POSITIONS[self.structure]
 
     @property
     def stored(self) -> str:
@@ -64,7 +78,7 @@ class WeightEntry:
     @property
     def is_bare(self) -> bool:
         """Whether the blob is nothing but the values, so that its length follows from the shape."""
-        return self.coder == "raw" and not self.is_sparse and self.kind in (PLAIN, HALF)
+        return self.coder == "raw" and self.structure == "dense" and self.kind in (PLAIN, HALF)
 
     @property
     def is_aligned(self) -> bool:

@@ -14,6 +14,7 @@ from .cursor import Cursor
 from .errors import CodeError, LimitError, NameClashError, ReferenceRangeError, ShapeError, StringError, TrailingDataError
 from .graph import GRANULARITIES, QUANTIZED_DTYPES, ActivationQuantization, Dim, Graph, Node, SourceInfo, ValueInfo
 from .strings import StringReader
+from .tensor import CODERS
 
 
 def parse_header(buffer: memoryview, start: int, end: int) -> tuple[Graph, list[WeightEntry]]:
@@ -65,20 +66,23 @@ class _HeaderReader:
         name = self.name("a weight", self.strings.literal(cursor, "the name of a weight"))
         where = f"weight {name!r}"
         self.weights.append(name)
-        encoding, layout = cursor.byte(f"the encoding of {where}"), cursor.byte(f"the rank of {where}")
-        dtype, kind = codes.dtype_of(cursor, encoding & 15, where), encoding >> 5 & 3
+        encoding, layout = cursor.varint(f"the encoding of {where}"), cursor.byte(f"the rank of {where}")
+        kind, structure, coder = encoding & 7, codes.STRUCTURES[encoding >> 3 & 3], CODERS[encoding >> 5 & 3]
+        dtype = codes.dtype_of(cursor, encoding >> 7, where)
         rank, axis = layout & 15, layout >> 4
         if rank and axis >= rank:
             cursor.fail(LimitError, f"{where} has channel axis {axis}, but {rank} dimensions")
         shape = codes.read_dims(cursor, rank, where)
+        if kind >= codes.KINDS:
+            cursor.fail(CodeError, f"{where} has values of kind {kind}, but kinds go to {codes.KINDS - 1}")
         if kind == codes.HALF and dtype == "float16":
             cursor.fail(CodeError, f"{where} is marked as float16 in place of its dtype, but that is float16")
-        coder = "huffman" if encoding >> 7 else "raw"
-        entry = WeightEntry(name, shape, dtype, axis, coder, bool(encoding >> 4 & 1), kind, nbytes=0, crc=0)
+        entry = WeightEntry(name, shape, dtype, axis, coder, structure, kind, nbytes=0, crc=0)
         nbytes = entry.size * np.dtype(entry.stored).itemsize if entry.is_bare else cursor.varint(f"the length of {where}")
-        if entry.size > nbytes * 8 * codes.MAX_RUN:
-            cursor.fail(ShapeError, f"{where} has {entry.size} elements, but {nbytes} bytes stand for {nbytes * 8 * codes.MAX_RUN} at most")
-        return replace(entry, nbytes=nbytes, crc=int.from_bytes(cursor.take(4, f"the CRC-32 of {where}"), "little"))
+        entry = replace(entry, nbytes=nbytes)
+        if entry.size > entry.most_elements:
+            cursor.fail(ShapeError, f"{where} has {entry.size} elements, but {nbytes} bytes stand for {entry.most_elements} at most")
+        return replace(entry, crc=int.from_bytes(cursor.take(4, f"the CRC-32 of {where}"), "little"))
 
     def new_value(self) -> str:
         """A name for a value that has none in the file."""

@@ -13,6 +13,7 @@ from .cursor import put_float, put_signed, put_varint
 from .errors import GraphError
 from .graph import DTYPES, GRANULARITIES, QUANTIZED_DTYPES, ActivationQuantization, Graph, Node, SourceInfo, ValueInfo
 from .strings import StringWriter
+from .tensor import CODERS
 
 
 def header_bytes(graph: Graph, entries: Sequence[WeightEntry]) -> bytes:
@@ -43,7 +44,8 @@ class _HeaderWriter:
 
     def put_weight(self, entry: WeightEntry) -> None:
         self.strings.put_literal(self.out, entry.name)
-        self.out.append(DTYPES.index(entry.dtype) | entry.is_sparse << 4 | entry.kind << 5 | (entry.coder == "huffman") << 7)
+        structure, coder = codes.STRUCTURES.index(entry.structure), CODERS.index(entry.coder)
+        put_varint(self.out, entry.kind | structure << 3 | coder << 5 | DTYPES.index(entry.dtype) << 7)
         self.out.append(len(entry.shape) | entry.axis << 4)
         for dim in entry.shape:
             put_varint(self.out, dim)

@@ -93,7 +93,7 @@ class WeightTable(Mapping[str, EncodedTensor]):
         """
         if name not in self._outlines:
             entry = self._checked_entry(name)
-            tensor = self.decode(name) if entry.is_sparse else None
+            tensor = self.decode(name) if entry.structure != "dense" else None
             self._outlines[name] = outline_blob(entry, self._buffer, self._decoder) if tensor is None else tensor.outline()
         return self._outlines[name]
 

@@ -155,6 +155,8 @@ class Windowed(Structure):
         return starts + self.positions.reshape(view.channels, len(starts))
 
     def kept(self, view: View) -> np.ndarray:
+        if not view.size:
+            return np.zeros(0, bool)
         rows = np.zeros((view.channels, view.inputs), bool)
         np.put_along_axis(rows, self.columns(view), True, axis=1)
         return view.flat(rows)
@@ -218,9 +220,11 @@ class Blocks(Structure):
         return view.flat(rows)
 
     def held(self, view: View) -> int:
+        if not view.size:
+            return 0
         heights, widths = (np.minimum(side, length - np.arange(0, length, side))
                            for side, length in zip(self.shape, (view.channels, view.inputs)))
-        return int(heights @ (self.kept_blocks(view) @ widths)) if view.size else 0
+        return int(heights @ (self.kept_blocks(view) @ widths))
 
     @property
     def nbytes(self) -> int:

@@ -18,8 +18,8 @@ from .values import ENTRY_DTYPES, Affine, Binary, Codebook, Held, Plain, Symbols
 __all__ = ["BLOCKS", "CODERS", "ENTRY_DTYPES", "WINDOWS", "Affine", "Binary", "Blocks", "Codebook", "Coder", "Dense", "EncodedTensor", "Plain",
            "Sparse", "Structure", "Symbols", "Ternary", "Values", "View", "Windowed", "absent"]
 
-CODERS = ("raw", "huffman", "rans", "arithmetic")
 Coder = Literal["raw", "huffman", "rans", "arithmetic"]
+CODERS: tuple[Coder, ...] = ("raw", "huffman", "rans", "arithmetic")
 Values = Plain | Codebook | Affine | Binary | Ternary
 
 

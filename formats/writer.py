@@ -17,7 +17,7 @@ from .graph import Graph, verify
 from .header_writer import header_bytes
 from .layout import gaps, place
 from .replacing import replacing
-from .tensor import EncodedTensor, Sparse
+from .tensor import EncodedTensor
 
 Bytes = bytes | memoryview
 
@@ -68,5 +68,5 @@ def _preamble(header: bytes) -> bytes:
 
 def _entry(name: str, tensor: EncodedTensor, blob: Bytes) -> WeightEntry:
     shape = tuple(int(dim) for dim in tensor.shape)
-    return WeightEntry(name, shape, np.dtype(tensor.dtype).name, tensor.axis, tensor.coder, isinstance(tensor.structure, Sparse),
+    return WeightEntry(name, shape, np.dtype(tensor.dtype).name, tensor.axis, tensor.coder, tensor.structure.name,
                        kind_of(tensor), len(blob), zlib.crc32(blob))

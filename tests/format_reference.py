@@ -110,11 +110,11 @@ class Reference:
 
     def weight(self) -> dict[str, Any]:
         name = self.literal()
-        a, b = self.take(2)
-        w = {"name": name, "dtype": DTYPES[a & 15], "sparse": a >> 4 & 1, "kind": a >> 5 & 3, "coder": a >> 7, "axis": b >> 4}
+        a, b = self.varint(), self.take(1)[0]
+        w = {"name": name, "dtype": DTYPES[a >> 7], "structure": a >> 3 & 3, "kind": a & 7, "coder": a >> 5 & 3, "axis": b >> 4}
         w["shape"] = tuple(self.varint() for _ in range(b & 15))
         w["stored"] = "float16" if w["kind"] == 1 else w["dtype"]
-        w["bare"] = not w["coder"] and not w["sparse"] and w["kind"] < 2
+        w["bare"] = not w["coder"] and not w["structure"] and w["kind"] < 2
         w["length"] = prod(w["shape"]) * np.dtype(w["stored"]).itemsize if w["bare"] else self.varint()
         w["crc"] = struct.unpack("<I", self.take(4))[0]
         return w
@@ -206,33 +206,74 @@ class Reference:
 
     def blob(self, w: dict[str, Any]) -> np.ndarray:
         """The weight, expanded."""
-        self.at, size, dtype = w["offset"], prod(w["shape"]), np.dtype(w["stored"])
+        self.at, size = w["offset"], prod(w["shape"])
         channels = w["shape"][w["axis"]] if w["shape"] else 1
-        bits, entries, scale = 0, np.zeros((1, 1)), None
-        if w["kind"] == 2:
-            code = self.take(1)[0]
-            bits, groups, n = (code & 7) + 1, self.varint(), self.varint()
-            entry = np.dtype([np.float32, np.float16, np.int8][code >> 3 & 3])
-            entries = np.frombuffer(self.take(groups * n * entry.itemsize), entry).reshape(groups, n)
-        if w["kind"] == 3 or (w["kind"] == 2 and code >> 5):
-            scale = np.frombuffer(self.take(4 * channels), np.float32)
-        held = [i for i, kept in enumerate(self.stream(size, 2, 1)) if kept] if w["sparse"] else list(range(size))
         inner = prod(w["shape"][w["axis"] + 1:])
+        inputs = prod(w["shape"][:w["axis"]]) * inner if w["shape"] else 1
+        kind, coded = w["kind"], bool(w["coder"])
+        bits, kinds, table, scale, zeros, block = 8, 256, np.zeros((1, 1)), np.ones((1, 1), np.float32), None, inputs
+        if kind == 2:
+            code = self.take(1)[0]
+            bits, groups, kinds = (code & 7) + 1, self.varint(), self.varint()
+            entry = np.dtype([np.float32, np.float16, np.int8][code >> 3 & 3])
+            table = np.frombuffer(self.take(groups * kinds * entry.itemsize), entry).reshape(groups, kinds)
+        if kind == 4:
+            code = self.take(1)[0]
+            bits, kinds, block = (code & 7) + 1, 2 ** ((code & 7) + 1), self.varint()
+            grid = (channels if code & 8 else 1), -(-inputs // block)
+            scale = self.numbers("float32", grid[0] * grid[1], coded).reshape(grid)
+            zeros = np.reshape(self.stream(grid[0] * grid[1], kinds, bits), grid) if code & 16 else np.full(grid, kinds // 2)
+        if kind in (3, 5) or (kind == 2 and code >> 5):
+            scale = self.numbers("float32", channels, coded).reshape(channels, 1)
+        if kind in (3, 5):
+            bits, kinds, table = (1, 2, np.array([[-1, 1]])) if kind == 3 else (2, 3, np.array([[-1, 0, 1]]))
+        # Where an element lies in the 2-D view: its channel, and its place among that channel's elements.
+        places = [(i // inner % channels, i // inner // channels * inner + i % inner) for i in range(size)] if size else []
+        kept = self.kept(w["structure"], channels, inputs, size, places)
+        held = [i for i, place in enumerate(places) if kept is None or kept[i]]
         out = np.zeros(size, w["dtype"])
-        if w["kind"] < 2 and w["coder"]:
-            planes = [self.stream(len(held), 256, 8) for _ in range(dtype.itemsize)]
-            out[held] = np.frombuffer(bytes(b for element in zip(*planes) for b in element), dtype)
-        elif w["kind"] < 2:
-            out[held] = np.frombuffer(self.take(len(held) * dtype.itemsize), dtype)
+        if kind < 2:
+            out[held] = self.numbers(w["stored"], len(held), coded)
         else:
-            elements = self.stream(len(held), 2 if w["kind"] == 3 else entries.shape[1], 1 if w["kind"] == 3 else bits)
-            for place, element in zip(held, elements):
-                channel = place // inner % channels
-                factor = np.float32(1) if scale is None else scale[channel]
-                group = channel // -(-channels // entries.shape[0])
-                out[place] = (np.float32(2 * element - 1) if w["kind"] == 3 else np.float32(entries[group, element])) * factor
+            for i, element in zip(held, self.stream(len(held), kinds, bits)):
+                channel, column = places[i]
+                factor = scale[channel if len(scale) > 1 else 0, column // block if scale.shape[1] > 1 else 0]
+                if zeros is not None:
+                    out[i] = np.float32(element - int(zeros[channel if len(zeros) > 1 else 0, column // block])) * factor
+                else:
+                    out[i] = np.float32(table[channel // -(-channels // len(table)), element]) * factor
         assert self.at == w["offset"] + w["length"]
         return out.reshape(w["shape"])
+
+    def kept(self, structure: int, channels: int, inputs: int, size: int, places: list[tuple[int, int]]) -> list[int] | None:
+        """For each element whether it is held; None: all are."""
+        if structure == 0:
+            return None
+        if structure == 1:
+            return self.stream(size, 2, 1)
+        code = self.take(1)[0]
+        if structure == 3:
+            r, c = [(1, 4), (4, 1), (4, 4)][code]
+            across = -(-inputs // c)
+            mask = self.stream(-(-channels // r) * across, 2, 1)
+            return [mask[channel // r * across + column // c] for channel, column in places]
+        m, n = [16, 32, 64][code & 3], self.take(1)[0] + 1
+        if code >> 2:
+            mask = self.stream(size, 2, 1)
+            return [mask[channel * inputs + column] for channel, column in places]
+        windows = [(channel, start) for channel in range(channels) for start in range(0, inputs, m)]
+        counts = [min(n, inputs - start) for _, start in windows]
+        positions = iter(self.stream(sum(counts), m, m.bit_length() - 1))
+        chosen = {(channel, start + next(positions)) for (channel, start), count in zip(windows, counts) for _ in range(count)}
+        return [place in chosen for place in places]
+
+    def numbers(self, dtype: str, n: int, coded: bool) -> np.ndarray:
+        """Numbers as they are, or a stream for each of their bytes."""
+        size = np.dtype(dtype).itemsize
+        if not coded:
+            return np.frombuffer(self.take(n * size), dtype)
+        planes = [self.stream(n, 256, 8) for _ in range(size)]
+        return np.frombuffer(bytes(b for element in zip(*planes) for b in element), dtype)
 
     def stream(self, n: int, alphabet: int, width: int) -> list[int]:
         if n == 0:

@@ -6,37 +6,33 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from random_weights import STRUCTURES, random_structure, random_values
 from thinfer.formats.graph import DTYPES, ActivationQuantization, Graph, Node, SourceInfo, ValueInfo
-from thinfer.formats.tensor import Binary, Codebook, Dense, EncodedTensor, Plain, Sparse
+from thinfer.formats.tensor import Codebook, EncodedTensor, View
 
-STRUCTURES = ("dense", "sparse")
-VALUES = ("plain", "fp16", "codebook", "codebook_fp16_groups", "codebook_int8_scaled", "binary")
+VALUES = ("plain", "fp16", "codebook", "codebook_fp16_groups", "codebook_int8_scaled", "affine", "binary", "ternary")
 CODERS = ("raw", "huffman")
 
 
 def weight(rng: np.random.Generator, shape: tuple[int, ...], structure: str, values: str, coder: Any, *, axis: int = 0, bits: int = 4,
            entries: int | None = None, groups: int = 1, kept: float = 0.3) -> EncodedTensor:
     """A random weight; indices are skewed, about ``kept`` of the positions hold a value."""
-    size = int(np.prod(shape, dtype=np.int64))
-    mask = rng.random(size) < kept
-    held = int(mask.sum()) if structure == "sparse" else size
-    channels = shape[axis] if shape else 1
+    view = View(shape, axis)
+    made = random_structure(rng, view, structure, kept)
+    held, channels = made.held(view), view.channels
     nentries = 2 ** bits if entries is None else entries
     scale = rng.random(channels).astype(np.float32) + np.float32(0.5)
     indices = np.minimum(rng.geometric(0.4, held) - 1, nentries - 1).astype(np.uint8)
-    if values in ("plain", "fp16"):
-        data = rng.standard_normal(held).astype(np.float32 if values == "plain" else np.float16)
-        encoded: Any = Plain(data)
-    elif values == "codebook":
-        encoded = Codebook(indices, bits, rng.standard_normal((1, nentries)).astype(np.float32))
+    if values == "codebook":
+        encoded: Any = Codebook(indices, bits, rng.standard_normal((1, nentries)).astype(np.float32))
     elif values == "codebook_fp16_groups":
         groups = max(min(groups, channels), 1)
         encoded = Codebook(indices, bits, rng.standard_normal((groups, nentries)).astype(np.float16))
     elif values == "codebook_int8_scaled":
         encoded = Codebook(indices, bits, rng.integers(-128, 128, (1, nentries)).astype(np.int8), scale)
     else:
-        encoded = Binary(rng.integers(0, 2, held).astype(np.uint8), scale)
-    return EncodedTensor(shape, "float32", encoded, Sparse.of(mask) if structure == "sparse" else Dense(), axis, coder)
+        encoded = random_values(rng, view, held, values, max(bits, 2))
+    return EncodedTensor(shape, "float32", encoded, made, axis, coder)
 
 
 def table_graph(weights: Mapping[str, EncodedTensor]) -> Graph:
@@ -137,10 +133,8 @@ def assert_same_weight(a: EncodedTensor, b: EncodedTensor) -> None:
     assert (a.shape, a.dtype, a.axis, a.coder) == (b.shape, b.dtype, b.axis, b.coder)
     assert type(a.structure) is type(b.structure)
     assert type(a.values) is type(b.values)
-    if isinstance(a.structure, Sparse) and isinstance(b.structure, Sparse):
-        assert np.array_equal(a.structure.mask, b.structure.mask)
-    for key, x in vars(a.values).items():
-        y = vars(b.values)[key]
+    for key, x in {**vars(a.structure), **vars(a.values)}.items():
+        y = {**vars(b.structure), **vars(b.values)}[key]
         if isinstance(x, np.ndarray):
             assert x.dtype == y.dtype
             assert x.shape == y.shape

@@ -66,13 +66,17 @@ def raw_file(header: bytes, after: bytes = b"") -> bytes:
 
 
 def weight(blob: bytes, encoding: int, *dims: int, axis: int = 0, length: int | None = None, name: bytes = b"w") -> tuple[bytes, bytes]:
-    """encoding: dtype | sparse << 4 | kind << 5 | huffman << 7. The length is left out where the format leaves it out."""
-    bare = encoding >> 7 == 0 and encoding >> 4 & 1 == 0 and encoding >> 5 & 3 < 2
+    """encoding: kind | structure << 3 | coder << 5 | dtype << 7. The length is left out where the format leaves it out."""
+    bare = encoding >> 3 & 15 == 0 and encoding & 7 < 2
     size = b"" if bare else varint(len(blob) if length is None else length)
-    return literal(name) + bytes([encoding, len(dims) | axis << 4]) + b"".join(map(varint, dims)) + size, blob
+    return literal(name) + varint(encoding) + bytes([len(dims) | axis << 4]) + b"".join(map(varint, dims)) + size, blob
 
 
-RAW_PLAIN, SPARSE_PLAIN, CODEBOOK, BINARY, HUFFMAN = 4, 4 | 16, 2 << 5, 3 << 5, 128  # plain: of uint8
+CODEBOOK, BINARY, AFFINE, TERNARY = 2, 3, 4, 5
+SPARSE, WINDOWED, BLOCKS = 1 << 3, 2 << 3, 3 << 3
+HUFFMAN = 1 << 5
+FLOAT16, UINT8, BOOL = 1 << 7, 4 << 7, 11 << 7
+RAW_PLAIN, SPARSE_PLAIN = UINT8, UINT8 | SPARSE
 ENTRIES = struct.pack("<4f", 1, 2, 3, 4)
 TWO_BITS = bytes([1, 1, 4]) + ENTRIES  # a codebook of 2 bits, one group, four entries
 X, RELU, IF, AXIS, THEN = (bytes([STATIC.index(text) + 1]) for text in ("x", "Relu", "If", "axis", "then_branch"))
@@ -87,6 +91,15 @@ def indices(stream: bytes, *dims: int, coder: int = HUFFMAN, codebook: bytes = T
 
 def mask(stream: bytes, *dims: int, coder: int = HUFFMAN, values: bytes = b"") -> bytes:
     return file(weight(stream + values, SPARSE_PLAIN | coder, *dims))
+
+
+def windows(code: int, n: int, rest: bytes = b"\0", inputs: int = 16) -> bytes:
+    """A file whose one weight is a row of plain bytes in windows."""
+    return file(weight(bytes([code, n]) + rest, UINT8 | WINDOWED, 1, inputs))
+
+
+def blocks(blob: bytes, inputs: int = 16) -> bytes:
+    return file(weight(blob, UINT8 | BLOCKS, 4, inputs))
 
 
 def attribute(content: bytes, times: int = 1) -> bytes:
@@ -141,6 +154,8 @@ ATTACKS = [
     Attack(TruncatedError, "entries that leave the blob", indices(b"", 8, codebook=b"\7\1\x80\2" + ENTRIES), "needs 1024 bytes"),
     Attack(TruncatedError, "packed indices that leave the blob", indices(b"\0\0", 8, coder=0), "packed stream needs 2 bytes, but 1"),
     Attack(TruncatedError, "lanes that leave the blob", indices(b"\x0c" + FOUR_KINDS + b"\3\3" + bytes(4), 8), "lanes .* needs 6 bytes"),
+    Attack(TruncatedError, "affine scales that leave the blob", file(weight(b"\x09\2\0\0\0\0", AFFINE, 3, 5)), "scales needs 36 bytes, but 4"),
+    Attack(TruncatedError, "positions that leave the blob", windows(0, 15, b"\0abc"), "packed stream needs 8 bytes, but 3"),
     Attack(TrailingDataError, "bytes after the last blob", GOOD + b"\0", "goes on too long"),
     Attack(TrailingDataError, "bytes after the header's last part", raw_file(bytes(8) + b"\0"), "1 bytes are left over"),
     Attack(TrailingDataError, "bytes after the last stream", indices(b"\0\0\0\0", 8, coder=0), "1 bytes are left over"),
@@ -159,6 +174,7 @@ ATTACKS = [
     Attack(LimitError, "more weights than bytes", raw_file(bytes(3) + varint(2 ** 30) + bytes(4)), "number of weights is 1073741824"),
     Attack(LimitError, "a negative source", file(source=b"\0\0\1"), "fewer than 0"),
     Attack(LimitError, "a channel axis that is no dimension", file(weight(b"a", RAW_PLAIN, 1, axis=3)), "channel axis 3, but 1"),
+    Attack(LimitError, "scales of blocks of no inputs", file(weight(b"\1\0" + bytes(8), AFFINE, 4)), "block of the scales is 0"),
     Attack(LimitError, "a value of 200 dimensions", file(graph=b"\1" + X + b"\0" + varint(200) + bytes(250)), "rank of value 'x' is 200"),
     Attack(LimitError, "an attribute tensor of 20 dimensions", attribute(b"\xf7\x14" + bytes(40)), "20 dimensions"),
     Attack(LimitError, "subgraphs without end", file(FLOAT_W, graph=nested(17)), "nested more than 16"),
@@ -170,7 +186,7 @@ ATTACKS = [
     Attack(StringError, "a prefix longer than the string before",
            raw_file(bytes(3) + b"\1" + varint(8 * 5) + b"\1a" + bytes(20)), "shares 5"),
     Attack(StringError, "a string too long with its ending", file(weight(b"", RAW_PLAIN, 0, name=b"a" * 65535), (
-        varint(8 * 255 + 1) + varint(65500) + b"b" * 65500 + bytes([RAW_PLAIN, 1, 0]), b"")), "at most 65535"),
+        varint(8 * 255 + 1) + varint(65500) + b"b" * 65500 + varint(RAW_PLAIN) + bytes([1, 0]), b"")), "at most 65535"),
     Attack(StringError, "a symbolic dimension without a name",
            file(graph=b"\1" + X + b"\0\1\1" + b"\0" + literal(b"")[0:2] + bytes(3)), "empty name"),
     Attack(StringError, "an operator without a name", file(FLOAT_W, graph=b"\0\1\0\0\0" + bytes(8)), "operator has no name"),
@@ -181,8 +197,8 @@ ATTACKS = [
     Attack(NameClashError, "an attribute given twice", attribute(b"\0", times=2), "'axis' twice"),
     Attack(NameClashError, "a value that is two outputs", file(graph=ONE_VALUE[:-2] + b"\2" + b"\1\0\0" * 2 + b"\0"), "same value"),
     Attack(NameClashError, "a value with two annotations", file(graph=ONE_VALUE[:-1] + b"\2" + b"\1\1" * 2), "quantized twice"),
-    Attack(CodeError, "a dtype that is none", file(weight(b"", 13, 0)), "dtype code 13"),
-    Attack(CodeError, "float16 in place of float16", file(weight(b"", 1 | 1 << 5, 0)), "that is float16"),
+    Attack(CodeError, "a dtype that is none", file(weight(b"", 13 << 7, 0)), "dtype code 13"),
+    Attack(CodeError, "float16 in place of float16", file(weight(b"", FLOAT16 | 1, 0)), "that is float16"),
     Attack(CodeError, "a quantization that is none", file(graph=ONE_VALUE[:-1] + b"\1\1\x08"), "code 8, but codes go to 7"),
     Attack(InconsistentGraphError, "a scale of zero", file(graph=ONE_VALUE[:-1] + b"\1\1\0\4\0\0\0\0\0"), "scale 0"),
     Attack(InconsistentGraphError, "a scale that is no float32",
@@ -200,6 +216,13 @@ ATTACKS = [
     Attack(CodeError, "an output of code 7", file(FLOAT_W, graph=b"\0\1" + RELU + bytes([1 | 2 << 3, 2, 1, 7]) + b"\0\0"), "has code 7"),
     Attack(CodeError, "a codebook with reserved bits", indices(b"\0\0\0", 8, codebook=b"\xc1" + TWO_BITS[1:]), "begins with 193"),
     Attack(CodeError, "a codebook of a dtype that is none", indices(b"\0\0\0", 8, codebook=b"\x19" + TWO_BITS[1:]), "begins with 25"),
+    Attack(CodeError, "values of a kind that is none", file(weight(b"", 6, 0)), "kind 6"),
+    Attack(CodeError, "affine codes of 1 bit", file(weight(b"\0\1" + bytes(16), AFFINE, 4)), "begin with 0"),
+    Attack(CodeError, "affine codes with reserved bits", file(weight(b"\x21\1" + bytes(16), AFFINE, 4)), "begin with 33"),
+    Attack(CodeError, "windows of a length that is none", windows(3, 0), "begin with 3"),
+    Attack(CodeError, "windows with reserved bits", windows(8, 0), "begin with 8"),
+    Attack(CodeError, "17 values in a window of 16", windows(0, 16), "begin with 0 and 16"),
+    Attack(CodeError, "blocks of a shape that is none", blocks(b"\3\0\0"), "code 3, but codes go to 2"),
     Attack(CodeError, "a stream with reserved bits", indices(b"\x40\0\0", 8, coder=0), "begins with 64"),
     Attack(CodeError, "a dominant element without runs", indices(b"\x20\0\0", 8, coder=0), "begins with 32"),
     Attack(CodeError, "lanes of a packed stream", indices(b"\x08\0\0", 8, coder=0), "begins with 8"),
@@ -210,10 +233,11 @@ ATTACKS = [
     Attack(ReferenceRangeError, "a value of a graph that has ended",
            file(FLOAT_W, graph=b"\0\2" + IF + bytes([1 | 1 << 5, 2]) + THEN + b"\x08" + (
         b"\0\1" + RELU + bytes([1, 2]) + b"\0\0") + RELU + bytes([1, 3]) + b"\0\0"), "2 back"),
-    Attack(BooleanError, "a boolean 2", file(weight(b"\0\2", 11, 2)), "boolean 2"),
+    Attack(BooleanError, "a boolean 2", file(weight(b"\0\2", BOOL, 2)), "boolean 2"),
     Attack(BooleanError, "a boolean 7 in an attribute", attribute(b"\x17\x0b\1\7"), "boolean 7"),
     Attack(ShapeError, "a shape beyond 2**48", file(weight(b"", RAW_PLAIN, 2 ** 30, 2 ** 30, 0)), "2\\*\\*48"),
     Attack(ShapeError, "more elements than a blob can stand for", indices(b"\0\0\0", 2 ** 40), "elements, but 22 bytes"),
+    Attack(ShapeError, "more elements than blocks can stand for", blocks(b"\0\0\0", 2 ** 30), "elements, but 3 bytes"),
     Attack(ShapeError, "an attribute tensor that leaves the header", attribute(b"\x17\0" + varint(10 ** 6)), "only .* bytes follow"),
     Attack(CodebookError, "a codebook of 5 entries for 2 bits",
            indices(b"\0\0\0", 8, codebook=b"\1\1\5" + ENTRIES + b"1234"), "1 groups of 5"),
@@ -221,6 +245,7 @@ ATTACKS = [
     Attack(CodebookError, "more groups than channels", indices(b"\0\0\0", 1, 8, codebook=b"\1\2\2" + ENTRIES), "2 groups"),
     Attack(IndexRangeError, "an index beyond the codebook",
            indices(b"\0\xff\xff", 8, coder=0, codebook=b"\1\1\3" + ENTRIES[:12]), "symbol 3"),
+    Attack(IndexRangeError, "a fourth trit", file(weight(bytes(4) + b"\0\xff", TERNARY, 1, 4)), "symbol 3"),
     Attack(IndexRangeError, "a run beyond the longest", mask(b"\2\2\1\3", 2), "symbol 3"),
     Attack(IndexRangeError, "a dominant element beyond the codebook", indices(b"\3\7", 8), "dominant element is 7"),
     Attack(IndexRangeError, "the second of one entry", indices(b"\0\1", 8, coder=0, codebook=b"\0\1\1" + ENTRIES[:4]), "symbol 1"),
@@ -244,6 +269,9 @@ ATTACKS = [
     Attack(StreamLengthError, "runs that stand for too many", mask(b"\2\3\3\x2a", 8), "stand for 9|3 runs"),
     Attack(StreamLengthError, "more runs than elements", mask(b"\2\3\x09\0\0\0", 8), "9 runs"),
     Attack(StreamLengthError, "fewer runs than there can be", mask(b"\2\3\2\x0f", 8), "2 runs"),
+    Attack(StreamLengthError, "a mask of windows that are too full", windows(4, 1, b"\0\7\0"), "more or fewer than 2 of 16"),
+    Attack(InconsistentGraphError, "a position taken twice", windows(0, 1, b"\0\x55ab"), "do not ascend"),
+    Attack(InconsistentGraphError, "a position past the last input", windows(0, 1, b"\0\x41ab", inputs=4), "position 4 in a window"),
     Attack(InconsistentGraphError, "a node without outputs",
            file(FLOAT_W, graph=b"\0\1" + RELU + bytes([1 | 2 << 3, 2, 0]) + b"\0\0"), "no output"),
 ]
@@ -271,12 +299,14 @@ def test_every_failure_is_in_the_specification() -> None:
 
 def test_what_the_attacks_start_from_is_well_formed() -> None:
     for data in (GOOD, BIG, file(), file(FLOAT_W, graph=nested(16)), attribute(b"\0"), indices(b"\0\0\0", 8, coder=0),
-                 indices(b"\4" + FOUR_KINDS + b"\2\0\0", 8)):
+                 indices(b"\4" + FOUR_KINDS + b"\2\0\0", 8), windows(0, 1, b"\0\x51ab"), windows(4, 1, b"\0\x81\0ab"),
+                 blocks(b"\2\0\1" + bytes(16)), file(weight(b"\x09\2" + bytes(36) + b"\0" + bytes(4), AFFINE, 3, 5)),
+                 file(weight(bytes(4) + b"\0\xaa", TERNARY, 1, 4))):
         from_bytes(data, check=True)
 
 
 def test_a_bad_weight_is_found_when_it_is_read_and_others_still_can_be() -> None:
-    data = file(weight(b"abc", RAW_PLAIN, 3, name=b"good"), weight(b"\2", 11, 1, name=b"bad"))
+    data = file(weight(b"abc", RAW_PLAIN, 3, name=b"good"), weight(b"\2", BOOL, 1, name=b"bad"))
     table = from_bytes(data).weights
     assert table["good"].decode().tobytes() == b"abc"
     with pytest.raises(BooleanError, match="'bad'"):

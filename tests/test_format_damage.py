@@ -188,8 +188,8 @@ def test_fields_of_the_header_replaced(data: st.DataObject, which: int) -> None:
     entries, blobs = taken_apart(which)
     i = data.draw(st.integers(0, len(entries) - 1))
     field, values = data.draw(st.sampled_from([
-        ("shape", dimensions.map(tuple)), ("dtype", st.sampled_from(DTYPES)), ("axis", st.integers(0, 15)), ("kind", st.integers(0, 3)),
-        ("coder", st.sampled_from(CODERS)), ("is_sparse", st.booleans()), ("name", st.text(max_size=5))]))
+        ("shape", dimensions.map(tuple)), ("dtype", st.sampled_from(DTYPES)), ("axis", st.integers(0, 15)), ("kind", st.integers(0, 5)),
+        ("coder", st.sampled_from(CODERS)), ("structure", st.sampled_from(STRUCTURES)), ("name", st.text(max_size=5))]))
     old = entries[i]
     entries[i] = replace(old, **{field: data.draw(values)})
     blobs[entries[i].name] = blobs[old.name]
