@@ -302,6 +302,7 @@ FIRST_AXIS_IS_NO_BATCH: dict[str, set[str] | None] = {
     **dict.fromkeys(("Compress", "GatherElements", "GatherND", "NonMaxSuppression", "NonZero", "ReverseSequence", "ScatterElements",
                      "ScatterND", "TensorScatter", "RNN", "LSTM", "GRU")),
     "Attention": {"lengths", "lengths_below_queries", "past_packed_grouped"},
+    "ArgMax": {"default", "last_default"}, "ArgMin": {"default", "last_default"},
     "Expand": {"token", "kept", "image", "bool"}, "Split": {"first"},
     "Gather": {"int32_indices"}, "Gemm": {"column_bias", "full_bias", "transposed_both", "transposed_first"},
     "Pad": {"cropped", "cropped_and_padded"}, "ReduceMean": {"first", "everything", "everything_flat", "no_axes"},
