@@ -11,10 +11,15 @@ import numpy as np
 
 from ..formats.graph import Graph, Node, ValueInfo
 from ..kernels import ops
-from ..kernels.ops._op import Body
+from ..kernels.ops._op import Body, Type
+from .explicit import explicit
+from .shapes import BodyInference
 
 Lookup = Callable[[str], np.ndarray]
 """The elements of a value or weight, by name."""
+
+MakeBody = Callable[[Graph, Lookup], Body]
+"""(subgraph, what the graphs around it have) → what the operator that holds it runs."""
 
 
 def run_node(node: Node, args: Sequence[np.ndarray | None], bodies: Mapping[str, Body] | None = None) -> tuple[np.ndarray, ...]:
@@ -28,6 +33,8 @@ class InterpretedBody:
 
     def __init__(self, graph: Graph, outer: Lookup) -> None:
         self.graph, self._outer = graph, outer
+        self._names = [info.name for info in graph.outputs]
+        self._nodes = NodeList(graph.nodes, frozenset(self._names))
 
     @property
     def outputs(self) -> tuple[ValueInfo, ...]:
@@ -35,38 +42,43 @@ class InterpretedBody:
 
     def __call__(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         values = {info.name: array for info, array in zip(self.graph.inputs, inputs)}
-        names = [info.name for info in self.graph.outputs]
-        execute(self.graph.nodes, values, self._outer, frozenset(names))
-        return tuple(values[name] if name in values else self._outer(name) for name in names)
+        self._nodes.run(values, self._outer)
+        return tuple(values[name] if name in values else self._outer(name) for name in self._names)
+
+    def types(self, *inputs: Type | None) -> list[Type | None]:
+        return BodyInference(self.graph, {name: Type.of(self._outer(name)) for name in self.graph.captures()})(*inputs)
 
 
-def last_uses(nodes: Sequence[Node]) -> list[tuple[str, ...]]:
-    """For each node the values that no later node reads."""
-    seen: set[str] = set()
+class NodeList:
+    """Nodes that run one after another; values that are neither needed later nor in ``keep`` are dropped on the way."""
+
+    def __init__(self, nodes: Sequence[Node], keep: frozenset[str], make_body: MakeBody = InterpretedBody) -> None:
+        self._steps = list(zip(nodes, _last_uses(nodes, keep)))
+        self._make_body = make_body
+
+    def run(self, values: dict[str, np.ndarray], outer: Lookup) -> None:
+        """Adds what the nodes make to ``values``. ``outer``: what is not among the values, so the expanded constants, and in a
+        subgraph what the graphs around it have."""
+        def find(name: str) -> np.ndarray:
+            return values[name] if name in values else outer(name)
+
+        for node, dying in self._steps:
+            bodies = {key: self._make_body(body, find) for key, body in node.subgraphs()}
+            made = run_node(node, [find(name) if name else None for name in node.inputs], bodies)
+            values.update((name, out) for name, out in zip(node.outputs, made) if name)
+            for name in dying:
+                values.pop(name, None)
+
+
+def _last_uses(nodes: Sequence[Node], keep: frozenset[str]) -> list[tuple[str, ...]]:
+    """For each node the values that no later node reads and that are not in ``keep``."""
+    seen = set(keep)
     dying: list[tuple[str, ...]] = []
     for node in reversed(nodes):
         fresh = tuple(name for name in dict.fromkeys((*node.reads(), *node.outputs)) if name and name not in seen)
         seen.update(fresh)
         dying.append(fresh)
     return dying[::-1]
-
-
-def execute(nodes: Sequence[Node], values: dict[str, np.ndarray], outer: Lookup, keep: frozenset[str]) -> dict[str, np.ndarray]:
-    """Runs ``nodes`` over ``values`` (changed in place); values that are neither needed later nor in ``keep`` are dropped.
-
-    ``outer``: what is not among the values, so the expanded constants, and in a subgraph what the graphs around it have.
-    """
-    def find(name: str) -> np.ndarray:
-        return values[name] if name in values else outer(name)
-
-    for node, dying in zip(nodes, last_uses(nodes)):
-        bodies = {key: InterpretedBody(body, find) for key, body in node.subgraphs()}
-        made = run_node(node, [find(name) if name else None for name in node.inputs], bodies)
-        values.update((name, out) for name, out in zip(node.outputs, made) if name)
-        for name in dying:
-            if name not in keep:
-                values.pop(name, None)
-    return values
 
 
 def evaluate(graph: Graph, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -78,5 +90,6 @@ def evaluate(graph: Graph, feeds: Mapping[str, np.ndarray], outputs: Sequence[st
         array = graph.weights[name].decode()
         return array.astype(np.float64) if wide and array.dtype == np.float32 else array
 
-    values = execute(graph.nodes, dict(feeds), weight, frozenset(wanted))
+    values = dict(feeds)
+    NodeList(explicit(graph).nodes, frozenset(wanted)).run(values, weight)
     return {name: values[name] if name in values else weight(name) for name in wanted}

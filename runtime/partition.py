@@ -51,10 +51,9 @@ class PythonSegment:
 Segment = NativeSegment | PythonSegment
 
 
-def known_values(graph: Graph, types: Types) -> dict[str, np.ndarray]:
-    """Values (not weights, not graph inputs) whose elements are known at plan time."""
-    made = (name for node in graph.nodes for name in node.outputs if name)
-    return {name: kind.value for name in made if (kind := types[name]) is not None and kind.value is not None}
+def known_values(types: Types, graph: Graph) -> dict[str, np.ndarray]:
+    """Values (not weights) whose elements are known at plan time."""
+    return {name: kind.value for name, kind in types.items() if kind is not None and kind.value is not None and name not in graph.weights}
 
 
 def needed_nodes(graph: Graph, known: Mapping[str, np.ndarray]) -> list[Node]:

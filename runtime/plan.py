@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 
 from ..formats.graph import Graph
 from ..kernels.isa import native
-from .interpreter import execute
+from ..kernels.ops._op import Type
+from .bodies import BodyPlans, BoundBody, prepared
+from .interpreter import NodeList
 from .layout import choose
 from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, known_values
 from .program import Program, ProgramBuilder
-from .shapes import infer
+from .shapes import Calls, infer_types
 from .weights import PackedWeights
 
 Values = dict[str, np.ndarray]
@@ -54,18 +56,20 @@ class _NativeStage:
 
 
 class _PythonStage:
-    """One segment that runs in NumPy, expanding the weights of one node at a time."""
+    """One segment that runs in NumPy, expanding the weights of one node at a time. Subgraphs have plans of their own."""
 
-    def __init__(self, segment: PythonSegment, keep: frozenset[str], weights: PackedWeights, known: Mapping[str, np.ndarray]) -> None:
-        self._nodes, self._weights, self._known = segment.nodes, weights, known
-        self._keep = keep
+    def __init__(self, segment: PythonSegment, keep: frozenset[str], weights: PackedWeights, known: Mapping[str, np.ndarray],
+                 plans_of: Callable[[Graph], BodyPlans]) -> None:
+        self._weights, self._known = weights, known
         for node in segment.nodes:
-            for name in node.reads():
-                if name in weights.source:
+            for name in node.inputs:
+                if name in weights.source and name not in known:
                     weights.compact(name)
+        bodies = {id(body): plans_of(body) for node in segment.nodes for _, body in node.subgraphs()}
+        self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(bodies[id(body)], outer))
 
     def run(self, values: Values) -> None:
-        execute(self._nodes, values, self._constant, self._keep)
+        self._nodes.run(values, self._constant)
 
     def _constant(self, name: str) -> np.ndarray:
         known = self._known.get(name)
@@ -73,20 +77,27 @@ class _PythonStage:
 
 
 class Plan:
-    """``run`` maps feeds to outputs, both by name. Raises OpError if the shapes contradict the graph."""
+    """``run`` maps feeds to outputs, both by name. ``inputs``: the types of the graph's inputs, and of what else its nodes read that
+    is no weight, with the elements of what is the same in every run. Raises OpError if the shapes contradict the graph."""
 
-    def __init__(self, graph: Graph, input_shapes: Mapping[str, tuple[int, ...]], weights: PackedWeights, target: Target) -> None:
-        types = infer(graph, input_shapes)
-        self._known = known_values(graph, types)
+    def __init__(self, graph: Graph, inputs: Mapping[str, Type], weights: PackedWeights, target: Target) -> None:
+        calls: Calls = {}
+        types = infer_types(graph, inputs, calls)
+        self._known = known_values(types, graph)
         self._fixed = {info.name for info in graph.outputs if info.name in self._known or info.name in graph.weights}
         self._weights = weights
         self._outputs = tuple(info.name for info in graph.outputs)
         self.segments = Partitioner(graph, types, self._known, target.threads, target.isa).segments()
+
+        def plans_of(body: Graph) -> BodyPlans:
+            plans = BodyPlans(body, self._known, weights, lambda inner, kinds: Plan(inner, kinds, weights, target))
+            return prepared(body, calls, types, plans)
+
         later = _read_later(self.segments, self._outputs)
         self.stages: list[_NativeStage | _PythonStage] = []
         for segment, keep in zip(self.segments, later):
             if isinstance(segment, PythonSegment):
-                self.stages.append(_PythonStage(segment, keep, weights, self._known))
+                self.stages.append(_PythonStage(segment, keep, weights, self._known, plans_of))
             else:
                 self.stages.append(_NativeStage(self._program(segment, keep, types), types, target))
 
@@ -99,12 +110,16 @@ class Plan:
         return ProgramBuilder(types, self._weights, self._known, inputs, outputs).build(segment.units, chosen)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Values:
+        """The outputs; they may be feeds, constants or views of them."""
         values = dict(feeds)
         for stage in self.stages:
             stage.run(values)
+        return {name: self._fixed_value(name) if name in self._fixed else values[name] for name in self._outputs}
+
+    def run_for_caller(self, feeds: Mapping[str, np.ndarray]) -> Values:
+        """The outputs as arrays of the caller's own."""
         found: Values = {}
-        for name in self._outputs:
-            array = self._fixed_value(name) if name in self._fixed else values[name]
+        for name, array in self.run(feeds).items():
             found[name] = array if name not in self._fixed and _is_own(array, feeds, found) else array.copy()
         return found
 

@@ -15,7 +15,8 @@ from ..formats.errors import ThinferError
 from ..formats.graph import Graph, ValueInfo, verify
 from ..formats.reader import read
 from ..kernels import isa
-from ..kernels.ops._op import OpError
+from ..kernels.ops._op import OpError, Type
+from .explicit import explicit
 from .plan import Plan, Target
 from .shapes import check, concrete
 from .weights import PackedWeights
@@ -55,7 +56,7 @@ class Session:
         if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS:
             raise BackendError(f"threads is {threads!r}; it must be a whole number from 1 to {MOST_THREADS}")
         check(graph)
-        self._graph = graph
+        self._graph, self._planned = graph, explicit(graph)
         self._weights = PackedWeights(graph.weights)
         self._plans: OrderedDict[tuple[tuple[int, ...], ...], Plan] = OrderedDict()
         self._lock = threading.Lock()
@@ -70,14 +71,16 @@ class Session:
         self._check_weights()
 
     def _check_weights(self) -> None:
-        """Raises now what is wrong with the file or the graph: a first plan packs every weight. Where lengths are symbolic and no
-        plan can be made for length 1, the weights are only decoded, and the first run plans."""
+        """Raises now what is wrong with the file or the graph: a first plan packs the weights that it reads, and what it leaves
+        (all of them where lengths are symbolic and no plan can be made for length 1, then the first run plans) is decoded once."""
         try:
             self._plan(tuple(concrete(info) for info in self.inputs))
         except OpError:
             if not any(isinstance(dim, str) for info in self.inputs for dim in info.shape):
                 raise
-            for name in self._graph.weights:
+        held = self._weights.memory()
+        for name in self._graph.weights:
+            if name not in held:
                 self._graph.weights[name]
 
     @property
@@ -128,14 +131,14 @@ class Session:
 
     def _run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         arrays = checked_feeds(self.inputs, feeds)
-        return self._plan(tuple(arrays[info.name].shape for info in self.inputs)).run(arrays)
+        return self._plan(tuple(arrays[info.name].shape for info in self.inputs)).run_for_caller(arrays)
 
     def _plan(self, shapes: tuple[tuple[int, ...], ...]) -> Plan:
         with self._lock:
             plan = self._plans.get(shapes)
             if plan is None:
-                by_name = {info.name: shape for info, shape in zip(self.inputs, shapes)}
-                plan = Plan(self._graph, by_name, self._weights, self._target)
+                kinds = {info.name: Type(info.dtype, shape) for info, shape in zip(self.inputs, shapes)}
+                plan = Plan(self._planned, kinds, self._weights, self._target)
                 self._plans[shapes] = plan
                 if len(self._plans) > MOST_PLANS:
                     self._plans.popitem(last=False)

@@ -68,40 +68,53 @@ def weight_type(weights: Mapping[str, EncodedTensor], name: str) -> Type:
 
 
 def infer(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, Type | None]:
-    """Type of every value and weight, given the concrete shape of every graph input; None where only running tells.
-
-    Raises OpError where shapes contradict each other.
+    """Type of every value, and of every weight that is read, given the concrete shape of every graph input; None where only
+    running tells. Raises OpError where shapes contradict each other.
     """
-    types: dict[str, Type | None] = {name: weight_type(graph.weights, name) for name in graph.weights}
-    for info in graph.inputs:
-        types[info.name] = Type(info.dtype, tuple(input_shapes[info.name]))
-    _infer_nodes(graph.nodes, types)
+    return infer_types(graph, {info.name: Type(info.dtype, tuple(input_shapes[info.name])) for info in graph.inputs})
+
+
+Calls = dict[int, "tuple[Type | None, ...]"]
+"""id of a subgraph → the types for which it was last asked, so those that hold in every iteration of a Loop or Scan."""
+
+
+def infer_types(graph: Graph, inputs: Mapping[str, Type], calls: Calls | None = None) -> dict[str, Type | None]:
+    """As ``infer``, given the types of the inputs, and of what else the nodes read that is no weight. Fills ``calls``."""
+    read = dict.fromkeys(name for node in graph.nodes for name in node.reads())
+    read.update(dict.fromkeys(info.name for info in graph.outputs))
+    types: dict[str, Type | None] = {name: weight_type(graph.weights, name) for name in read if name in graph.weights}
+    types.update(inputs)
+    _infer_nodes(graph.nodes, types, {} if calls is None else calls)
     return types
 
 
-def _infer_nodes(nodes: Sequence[Node], types: MutableMapping[str, Type | None]) -> None:
+def _infer_nodes(nodes: Sequence[Node], types: MutableMapping[str, Type | None], calls: Calls) -> None:
     """Adds the types of what the nodes make to ``types``."""
     for node in nodes:
         args = [types[name] if name else None for name in node.inputs]
         unknown = any(arg is None for arg, name in zip(args, node.inputs) if name)
-        bodies = {key: _BodyTypes(body, types) for key, body in node.subgraphs()}
+        bodies = {key: BodyInference(body, types, calls) for key, body in node.subgraphs()}
         found = [None] * len(node.outputs) if unknown else ops.get(node.op).types_of(node, args, bodies)
         types.update((name, kind) for name, kind in zip(node.outputs, found) if name)
 
 
-class _BodyTypes:
+class BodyInference:
     """What an operator's ``infer`` may ask of a subgraph; ``outer``: the types of what the graphs around it have."""
 
-    def __init__(self, graph: Graph, outer: MutableMapping[str, Type | None]) -> None:
-        self.graph, self.outer = graph, outer
+    def __init__(self, graph: Graph, outer: MutableMapping[str, Type | None], calls: Calls | None = None) -> None:
+        self.graph, self._outer, self._calls = graph, outer, {} if calls is None else calls
 
     @property
     def outputs(self) -> tuple[ValueInfo, ...]:
         return self.graph.outputs
 
     def __call__(self, *inputs: Type | None) -> list[Type | None]:
-        types = ChainMap({info.name: kind for info, kind in zip(self.graph.inputs, inputs)}, self.outer)
-        _infer_nodes(self.graph.nodes, types)
+        if len(inputs) != len(self.graph.inputs):
+            raise OpError(f"a subgraph has {len(self.graph.inputs)} inputs, but its node gives it {len(inputs)}")
+        self._calls[id(self.graph)] = inputs
+        own: MutableMapping[str, Type | None] = {info.name: kind for info, kind in zip(self.graph.inputs, inputs)}
+        types = ChainMap(own, self._outer)
+        _infer_nodes(self.graph.nodes, types, self._calls)
         return [types[info.name] for info in self.graph.outputs]
 
 

@@ -1,0 +1,93 @@
+"""Subgraphs in a plan: each is planned once per set of input types, with what it reads of the graphs around it as further inputs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..formats.graph import Graph, ValueInfo
+from ..kernels.ops._op import Type
+from .interpreter import Lookup
+from .shapes import BodyInference, Calls
+from .weights import PackedWeights
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+MOST_PLANS = 8
+"""Plans kept per subgraph and plan around it, least recently used out first: states may grow with every iteration."""
+
+MakePlan = Callable[[Graph, Mapping[str, Type]], "Plan"]
+Kinds = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class BodyPlans:
+    """The plans of one subgraph. ``known``: values around it whose elements are known at plan time."""
+
+    def __init__(self, body: Graph, known: Mapping[str, np.ndarray], weights: PackedWeights, make: MakePlan) -> None:
+        captured = body.captures()
+        self.graph = replace(body, weights=weights.source)
+        self.captures = tuple(name for name in captured if name not in known and name not in weights.source)
+        self._fixed = {name: Type.of(known[name]) for name in captured if name in known}
+        self._names = (*(info.name for info in body.inputs), *self.captures)
+        self._make = make
+        self._plans: OrderedDict[Kinds, Plan] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def prepare(self, inputs: Sequence[Type | None], outer: Mapping[str, Type | None]) -> None:
+        """Makes the plan for those inputs now, if their types and those of what is read around the subgraph are known."""
+        kinds = [*inputs, *(outer[name] for name in self.captures)]
+        if all(kind is not None for kind in kinds):
+            self.plan(tuple((kind.dtype, kind.shape) for kind in kinds if kind is not None))
+
+    def plan(self, kinds: Kinds) -> Plan:
+        """The plan for inputs and captures of these dtypes and shapes."""
+        with self._lock:
+            found = self._plans.get(kinds)
+            if found is None:
+                types = {name: Type(dtype, shape) for name, (dtype, shape) in zip(self._names, kinds)}
+                found = self._plans[kinds] = self._make(self.graph, {**types, **self._fixed})
+                if len(self._plans) > MOST_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(kinds)
+            return found
+
+    def types(self, inputs: Sequence[Type | None], captured: Mapping[str, np.ndarray]) -> list[Type | None]:
+        """The types of the outputs."""
+        weights = {name: self._weight_type(name) for name in self.graph.captures() if name in self.graph.weights}
+        return BodyInference(self.graph, {**weights, **self._fixed, **{name: Type.of(array) for name, array in captured.items()}})(*inputs)
+
+    def _weight_type(self, name: str) -> Type:
+        return Type.of(self.graph.weights[name].decode())
+
+
+class BoundBody:
+    """A planned subgraph with the values that it reads around itself, as an operator runs it."""
+
+    def __init__(self, plans: BodyPlans, outer: Lookup) -> None:
+        self._plans = plans
+        self._captured = {name: outer(name) for name in plans.captures}
+
+    @property
+    def outputs(self) -> tuple[ValueInfo, ...]:
+        return self._plans.graph.outputs
+
+    def __call__(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        feeds = {info.name: np.asarray(array) for info, array in zip(self._plans.graph.inputs, inputs)} | self._captured
+        found = self._plans.plan(tuple((array.dtype.name, array.shape) for array in feeds.values())).run(feeds)
+        return tuple(found[info.name] for info in self.outputs)
+
+    def types(self, *inputs: Type | None) -> list[Type | None]:
+        return self._plans.types(inputs, self._captured)
+
+
+def prepared(body: Graph, calls: Calls, types: Mapping[str, Type | None], plans: BodyPlans) -> BodyPlans:
+    """``plans``, with the plan made that the types at plan time tell."""
+    if id(body) in calls:
+        plans.prepare(calls[id(body)], types)
+    return plans
