@@ -47,6 +47,8 @@ EVALUATOR_IS_WRONG = {
     ("ReduceSumSquare", "int32"), ("ReduceSumSquare", "uint32"),
     # Refuses scalars.
     ("ReduceLogSumExp", "scalar"),
+    # Computes windows in float32.
+    ("HannWindow", "float32"), ("HammingWindow", "float32"),
     # Compares shapes as if negative axes counted from the front.
     ("GatherElements", "negative_axis"),
     # Takes the depth as a scalar only, and subtracts booleans.
@@ -61,8 +63,8 @@ EVALUATOR_IS_WRONG = {
 NOT_FOR_THE_EVALUATOR = {"RNN", "LSTM", "GRU"}
 """Operators of which the evaluator knows too little; tests of their own compare them with other references (test_ops_recurrent.py)."""
 
-ONNX_IS_SILENT = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
-"""Operators whose output shape onnx does not infer, since it depends on elements."""
+ONNX_IS_SILENT = {"Compress", "NonMaxSuppression", "NonZero", "Range", "Unique"}
+"""Operators whose output shape onnx does not infer, since it depends on elements (that of Range it infers for some dtypes)."""
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> None:
@@ -281,7 +283,7 @@ def test_infer_agrees_with_onnx(pair: Pair) -> None:
 
 
 def takes_floats(pair: Pair) -> bool:
-    return pair[0].name != "Cast" and any(arg.dtype == "float32" and not arg.absent for arg in pair[1].args)
+    return pair[0].name not in ("Cast", "EyeLike") and any(arg.dtype == "float32" and not arg.absent for arg in pair[1].args)
 
 
 @pytest.mark.parametrize("pair", list(filter(takes_floats, SMALL)), ids=named)
@@ -300,9 +302,9 @@ def test_every_float_dtype_stays(pair: Pair) -> None:
 
 FIRST_AXIS_IS_NO_BATCH: dict[str, set[str] | None] = {
     **dict.fromkeys(("Compress", "GatherElements", "GatherND", "NonMaxSuppression", "NonZero", "ReverseSequence", "ScatterElements",
-                     "ScatterND", "TensorScatter", "RNN", "LSTM", "GRU")),
+                     "ScatterND", "TensorScatter", "RNN", "LSTM", "GRU", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")),
     "Attention": {"lengths", "lengths_below_queries", "past_packed_grouped"},
-    "ArgMax": {"default", "last_default"}, "ArgMin": {"default", "last_default"},
+    "ArgMax": {"default", "last_default"}, "ArgMin": {"default", "last_default"}, "Det": {"matrix"},
     "Expand": {"token", "kept", "image", "bool"}, "Split": {"first"},
     "Gather": {"int32_indices"}, "Gemm": {"column_bias", "full_bias", "transposed_both", "transposed_first"},
     "Pad": {"cropped", "cropped_and_padded"}, "ReduceMean": {"first", "everything", "everything_flat", "no_axes"},
