@@ -60,7 +60,7 @@ def _run(attrs: Mapping[str, Any], *inputs: np.ndarray, bodies: Mapping[str, Bod
     carried = tuple(inputs[:count])
     stacks: list[list[np.ndarray]] = [[] for _ in body.outputs[count:]]
     for slices in zip(*sources):
-        made = body(*carried, *map(np.ascontiguousarray, slices))
+        made = body(*carried, *(np.asarray(part, order="C") for part in slices))
         carried = made[:count]
         for stack, part in zip(stacks, made[count:]):
             stack.append(part)
