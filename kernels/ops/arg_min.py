@@ -1,0 +1,9 @@
+"""ArgMin: where along an axis the smallest element lies, the first such or with select_last_index the last."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._arg import arg_extreme
+
+OP = arg_extreme("ArgMin", np.argmin)
