@@ -1,4 +1,4 @@
-"""Cases that both poolings have."""
+"""Cases that all poolings with windows have."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ def _case(name: str, x: tuple[int, ...], kernel: tuple[int, ...], **attrs: Any) 
     return Case(name, (Arg(x),), {"kernel_shape": kernel, **attrs})
 
 
-def pool_cases() -> tuple[Case, ...]:
-    """All paddings, strides, dilations, ceil_mode, and one to three dimensions."""
+def pool_cases(prefix: str = "", **attrs: Any) -> tuple[Case, ...]:
+    """All paddings, strides, dilations, ceil_mode, and one to three dimensions; with ``attrs`` added, under names that start with ``prefix``."""
+    return tuple(Case(f"{prefix}_{case.name}", case.args, {**case.attrs, **attrs}) if prefix else case for case in _cases())
+
+
+def _cases() -> tuple[Case, ...]:
     return (
         _case("halved", (2, 3, 8, 6), (2, 2), strides=(2, 2)),
         _case("overlapping", (1, 5, 7, 9), (3, 2)),

@@ -59,8 +59,8 @@ def window(place: str, attrs: Mapping[str, Any], spatial: Sequence[int], kernel:
     Raises OpError (naming the node by ``place``) where attributes contradict each other or no window fits.
     """
     rank = len(spatial)
-    strides = _per_axis(place, attrs, "strides", rank, 1)
-    dilations = _per_axis(place, attrs, "dilations", rank, 1)
+    strides = per_axis(place, attrs, "strides", rank, 1)
+    dilations = per_axis(place, attrs, "dilations", rank, 1)
     if len(kernel) != rank or any(k < 1 for k in kernel):
         raise OpError(f"{place} has the kernel shape {text(kernel)}; its input has {rank} spatial axes, each needs a length of 1 or more")
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations))
@@ -85,7 +85,8 @@ def _positions(length: int, reach: int, stride: int, content: int, ceil: bool) -
     return count - 1 if (count - 1) * stride >= content else count
 
 
-def _per_axis(place: str, attrs: Mapping[str, Any], name: str, rank: int, default: int) -> tuple[int, ...]:
+def per_axis(place: str, attrs: Mapping[str, Any], name: str, rank: int, default: int) -> tuple[int, ...]:
+    """An attribute of one number per spatial axis. Raises OpError unless they are that many, and 1 or more."""
     given = attrs[name]
     if given is None:
         return (default,) * rank

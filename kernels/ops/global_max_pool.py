@@ -1,0 +1,7 @@
+"""GlobalMaxPool: the largest element of each channel over all spatial positions; the spatial axes stay, with length 1."""
+
+from __future__ import annotations
+
+from ._global_pool import global_pool
+
+OP = global_pool("GlobalMaxPool", lambda x, axes, attrs: x.max(axis=axes, keepdims=True))
