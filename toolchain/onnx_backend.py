@@ -20,10 +20,10 @@ from .importers.onnx import convert
 
 
 class Prepared(BackendRep):
-    """A model that is ready to run."""
+    """A model that is ready to run. ``narrow``: dtypes of its outputs that a session gives in wider ones, by name."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, narrow: Mapping[str, np.dtype] | None = None) -> None:
+        self.session, self.narrow = session, narrow or {}
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[np.ndarray, ...]:
         """The outputs in the model's order, also by name. ``inputs``: arrays in the order of the model's inputs, a dict, or one array.
@@ -36,8 +36,16 @@ class Prepared(BackendRep):
             if len(arrays) != len(names):
                 raise InputError(f"{len(arrays)} inputs were given; the model takes {len(names)}: {', '.join(names)}")
             arrays = dict(zip(names, arrays))
-        found = self.session.run(arrays)
-        return namedtupledict("Outputs", list(found))(*found.values())
+        wide = {info.name: np.dtype(info.dtype) for info in self.session.inputs}
+        found = self.session.run({name: array.astype(wide[name]) if name in wide and is_narrow(array.dtype) else array
+                                  for name, array in arrays.items()})
+        results = [array.astype(self.narrow.get(name, array.dtype)) for name, array in found.items()]
+        return namedtupledict("Outputs", list(found))(*results)
+
+
+def is_narrow(dtype: np.dtype) -> bool:
+    """Whether it is one of onnx's integers of 2 and 4 bits, which a session holds in 8."""
+    return dtype.name in ("int2", "uint2", "int4", "uint4")
 
 
 class ThinferBackend(Backend):
@@ -51,7 +59,9 @@ class ThinferBackend(Backend):
         if not cls.supports_device(device):
             raise UnsupportedModel(f"there is no device {device!r}; models run on CPU")
         graph: Graph = convert(model, "the model", {})
-        return Prepared(load(graph, backend=kwargs.get("backend"), threads=kwargs.get("threads", 1)))
+        narrow = {info.name: dtype for info in model.graph.output
+                  if is_narrow(dtype := onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))}
+        return Prepared(load(graph, backend=kwargs.get("backend"), threads=kwargs.get("threads", 1)), narrow)
 
     @classmethod
     def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[np.ndarray, ...]:

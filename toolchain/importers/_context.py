@@ -29,7 +29,7 @@ class Known:
 class Context:
     """The model as it is converted. ``weights``: the table of the outermost graph. ``taken``: every name. ``known``: what could be inferred, by name.
 
-    ``bits``: weights that were narrower than a byte in the source, and their bits per element.
+    ``bits``: weights, graph inputs and outputs that were narrower than a byte in the source, and their bits per element.
     """
 
     origin: str

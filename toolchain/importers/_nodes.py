@@ -191,6 +191,8 @@ class Converter:
         if not kind.elem_type and name in self.context.known:
             return ValueInfo(name, self.context.known[name].dtype, UNKNOWN)
         dtype = dtype_of(kind.elem_type, what)
+        if kind.elem_type in NARROW:
+            self.context.bits[name] = NARROW[kind.elem_type][1]
         if not kind.HasField("shape"):
             return ValueInfo(name, dtype, UNKNOWN)
         dims = (dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"{name}_{place}" for place, dim in enumerate(kind.shape.dim))
