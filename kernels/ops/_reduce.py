@@ -46,7 +46,7 @@ def reduction(name: str, compute: Compute, *, dtypes: Sequence[str] = SUMS, of_n
 
     def run(attrs: Mapping[str, Any], x: np.ndarray, axes: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         gone = _reduced(name, attrs, None if axes is None else axes.ravel().tolist(), x.ndim)
-        return (cast(np.asarray(compute(*widened(x), gone, bool(attrs["keepdims"]))), x.dtype.name),)
+        return (cast(np.asarray(compute(widened(x)[0], gone, bool(attrs["keepdims"]))), x.dtype.name),)
 
     return Op(name, {"keepdims": 1, "noop_with_empty_axes": 0}, (1, 2), infer, run, (*_cases(dtypes, low), *more_cases), flow=_flow)
 

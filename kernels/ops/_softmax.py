@@ -24,7 +24,7 @@ def along_axis(name: str, compute: Callable[[np.ndarray, int], np.ndarray]) -> O
         return [Type(x.dtype, x.shape)]
 
     def run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (compute(*widened(x), attrs["axis"]).astype(x.dtype, copy=False),)
+        return (compute(widened(x)[0], attrs["axis"]).astype(x.dtype, copy=False),)
 
     return Op(name, {"axis": -1}, (1, 1), infer, run, _cases(), flow=_flow)
 

@@ -24,7 +24,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (np.asarray(np.linalg.det(*widened(x))).astype(x.dtype, copy=False),)
+    return (np.asarray(np.linalg.det(widened(x)[0])).astype(x.dtype, copy=False),)
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:

@@ -9,7 +9,8 @@ from ._reduce import nothing_case, reduction
 
 
 def _log_sum(x: np.ndarray, axes: tuple[int, ...], keep: bool) -> np.ndarray:
-    return np.asarray(np.log(np.sum(x, axis=axes, keepdims=keep)))
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.sum(x, axis=axes, keepdims=keep)))
 
 
 OP = reduction("ReduceLogSum", _log_sum, dtypes=FLOATS, low=0.25, more_cases=(nothing_case(),))

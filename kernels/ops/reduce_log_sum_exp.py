@@ -13,7 +13,8 @@ def _log_sum_exp(x: np.ndarray, axes: tuple[int, ...], keep: bool) -> np.ndarray
     """With the largest element taken out of the sum, so that nothing overflows; an infinite one stays in."""
     most = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
     most = np.where(np.isfinite(most), most, x.dtype.type(0))
-    found = np.log(np.sum(np.exp(x - most), axis=axes, keepdims=True)) + most
+    with np.errstate(divide="ignore"):
+        found = np.log(np.sum(np.exp(x - most), axis=axes, keepdims=True)) + most
     return found if keep else np.squeeze(found, axis=axes)
 
 

@@ -24,7 +24,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 
 
 def _run(attrs: Mapping[str, Any], scores: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-    logs = log_softmax(*widened(scores), 1)
+    logs = log_softmax(widened(scores)[0], 1)
     found = loss("SoftmaxCrossEntropyLoss", attrs, logs, labels, weight)
     return found.astype(scores.dtype, copy=False), logs.astype(scores.dtype, copy=False)
 
