@@ -18,7 +18,8 @@ from thinfer.kernels.ops._op import Case, Op
 ORT_OPSET = 21
 """Newer forms of these operators differ in bfloat16 only."""
 
-IN_ONNXRUNTIME = ("ConvTranspose", "LpPool", "GlobalLpPool", "GlobalMaxPool", "GlobalAveragePool")
+IN_ONNXRUNTIME = ("ConvTranspose", "LpPool", "GlobalLpPool", "GlobalMaxPool", "GlobalAveragePool", "GroupNormalization", "InstanceNormalization",
+                  "LayerNormalization", "LpNormalization", "MeanVarianceNormalization")
 PAIRS = [(ops.get(name), case) for name in IN_ONNXRUNTIME for case in ops.get(name).cases if not case.bench]
 
 
@@ -62,3 +63,17 @@ def test_conv_transpose_equals_torch(shape: tuple[tuple[int, ...], dict[str, Any
     (found,) = run(ops.get("ConvTranspose"), arrays, {**attrs, "group": groups})
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
     assert infer(ops.get("ConvTranspose"), arrays, {**attrs, "group": groups}, [False] * 3)[0].shape == found.shape
+
+
+@pytest.mark.parametrize("case", [case for case in ops.get("LRN").cases if not case.bench], ids=lambda case: case.name)
+def test_lrn_equals_loops(case: Case) -> None:
+    (x,), op, size = case.arrays(), ops.get("LRN"), case.attrs["size"]
+    assert x is not None
+    alpha, beta, bias = (case.attrs.get(key, op.attributes[key]) for key in ("alpha", "beta", "bias"))
+    wide = x.astype(np.float64)
+    expected = np.empty_like(wide)
+    for c in range(x.shape[1]):
+        first, last = max(0, c - (size - 1) // 2), min(x.shape[1] - 1, c - (size - 1) // 2 + size - 1)
+        total = sum(wide[:, k] ** 2 for k in range(first, last + 1))
+        expected[:, c] = wide[:, c] / (bias + alpha / size * total) ** beta
+    np.testing.assert_allclose(run(op, [wide], case.attrs)[0], expected, rtol=1e-12, atol=1e-12)
