@@ -67,10 +67,12 @@ EVALUATOR_IS_WRONG = {
 }
 """What is compared with torch or with loops alone."""
 
-NOT_FOR_THE_EVALUATOR = {"RNN", "LSTM", "GRU", "GlobalLpPool", "GroupNormalization", "LRN", "MeanVarianceNormalization"}
-"""Operators of which the evaluator knows too little; tests of their own compare them (test_ops_recurrent.py, test_ops_nets.py)."""
+NOT_FOR_THE_EVALUATOR = {"RNN", "LSTM", "GRU", "GlobalLpPool", "GroupNormalization", "LRN", "MeanVarianceNormalization",
+                         "AffineGrid", "DeformConv", "GridSample", "MaxRoiPool", "Resize"}
+"""Operators of which the evaluator knows too little; tests of their own compare them (test_ops_recurrent.py, test_ops_nets.py,
+test_ops_sampling.py)."""
 
-ONNX_IS_SILENT = {"Compress", "GroupNormalization", "MeanVarianceNormalization", "NonMaxSuppression", "NonZero", "Range", "Unique"}
+ONNX_IS_SILENT = {"Compress", "GroupNormalization", "MaxUnpool", "MeanVarianceNormalization", "NonMaxSuppression", "NonZero", "Range", "Unique"}
 """Operators whose output shape onnx does not infer, since it depends on elements (that of Range it infers for some dtypes)."""
 
 
@@ -314,7 +316,8 @@ FIRST_AXIS_IS_NO_BATCH: dict[str, set[str] | None] = {
     "Attention": {"lengths", "lengths_below_queries", "past_packed_grouped"},
     "ArgMax": {"default", "last_default"}, "ArgMin": {"default", "last_default"}, "Det": {"matrix"},
     "LayerNormalization": {"everything", "stretched_ahead"}, "RMSNormalization": {"everything"},
-    "Expand": {"token", "kept", "image", "bool"}, "Split": {"first"},
+    **dict.fromkeys(("AffineGrid", "MaxRoiPool", "RoiAlign")),
+    "Expand": {"token", "kept", "image", "bool"}, "Split": {"first"}, "Resize": {"linear_sizes", "crop"},
     "Gather": {"int32_indices"}, "Gemm": {"column_bias", "full_bias", "transposed_both", "transposed_first"},
     "Pad": {"cropped", "cropped_and_padded"}, "ReduceMean": {"first", "everything", "everything_flat", "no_axes"},
     "Reshape": {"explicit", "split", "mixed", "to_scalar", "ones"},
