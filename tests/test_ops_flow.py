@@ -10,7 +10,7 @@ import pytest
 from ops_cases import Arrays, all_cases, named, node_of
 from thinfer.formats.graph import Node
 from thinfer.kernels import ops
-from thinfer.kernels.ops._op import Case, Op, Shapes
+from thinfer.kernels.ops._op import Arg, Case, Op, Shapes
 
 Axis = tuple[str, int]
 Point = tuple[str, int, int]
@@ -168,6 +168,28 @@ FREE = {
     ("Dropout", "plain"): {(name, k) for name in ("i0", "y0") for k in range(2)},
     ("Cast", "to_float64"): {(name, k) for name in ("i0", "y0") for k in range(2)},
     ("Gather", "columns"): {("i0", 0), ("i0", 2), ("y0", 0), ("y0", 2)},
+    ("Slice", "channels"): {(name, k) for name in ("i0", "y0") for k in range(4)},
+    ("Slice", "steps"): {(name, 2) for name in ("i0", "y0")},
+    ("Slice", "whole"): {(name, k) for name in ("i0", "y0") for k in range(2)},
+    ("Expand", "image"): {("i0", 1), ("y0", 1)},
+    ("Tile", "channels"): {(name, k) for name in ("i0", "y0") for k in range(4)},
+    ("Where", "masked"): {*(("i0", k) for k in (0, 2, 3)), *(("i1", k) for k in range(4)), *(("y0", k) for k in range(4))},
+    ("Compress", "columns"): {("i0", 0), ("y0", 0)},
+    ("TopK", "axis"): {("i0", 0), ("i0", 2), ("y0", 0), ("y0", 2)},
+    ("ReverseSequence", "time_first"): {("i0", 2), ("y0", 2)},
+    ("Trilu", "upper_above"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("CenterCropPad", "axes"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("DepthToSpace", "dcr"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("DepthToSpace", "crd"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("SpaceToDepth", "dcr"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("SpaceToDepth", "crd"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("Col2Im", "overlapping"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("Resize", "nearest"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("Resize", "linear_sizes"): {("i0", 0), ("i0", 1), ("y0", 0), ("y0", 1)},
+    ("Resize", "crop"): set(),
+    ("GridSample", "linear_zeros"): {("i0", 1), ("y0", 1)},
+    ("RoiAlign", "mean"): {("i0", 1), ("y0", 1)},
+    ("DeformConv", "padded"): {("i0", 1), ("i1", 0), ("i1", 1), ("i3", 0), ("y0", 1)},
     ("Shape", "batch"): {("i0", 1), ("i0", 2)},
     ("Shape", "all"): set(),
 }
@@ -185,6 +207,19 @@ def test_these_axes_are_free_and_no_others(name: str, label: str) -> None:
              if n and all((tensor, axis, i) in free for i in range(n))}
     assert whole == FREE[name, label]
     assert free <= {(*axis, i) for axis in whole for i in range(tie.lengths[axis[0]][axis[1]])}
+
+
+@pytest.mark.parametrize(("attrs", "sizes"), [({"axis": 1, "num_outputs": 2}, None), ({"axis": 1}, (2, 3, 1))], ids=["halves", "lengths"])
+def test_all_parts_of_a_split_follow_its_channels(attrs: dict[str, int], sizes: tuple[int, ...] | None) -> None:
+    op = ops.get("Split")
+    case = Case("parts", (Arg((2, 6, 3, 3)), *(() if sizes is None else (Arg((3,), "int64", value=sizes, constant=True),))), attrs)
+    arrays = case.arrays()
+    parts = len(sizes or (3, 3))
+    assert max(check(op, case, parts, True, seed) for seed in range(8)) > 0
+    node = node_of(op, arrays, attrs, parts)
+    tie = classes_of(op, node, arrays, op.run(op.attrs_of(node), *arrays))
+    free = {point for points in tie.free().values() for point in points}
+    assert free == {(name, axis, i) for name in ("i0", *(f"y{k}" for k in range(parts))) for axis, n in enumerate(tie.lengths[name]) for i in range(n)}
 
 
 @pytest.mark.parametrize(("name", "label"), [key for key, axes in FREE.items() if len(axes) > 3], ids=lambda key: key)
