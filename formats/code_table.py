@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .bit_lists import BitReader, token_bits, token_cost
 from .cursor import Cursor
 from .errors import CodeLengthsError, PaddingError
 from .huffman import MAX_LENGTH, is_complete
@@ -36,58 +37,22 @@ def tokens(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values, runs
 
 
-def _rice_bits(values: np.ndarray, runs: np.ndarray, k: int) -> int:
-    exponents = np.frexp(runs)[1].astype(np.int64)  # of r > 0: its bits
-    return int(((values >> k) + 1 + k).sum() + (2 * exponents - 1)[runs > 0].sum())
-
-
 def table_size(lengths: np.ndarray) -> int:
     """Bytes of ``encode_lengths``."""
     values, runs = tokens(lengths)
-    return -(-(2 + min(_rice_bits(values, runs, k) for k in range(4))) // 8)
+    return -(-(2 + min(token_cost(values, runs, k) for k in range(4))) // 8)
 
 
 def encode_lengths(lengths: np.ndarray) -> bytes:
     """The table of a code that ``is_complete``."""
     values, runs = tokens(lengths)
-    k = min(range(4), key=lambda k: _rice_bits(values, runs, k))
-    bits: list[int] = [k & 1, k >> 1]
-    for value, run in zip(values.tolist(), runs.tolist()):
-        bits += [1] * (value >> k) + [0] + [value >> i & 1 for i in range(k)]
-        if value == 0:
-            size = run.bit_length() - 1
-            bits += [1] * size + [0] + [run >> i & 1 for i in range(size)]
-    return np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
-
-
-class _BitReader:
-    def __init__(self, cursor: Cursor) -> None:
-        self.cursor, self.byte, self.left = cursor, 0, 0
-
-    def bit(self) -> int:
-        if self.left == 0:
-            self.byte, self.left = self.cursor.byte("a table of code lengths"), 8
-        self.left -= 1
-        bit = self.byte & 1
-        self.byte >>= 1
-        return bit
-
-    def bits(self, count: int) -> int:
-        return sum(self.bit() << i for i in range(count))
-
-    def unary(self, most: int) -> int:
-        """The number of ones before the next zero."""
-        count = 0
-        while self.bit():
-            count += 1
-            if count > most:
-                self.cursor.fail(CodeLengthsError, f"a table of code lengths has more than {most} ones in a row")
-        return count
+    k = min(range(4), key=lambda k: token_cost(values, runs, k))
+    return np.packbits(np.array([k & 1, k >> 1, *token_bits(values, runs, k)], np.uint8), bitorder="little").tobytes()
 
 
 def decode_lengths(cursor: Cursor, alphabet: int) -> np.ndarray:
     """uint8[alphabet]; CodeLengthsError if it is no complete code, PaddingError if the table's last byte has bits set past its end."""
-    reader = _BitReader(cursor)
+    reader = BitReader(cursor, "a table of code lengths", CodeLengthsError)
     lengths = np.zeros(alphabet, np.uint8)
     k, at, previous, room = reader.bits(2), 0, first_guess(alphabet), _COMPLETE
     while at < alphabet and room > 0:

@@ -1,4 +1,4 @@
-"""The two Huffman decoders behind one face: NumPy's, which is the reference, and the native one where it was built."""
+"""The decoders of entropy codes behind one face: Python's, which are the reference, and the native ones where they were built."""
 
 from __future__ import annotations
 
@@ -8,44 +8,83 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from . import huffman
+from . import arithmetic, huffman, rans
+from .arithmetic import Places
 from .errors import StreamLengthError, ThinferError
 from .transforms import from_tuples
 
-_native: Any
+native: Any
 try:
-    _native = importlib.import_module("._native", __package__)
-except ImportError:  # built without a compiler: NumPy decodes everything
-    _native = None
+    native = importlib.import_module("._native", __package__)
+except ImportError:  # built without a compiler: Python and NumPy code everything
+    native = None
 
 DecoderName = Literal["native", "numpy"]
 
 
 class Decoder(Protocol):
-    """``payload`` (uint8) holds the lanes one after another, ``sizes`` are their bytes, ``lengths`` a complete code of two
-    symbols or more, ``count`` the symbols. Both raise StreamLengthError if a lane is too short, too long or not filled up with zeros."""
+    """``payload`` is uint8, ``count`` the number of symbols. All raise StreamLengthError if the code ends too early or not as it must.
 
-    def symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
+    Huffman: ``payload`` holds the lanes one after another, ``sizes`` are their bytes, ``lengths`` a complete code of two symbols or more.
+    rANS and arithmetic: ``payload`` is all that is left of the blob, and beside the array they return how many bytes the code took;
+    ``frequencies`` (uint32) add up to ``2**bits``. An arithmetic code may have looked at up to eight bytes more than there are.
+    """
+
+    def huffman_symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
         """uint16[count]"""
 
-    def tuples(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int, p: int, width: int) -> np.ndarray:
+    def huffman_tuples(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int, p: int, width: int) -> np.ndarray:
         """uint8[count * p]: the elements of symbols that are tuples of p elements of ``width`` bits."""
+
+    def rans_symbols(self, payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, count: int) -> tuple[np.ndarray, int]:
+        """uint16[count]"""
+
+    def rans_tuples(self, payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, count: int, p: int,
+                    width: int) -> tuple[np.ndarray, int]:
+        """uint8[count * p]"""
+
+    def arithmetic(self, payload: np.ndarray, count: int, alphabet: int, width: int, contexts: int, places: Places) -> tuple[np.ndarray, int]:
+        """uint8[count]"""
 
 
 class NumpyDecoder:
-    def symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
+    def huffman_symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
         return huffman.decode(payload, sizes, lengths, count)
 
-    def tuples(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int, p: int, width: int) -> np.ndarray:
+    def huffman_tuples(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int, p: int, width: int) -> np.ndarray:
         return from_tuples(huffman.decode(payload, sizes, lengths, count), p, width)
+
+    def rans_symbols(self, payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, count: int) -> tuple[np.ndarray, int]:
+        return rans.decode(payload, lanes, frequencies, bits, count)
+
+    def rans_tuples(self, payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, count: int, p: int,
+                    width: int) -> tuple[np.ndarray, int]:
+        symbols, used = rans.decode(payload, lanes, frequencies, bits, count)
+        return from_tuples(symbols, p, width), used
+
+    def arithmetic(self, payload: np.ndarray, count: int, alphabet: int, width: int, contexts: int, places: Places) -> tuple[np.ndarray, int]:
+        return arithmetic.decode(payload, count, alphabet, width, contexts, places)
 
 
 class NativeDecoder:
-    def symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
-        return _checked(*_native.symbols(payload, list(sizes), lengths, count))
+    def huffman_symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
+        return _checked(*native.huffman_symbols(payload, list(sizes), lengths, count))
 
-    def tuples(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int, p: int, width: int) -> np.ndarray:
-        return _checked(*_native.tuples(payload, list(sizes), lengths, count, p, width))
+    def huffman_tuples(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int, p: int, width: int) -> np.ndarray:
+        return _checked(*native.huffman_tuples(payload, list(sizes), lengths, count, p, width))
+
+    def rans_symbols(self, payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, count: int) -> tuple[np.ndarray, int]:
+        found, used, problem = native.rans_symbols(payload, lanes, frequencies, bits, count)
+        return _checked(found, problem), used
+
+    def rans_tuples(self, payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, count: int, p: int,
+                    width: int) -> tuple[np.ndarray, int]:
+        found, used, problem = native.rans_tuples(payload, lanes, frequencies, bits, count, p, width)
+        return _checked(found, problem), used
+
+    def arithmetic(self, payload: np.ndarray, count: int, alphabet: int, width: int, contexts: int, places: Places) -> tuple[np.ndarray, int]:
+        found, used, problem = native.arithmetic_decode(payload, count, alphabet, width, contexts, places.row, places.columns)
+        return _checked(found, problem), used
 
 
 def _checked(array: np.ndarray | None, problem: str) -> np.ndarray:
@@ -56,7 +95,7 @@ def _checked(array: np.ndarray | None, problem: str) -> np.ndarray:
 
 def available() -> tuple[DecoderName, ...]:
     """The decoders that this installation has, best first."""
-    return ("numpy",) if _native is None else ("native", "numpy")
+    return ("numpy",) if native is None else ("native", "numpy")
 
 
 def find(name: DecoderName | None) -> Decoder:

@@ -96,6 +96,10 @@ class CodeLengthsError(FormatError):
     """The code lengths of a Huffman code do not describe a complete prefix code."""
 
 
+class FrequencyError(FormatError):
+    """A table of rANS frequencies is none: a level out of range, a symbol whose frequency comes out as 0, or no symbol at all."""
+
+
 class StreamLengthError(FormatError):
     """A stream's coded symbols stand for more or fewer elements than the tensor holds, or its bits for more or fewer symbols."""
 

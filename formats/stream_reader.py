@@ -6,23 +6,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arithmetic import MIN_DROPPED, NOWHERE, Places
 from .bits import packed_size, tail_is_zero, unpack
 from .code_table import decode_lengths
 from .codes import MAX_RUN
 from .cursor import Cursor
 from .decoders import Decoder
-from .errors import CodeError, FormatError, IndexRangeError, PaddingError, StreamLengthError, TransformError
+from .errors import CodeError, IndexRangeError, PaddingError, StreamLengthError, TransformError
+from .frequencies import decode_table
 from .transforms import MAX_TUPLE_BITS, RUN, SINGLE, SPLIT, TUPLE, Transform, from_runs, from_tuples, symbol_width
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What was found in one stream: elements, coded symbols, bytes in all, and the coded symbols' entropy in bits (of all together)."""
+    """What was found in one stream: elements, coded symbols, bytes in all; in bits, of all together, the entropy of the coded symbols
+    and of the elements themselves."""
 
     elements: int
     symbols: int
     nbytes: int
     entropy: float
+    element_entropy: float
 
 
 @dataclass(frozen=True)
@@ -34,40 +38,50 @@ class StreamReader:
     coder: str
     report: list[StreamInfo] | None = None
 
-    def read(self, count: int, alphabet: int, width: int, *, may_split: bool = True) -> np.ndarray:
+    def read(self, count: int, alphabet: int, width: int, places: Places = NOWHERE, *, may_split: bool = True) -> np.ndarray:
         """uint8[count], each below ``alphabet``. Bounds are checked before anything of that size is made."""
         cursor = self.cursor
         if count == 0:
             return np.empty(0, np.uint8)
         start = cursor.position
         code = cursor.byte("a stream")
-        kind, is_huffman, lanes, dominant = code & 3, bool(code & 4), 1 << (code >> 3 & 3), code >> 5
-        if dominant > 1 or (dominant and kind != RUN) or (lanes > 1 and not is_huffman) or (kind == SPLIT and is_huffman):
+        kind, is_coded, lanes, dominant = code & 3, bool(code & 4), 1 << (code >> 3 & 3), code >> 5
+        if dominant > 1 or (dominant and kind != RUN) or (lanes > 1 and not is_coded) or (kind == SPLIT and is_coded):
             cursor.fail(CodeError, f"a stream begins with {code}, which has bits set that must be zero")
-        if is_huffman and self.coder == "raw":
-            cursor.fail(CodeError, "a stream is Huffman-coded, but the weight's coder is raw")
+        if is_coded and self.coder == "raw":
+            cursor.fail(CodeError, "a stream is coded, but the weight's coder is raw")
         if kind == SPLIT:
-            if not may_split or alphabet <= 2 or self.coder == "raw":
+            if not may_split or alphabet <= 2 or self.coder not in ("huffman", "rans"):
                 cursor.fail(TransformError, f"a stream of {alphabet} kinds of elements is split where it may not be")
             return self.split(count, alphabet)
-        transform, symbols = self.transform(kind, count, alphabet, width, dominant, is_huffman)
-        if symbols > 8 * cursor.left:
+        if is_coded and self.coder == "arithmetic":
+            if kind != SINGLE or lanes > 1:
+                cursor.fail(TransformError, f"an arithmetic stream begins with {code}, but has neither transforms nor lanes")
+            elements = self.arithmetic(count, alphabet, width, places)
+            self.add_report(start, elements, elements)
+            return elements
+        transform, symbols = self.transform(kind, count, alphabet, width, dominant, is_coded)
+        if symbols > 8 * cursor.left and not (is_coded and self.coder == "rans"):
             cursor.fail(StreamLengthError, f"{symbols} symbols follow, but {cursor.left} bytes hold {8 * cursor.left} at most")
-        coded = self.huffman(transform, symbols, lanes) if is_huffman else self.packed(transform, symbols)
-        if self.report is not None:
-            again = transform.apply(coded[:count]) if transform.kind == TUPLE else coded
-            self.report.append(StreamInfo(count, symbols, cursor.position - start, entropy(np.bincount(again))))
-        return self.undo(transform, coded, count, alphabet)
+        coded = self.coded(transform, symbols, lanes) if is_coded else self.packed(transform, symbols)
+        elements = self.undo(transform, coded, count, alphabet)
+        self.add_report(start, elements, transform.apply(coded[:count]) if transform.kind == TUPLE else coded)
+        return elements
 
-    def transform(self, kind: int, count: int, alphabet: int, width: int, dominant: int, is_huffman: bool) -> tuple[Transform, int]:
+    def add_report(self, start: int, elements: np.ndarray, symbols: np.ndarray) -> None:
+        if self.report is not None:
+            self.report.append(StreamInfo(elements.size, symbols.size, self.cursor.position - start, entropy(np.bincount(symbols)),
+                                          entropy(np.bincount(elements))))
+
+    def transform(self, kind: int, count: int, alphabet: int, width: int, dominant: int, is_coded: bool) -> tuple[Transform, int]:
         """The transform and the number of coded symbols."""
         cursor = self.cursor
         if kind == SINGLE:
             return Transform(SINGLE, width, alphabet), count
         if kind == TUPLE:
             p = cursor.byte("the size of tuples")
-            if not is_huffman or p < 2 or p * width > MAX_TUPLE_BITS:
-                cursor.fail(TransformError, f"a stream has tuples of {p} elements of {width} bits; Huffman-coded ones may have 2 or more "
+            if not is_coded or p < 2 or p * width > MAX_TUPLE_BITS:
+                cursor.fail(TransformError, f"a stream has tuples of {p} elements of {width} bits; coded ones may have 2 or more "
                                             f"with {MAX_TUPLE_BITS} bits together, raw ones have none")
             return Transform(TUPLE, width, 2 ** (p * width), p), -(-count // p)
         if alphabet > 2:
@@ -87,27 +101,56 @@ class StreamReader:
         self.check(coded, transform.alphabet)
         return coded
 
-    def huffman(self, transform: Transform, symbols: int, lanes: int) -> np.ndarray:
+    def coded(self, transform: Transform, symbols: int, lanes: int) -> np.ndarray:
         """The coded symbols, but of tuples their elements."""
+        try:
+            return self.huffman(transform, symbols, lanes) if self.coder == "huffman" else self.rans(transform, symbols, lanes)
+        except StreamLengthError as error:
+            self.cursor.fail(StreamLengthError, str(error))
+
+    def huffman(self, transform: Transform, symbols: int, lanes: int) -> np.ndarray:
         cursor = self.cursor
         lengths = decode_lengths(cursor, transform.alphabet)
         sizes = [cursor.count("the length of a lane") for _ in range(lanes)]
         payload = np.frombuffer(cursor.take(sum(sizes), "the lanes of a stream"), np.uint8)
         if symbols > 8 * payload.size:
-            cursor.fail(StreamLengthError, f"{symbols} symbols cannot lie in lanes of {payload.size} bytes")
+            raise StreamLengthError(f"{symbols} symbols cannot lie in lanes of {payload.size} bytes")
         used = np.flatnonzero(lengths)
         if used.size == 1:
             expected = [packed_size(-(-(symbols - lane) // lanes), 1) for lane in range(lanes)]
             if sizes != expected or payload.any():
-                cursor.fail(StreamLengthError, f"{symbols} equal symbols need lanes of {expected} zero bytes, not of {sizes}")
+                raise StreamLengthError(f"{symbols} equal symbols need lanes of {expected} zero bytes, not of {sizes}")
             coded = np.full(symbols, used[0], np.uint16)
             return from_tuples(coded, transform.parameter, transform.width) if transform.kind == TUPLE else coded
+        if transform.kind == RUN:
+            return self.decoder.huffman_symbols(payload, sizes, lengths, symbols)
+        return self.decoder.huffman_tuples(payload, sizes, lengths, symbols, transform.parameter or 1, transform.width)
+
+    def rans(self, transform: Transform, symbols: int, lanes: int) -> np.ndarray:
+        cursor = self.cursor
+        frequencies, bits = decode_table(cursor, transform.alphabet)
+        payload = np.frombuffer(cursor.buffer[cursor.position:cursor.end], np.uint8)
+        if transform.kind == RUN:
+            coded, used = self.decoder.rans_symbols(payload, lanes, frequencies, bits, symbols)
+        else:
+            coded, used = self.decoder.rans_tuples(payload, lanes, frequencies, bits, symbols, transform.parameter or 1, transform.width)
+        cursor.take(used, "a stream")
+        return coded
+
+    def arithmetic(self, count: int, alphabet: int, width: int, places: Places) -> np.ndarray:
+        cursor = self.cursor
+        code = cursor.byte("the contexts of a stream")
+        contexts, dropped = code & 31, 7 - (code >> 5)
+        if dropped < MIN_DROPPED:
+            cursor.fail(CodeError, f"an arithmetic stream has contexts {code}, whose upper bits must be 0 to {7 - MIN_DROPPED}")
+        payload = np.frombuffer(cursor.buffer[cursor.position:cursor.end], np.uint8)
         try:
-            if transform.kind == TUPLE:
-                return self.decoder.tuples(payload, sizes, lengths, symbols, transform.parameter, transform.width)
-            return self.decoder.symbols(payload, sizes, lengths, symbols)
-        except FormatError as error:
-            cursor.fail(type(error), str(error))
+            elements, used = self.decoder.arithmetic(payload, count, alphabet, width, contexts, places)
+        except StreamLengthError as error:
+            cursor.fail(StreamLengthError, str(error))
+        cursor.take(used - dropped, "a stream")
+        self.check(elements, alphabet)
+        return elements
 
     def undo(self, transform: Transform, coded: np.ndarray, count: int, alphabet: int) -> np.ndarray:
         elements = coded

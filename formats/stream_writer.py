@@ -8,10 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import huffman
+from .arithmetic import ALONG, COLUMN, DISTANCE, NEAR, NOWHERE, STEADY, Places
 from .bits import pack, packed_size
 from .code_table import encode_lengths, table_size
+from .codes import MAX_RUN
 from .cursor import put_varint
-from .transforms import HUFFMAN_RUNS, MAX_TUPLE_BITS, RAW_RUNS, RUN, SINGLE, SPLIT, TUPLE, Transform, run_histograms, symbol_width
+from .encoders import encode_arithmetic, encode_rans
+from .frequencies import Model, best_model, coded_bits, encode_table
+from .frequencies import table_size as frequencies_size
+from .transforms import CODED_RUNS, MAX_TUPLE_BITS, RAW_RUNS, RUN, SINGLE, SPLIT, TUPLE, Transform, run_histograms, symbol_width
+
+_SAMPLE, _SAMPLE_ROWS, _LARGEST_SAMPLE = 2 ** 16, 8, 2 ** 20
+"""How many elements at the front of a stream its contexts are chosen by: so many, or so many rows, up to so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,20 +27,21 @@ class _Candidate:
     transform: Transform
     symbols: int
     nbytes: int
-    counts: np.ndarray | None = None  # None: packed at fixed width
+    code: np.ndarray | Model | None = None  # how often each symbol occurs, for Huffman; None: packed at fixed width
 
 
-def encode_stream(elements: np.ndarray, alphabet: int, width: int, coder: str, *, may_split: bool = True) -> bytes:
+def encode_stream(elements: np.ndarray, alphabet: int, width: int, coder: str, places: Places = NOWHERE, *, may_split: bool = True) -> bytes:
     """The smallest of the ways that SPEC.md allows; with ``coder`` "raw", of those at fixed width. ``elements``: uint8."""
     if not elements.size:
         return b""
     candidates = [*_raw_candidates(elements, alphabet, width)]
-    if coder == "huffman":
-        candidates += _huffman_candidates(elements, alphabet, width)
+    if coder in ("huffman", "rans"):
+        candidates += _coded_candidates(elements, alphabet, width, coder)
     best = _write(elements, min(candidates, key=lambda c: c.nbytes))
-    if coder == "huffman" and may_split and alphabet > 2:
-        split = _split(elements, alphabet)
-        best = min(best, split, key=len)
+    if coder in ("huffman", "rans") and may_split and alphabet > 2:
+        best = min(best, _split(elements, alphabet, coder), key=len)
+    if coder == "arithmetic":
+        best = min(best, _arithmetic(elements, alphabet, width, places), key=len)
     return best
 
 
@@ -45,16 +54,29 @@ def _raw_candidates(elements: np.ndarray, alphabet: int, width: int) -> Iterator
             yield _Candidate(transform, symbols, _parameter_size(transform, symbols) + packed)
 
 
-def _huffman_candidates(elements: np.ndarray, alphabet: int, width: int) -> Iterator[_Candidate]:
+def _coded_candidates(elements: np.ndarray, alphabet: int, width: int, coder: str) -> Iterator[_Candidate]:
     plain = [Transform(SINGLE, width, alphabet)]
     plain += [Transform(TUPLE, width, 2 ** (p * width), p) for p in range(2, MAX_TUPLE_BITS // width + 1)]
     histograms = [(t, np.bincount(t.apply(elements), minlength=t.alphabet)) for t in plain]
-    for transform, counts in histograms + (_runs(elements, HUFFMAN_RUNS) if alphabet <= 2 else []):
-        lengths = huffman.code_lengths(counts)
-        symbols, payload = int(counts.sum()), -(-int((counts * lengths).sum()) // 8)
-        lanes = huffman.lanes_for(symbols)
-        lane_cost = (lanes - 1) // 2 + lanes * _varint_size(payload // lanes)
-        yield _Candidate(transform, symbols, _parameter_size(transform, symbols) + table_size(lengths) + lane_cost + payload, counts)
+    for transform, counts in histograms + (_runs(elements, CODED_RUNS) if alphabet <= 2 else []):
+        symbols = int(counts.sum())
+        found = _huffman(transform, counts, symbols) if coder == "huffman" else _rans(transform, counts, symbols)
+        if found.nbytes * 8 * MAX_RUN >= elements.size:  # what a file's readers allow; rANS could do without any bytes
+            yield found
+
+
+def _huffman(transform: Transform, counts: np.ndarray, symbols: int) -> _Candidate:
+    lengths = huffman.code_lengths(counts)
+    payload, lanes = -(-int((counts * lengths).sum()) // 8), huffman.lanes_for(symbols)
+    lane_cost = (lanes - 1) // 2 + lanes * _varint_size(payload // lanes)
+    return _Candidate(transform, symbols, _parameter_size(transform, symbols) + table_size(lengths) + lane_cost + payload, counts)
+
+
+def _rans(transform: Transform, counts: np.ndarray, symbols: int) -> _Candidate:
+    """A state is four bytes, of which the symbols fill about one."""
+    model = best_model(counts)
+    payload = 3 * huffman.lanes_for(symbols) + coded_bits(model, counts) // 8
+    return _Candidate(transform, symbols, _parameter_size(transform, symbols) + frequencies_size(model) + payload, model)
 
 
 def _parameter_size(transform: Transform, symbols: int) -> int:
@@ -75,17 +97,19 @@ def _runs(elements: np.ndarray, longest: tuple[int, ...]) -> list[tuple[Transfor
 def _write(elements: np.ndarray, chosen: _Candidate) -> bytes:
     transform, out = chosen.transform, bytearray()
     symbols = transform.apply(elements)
-    lanes = huffman.lanes_for(symbols.size) if chosen.counts is not None else 1
-    out.append(transform.kind | (chosen.counts is not None) << 2 | (lanes.bit_length() - 1) << 3 | transform.dominant << 5)
+    lanes = huffman.lanes_for(symbols.size) if chosen.code is not None else 1
+    out.append(transform.kind | (chosen.code is not None) << 2 | (lanes.bit_length() - 1) << 3 | transform.dominant << 5)
     if transform.kind == TUPLE:
         out.append(transform.parameter)
     elif transform.kind == RUN:
         put_varint(out, transform.parameter)
         put_varint(out, symbols.size)
-    if chosen.counts is None:
+    if chosen.code is None:
         width = symbol_width(transform.alphabet) if transform.kind == RUN else transform.width
         return bytes(out) + pack(symbols, width).tobytes()
-    lengths = _fast_lengths(chosen.counts)
+    if isinstance(chosen.code, Model):
+        return bytes(out) + encode_table(chosen.code) + encode_rans(symbols, chosen.code.frequencies, chosen.code.bits, lanes)
+    lengths = _fast_lengths(chosen.code)
     parts = huffman.encode(symbols, lengths, lanes)
     out += encode_lengths(lengths)
     for part in parts:
@@ -104,11 +128,30 @@ def _fast_lengths(counts: np.ndarray) -> np.ndarray:
     return best
 
 
-def _split(elements: np.ndarray, alphabet: int) -> bytes:
+def _split(elements: np.ndarray, alphabet: int, coder: str) -> bytes:
     """The commonest element apart: where it is not, as a stream of two kinds, and which others stand there."""
     dominant = int(np.bincount(elements, minlength=alphabet).argmax())
     is_other = elements != dominant
     others = elements[is_other]
     others = others - (others > dominant).astype(np.uint8)
-    return (bytes([SPLIT, dominant]) + encode_stream(is_other.view(np.uint8), 2, 1, "huffman", may_split=False)
-            + encode_stream(others, alphabet - 1, symbol_width(alphabet - 1), "huffman", may_split=False))
+    return (bytes([SPLIT, dominant]) + encode_stream(is_other.view(np.uint8), 2, 1, coder, may_split=False)
+            + encode_stream(others, alphabet - 1, symbol_width(alphabet - 1), coder, may_split=False))
+
+
+def _arithmetic(elements: np.ndarray, alphabet: int, width: int, places: Places) -> bytes:
+    """With the contexts that make the front of the stream smallest."""
+    size = min(elements.size, max(_SAMPLE, min(_SAMPLE_ROWS * places.row, _LARGEST_SAMPLE)))
+    front = elements[:size]
+    there = places if places.columns is None else Places(places.row, places.columns[:size])
+    contexts = 0
+    for choices in _choices(alphabet, places):
+        contexts = min((contexts | c for c in choices), key=lambda c: len(encode_arithmetic(front, alphabet, width, c, there)[0]))
+    digits, kept = encode_arithmetic(elements, alphabet, width, contexts, places)
+    return bytes([SINGLE | 4, contexts | (kept - 1) << 5]) + digits
+
+
+def _choices(alphabet: int, places: Places) -> Iterator[list[int]]:
+    """Contexts to choose from, one after the other: the neighbours and what counts of them, then how fast estimates adapt."""
+    neighbours = [a | b | c for c in ([0, COLUMN] if places.row else [0]) for b in (0, ALONG) for a in (0, NEAR)]
+    yield neighbours + ([n | DISTANCE for n in neighbours if n] if alphabet > 2 else [])
+    yield [0, STEADY]

@@ -94,4 +94,4 @@ def run_histograms(elements: np.ndarray, dominant: int, longest: tuple[int, ...]
 
 
 RAW_RUNS = tuple(2 ** width - 1 for width in range(1, 13))
-HUFFMAN_RUNS = tuple(sorted({min(base << shift, MAX_RUN) for base in (2, 3) for shift in range(12)}))
+CODED_RUNS = tuple(sorted({min(base << shift, MAX_RUN) for base in (2, 3) for shift in range(12)}))

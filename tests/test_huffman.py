@@ -118,7 +118,7 @@ def test_decoders_agree_with_a_slow_one(counts: list[int], size: int, lanes: int
         expected[lane::lanes] = decode_slowly(part, lengths, len(expected[lane::lanes]))
     assert np.array_equal(expected, symbols)
     for name in DECODERS:
-        assert np.array_equal(decoders.find(name).symbols(payload, [len(p) for p in parts], lengths, size), symbols)
+        assert np.array_equal(decoders.find(name).huffman_symbols(payload, [len(p) for p in parts], lengths, size), symbols)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -134,7 +134,7 @@ def test_tuples(p: int, width: int, size: int, decoder: decoders.DecoderName) ->
         lengths[[0, 1]], symbols[:] = 1, 1
     parts = huffman.encode(symbols, lengths, huffman.lanes_for(symbols.size))
     payload, sizes = np.frombuffer(b"".join(parts), np.uint8), [len(part) for part in parts]
-    found = decoders.find(decoder).tuples(payload, sizes, lengths, symbols.size, p, width)
+    found = decoders.find(decoder).huffman_tuples(payload, sizes, lengths, symbols.size, p, width)
     assert np.array_equal(found, from_tuples(symbols, p, width))
 
 
@@ -151,14 +151,14 @@ def test_lanes_that_are_too_short_too_long_or_not_filled_with_zeros(decoder: dec
                 bad = [change(part) if i == lane else part for i, part in enumerate(parts)]
                 payload, sizes = np.frombuffer(b"".join(bad), np.uint8), [len(part) for part in bad]
                 with pytest.raises(StreamLengthError):
-                    find.symbols(payload, sizes, lengths, 1001)
+                    find.huffman_symbols(payload, sizes, lengths, 1001)
                 with pytest.raises(StreamLengthError):
-                    find.tuples(payload, sizes, lengths, 1001, 1, 3)
+                    find.huffman_tuples(payload, sizes, lengths, 1001, 1, 3)
     one = huffman.encode(np.array([0]), np.array([1, 2, 2], np.uint8), 1)[0]
     with pytest.raises(StreamLengthError):
-        find.symbols(np.array([one[0] | 128], np.uint8), [1], np.array([1, 2, 2], np.uint8), 1)
+        find.huffman_symbols(np.array([one[0] | 128], np.uint8), [1], np.array([1, 2, 2], np.uint8), 1)
     with pytest.raises(StreamLengthError):
-        find.symbols(np.zeros(1, np.uint8), [1], lengths, 0)
+        find.huffman_symbols(np.zeros(1, np.uint8), [1], lengths, 0)
 
 
 def test_the_native_decoder_checks_what_it_is_given() -> None:
@@ -167,15 +167,15 @@ def test_the_native_decoder_checks_what_it_is_given() -> None:
     find, payload, code = decoders.find("native"), np.zeros(8, np.uint8), np.array([1, 1], np.uint8)
     for lengths in ([1, 1, 1], [0, 0], [1, 2], [16, 1], [255, 1]):
         with pytest.raises(StreamLengthError):
-            find.symbols(payload, [8], np.array(lengths, np.uint8), 3)
+            find.huffman_symbols(payload, [8], np.array(lengths, np.uint8), 3)
     for sizes in ([9], [], [1, 1, 1], [1] * 9, [2 ** 64 - 1, 2]):
         with pytest.raises((StreamLengthError, ValueError)):
-            find.symbols(payload, sizes, code, 3)
+            find.huffman_symbols(payload, sizes, code, 3)
     with pytest.raises(StreamLengthError):
-        find.symbols(payload, [8], code, 2 ** 62)
+        find.huffman_symbols(payload, [8], code, 2 ** 62)
     for p, width in ((13, 1), (4, 4), (0, 1), (1, 0)):
         with pytest.raises((StreamLengthError, ValueError)):
-            find.tuples(payload, [8], code, 3, p, width)
+            find.huffman_tuples(payload, [8], code, 3, p, width)
 
 
 def test_an_unknown_decoder_is_named() -> None:

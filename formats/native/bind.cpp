@@ -3,19 +3,27 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "arithmetic.h"
 #include "huffman.h"
+#include "rans.h"
 
 namespace py = pybind11;
 
 namespace {
 
-using Bytes = py::array_t<uint8_t, py::array::c_style>;
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+using Bytes = Array<uint8_t>;
 
 constexpr const char* kTooShort = "a lane ends before its symbols do";
+
+// ---------------------------------------------------------------- Huffman
 
 struct Request {
   thin::HuffmanStream stream;
@@ -52,33 +60,146 @@ std::string run(const Request& request, Decode decode) {
   return "unknown status";
 }
 
-py::tuple symbols(const Bytes& payload, const std::vector<size_t>& sizes, const Bytes& lengths, size_t count) {
+void check_tuples(unsigned p, unsigned width) {
+  if (!thin::TupleExpander::fits(p, width)) throw py::value_error("tuples have 1 to 12 bits");
+}
+
+py::tuple huffman_symbols(const Bytes& payload, const std::vector<size_t>& sizes, const Bytes& lengths, size_t count) {
   Request request = request_of(payload, sizes, lengths, count);
   if (too_many(payload, count)) return py::make_tuple(py::none(), kTooShort);
-  py::array_t<uint16_t> out(static_cast<py::ssize_t>(count));
+  Array<uint16_t> out(static_cast<py::ssize_t>(count));
   uint16_t* to = out.mutable_data();
   std::string problem = run(request, [&](const thin::HuffmanTable& table) { return thin::huffman_symbols(table, request.stream, to); });
   return py::make_tuple(out, problem);
 }
 
-py::tuple tuples(const Bytes& payload, const std::vector<size_t>& sizes, const Bytes& lengths, size_t count, unsigned p, unsigned width) {
+py::tuple huffman_tuples(const Bytes& payload, const std::vector<size_t>& sizes, const Bytes& lengths, size_t count, unsigned p,
+                         unsigned width) {
   Request request = request_of(payload, sizes, lengths, count);
-  if (p == 0 || p > 12) throw py::value_error("tuples have 1 to 12 elements");
+  check_tuples(p, width);
+  if (lengths.size() > 1 << (p * width)) throw py::value_error("a symbol is no tuple");
   if (too_many(payload, count)) return py::make_tuple(py::none(), kTooShort);
-  py::array_t<uint8_t> out(static_cast<py::ssize_t>(count * p));
+  Bytes out(static_cast<py::ssize_t>(count * p));
   uint8_t* to = out.mutable_data();
   std::string problem = run(request, [&](const thin::HuffmanTable& table) {
-    auto spread = std::make_unique<uint64_t[]>(thin::kMaxAlphabet);
-    return thin::huffman_tuples(table, request.stream, p, width, spread.get(), to);
+    auto expander = std::make_unique<thin::TupleExpander>(p, width);
+    return thin::huffman_tuples(table, request.stream, p, *expander, to);
   });
   return py::make_tuple(out, problem);
+}
+
+// ---------------------------------------------------------------- rANS
+
+template <typename Decode>
+std::string run_rans(const Array<uint32_t>& frequencies, unsigned bits, Decode decode) {
+  const uint32_t* data = frequencies.data();
+  const size_t alphabet = static_cast<size_t>(frequencies.size());
+  py::gil_scoped_release release;
+  auto table = std::make_unique<thin::RansTable>();
+  thin::RansStatus status = thin::rans_table(data, alphabet, bits, table.get());
+  if (status == thin::RansStatus::ok) status = decode(*table);
+  switch (status) {
+    case thin::RansStatus::ok: return "";
+    case thin::RansStatus::bad_frequencies: return "the frequencies or the number of lanes are not valid";
+    case thin::RansStatus::too_short: return "the states are out of range, or the words end before the symbols do";
+    case thin::RansStatus::bad_end: return "the states do not end where they began";
+  }
+  return "unknown status";
+}
+
+py::tuple rans_symbols(const Bytes& payload, unsigned lanes, const Array<uint32_t>& frequencies, unsigned bits, size_t count) {
+  thin::RansStream stream{payload.data(), static_cast<size_t>(payload.size()), lanes, count};
+  Array<uint16_t> out(static_cast<py::ssize_t>(count));
+  uint16_t* to = out.mutable_data();
+  size_t used = 0;
+  std::string problem = run_rans(frequencies, bits, [&](const thin::RansTable& table) { return thin::rans_symbols(table, stream, to, &used); });
+  return py::make_tuple(out, used, problem);
+}
+
+py::tuple rans_tuples(const Bytes& payload, unsigned lanes, const Array<uint32_t>& frequencies, unsigned bits, size_t count, unsigned p,
+                      unsigned width) {
+  check_tuples(p, width);
+  if (frequencies.size() > 1 << (p * width)) throw py::value_error("a symbol is no tuple");
+  thin::RansStream stream{payload.data(), static_cast<size_t>(payload.size()), lanes, count};
+  Bytes out(static_cast<py::ssize_t>(count * p));
+  uint8_t* to = out.mutable_data();
+  size_t used = 0;
+  std::string problem = run_rans(frequencies, bits, [&](const thin::RansTable& table) {
+    auto expander = std::make_unique<thin::TupleExpander>(p, width);
+    return thin::rans_tuples(table, stream, p, *expander, to, &used);
+  });
+  return py::make_tuple(out, used, problem);
+}
+
+py::bytes rans_encode(const Array<uint16_t>& symbols, const Array<uint32_t>& frequencies, unsigned bits, unsigned lanes) {
+  if (lanes == 0 || lanes > thin::kMaxRansLanes || bits > thin::kMaxRansBits) throw py::value_error("there are 1 to 8 lanes and 0 to 15 bits");
+  const size_t count = static_cast<size_t>(symbols.size()), room = thin::rans_room(count, lanes);
+  std::vector<uint8_t> out(room);
+  size_t used;
+  {
+    py::gil_scoped_release release;
+    used = thin::rans_encode(symbols.data(), count, frequencies.data(), static_cast<size_t>(frequencies.size()), bits, lanes, out.data());
+  }
+  if (used == 0) throw py::value_error("a symbol has no frequency");
+  return py::bytes(reinterpret_cast<const char*>(out.data() + room - used), used);
+}
+
+// ---------------------------------------------------------------- arithmetic
+
+thin::ArithmeticStream arithmetic_stream(unsigned alphabet, unsigned width, unsigned contexts, size_t count, size_t row,
+                                         const std::optional<Array<uint32_t>>& columns) {
+  if (width < 1 || width > 8 || alphabet < 1 || alphabet > 256) throw py::value_error("elements have 1 to 8 bits");
+  const uint32_t* places = nullptr;
+  if (columns && row && (contexts & thin::kColumn)) {
+    places = columns->data();
+    if (static_cast<size_t>(columns->size()) != count) throw py::value_error("each element has one column");
+    if (count && *std::max_element(places, places + count) >= row) throw py::value_error("a column is outside the row");
+  }
+  return {alphabet, width, contexts, count, row, places};
+}
+
+py::tuple arithmetic_encode(const Bytes& elements, unsigned alphabet, unsigned width, unsigned contexts, size_t row,
+                            const std::optional<Array<uint32_t>>& columns) {
+  auto stream = arithmetic_stream(alphabet, width, contexts, static_cast<size_t>(elements.size()), row, columns);
+  const uint8_t* from = elements.data();
+  thin::ArithmeticCode code;
+  {
+    py::gil_scoped_release release;
+    code = thin::arithmetic_encode(stream, from);
+  }
+  return py::make_tuple(py::bytes(reinterpret_cast<const char*>(code.bytes.data()), code.bytes.size()), code.kept);
+}
+
+py::tuple arithmetic_decode(const Bytes& payload, size_t count, unsigned alphabet, unsigned width, unsigned contexts, size_t row,
+                            const std::optional<Array<uint32_t>>& columns) {
+  auto stream = arithmetic_stream(alphabet, width, contexts, count, row, columns);
+  const uint8_t* from = payload.data();
+  const size_t nbytes = static_cast<size_t>(payload.size());
+  Bytes out(static_cast<py::ssize_t>(count));
+  uint8_t* to = out.mutable_data();
+  size_t used = 0;
+  bool is_whole;
+  {
+    py::gil_scoped_release release;
+    is_whole = thin::arithmetic_decode(stream, from, nbytes, to, &used);
+  }
+  return py::make_tuple(out, used, is_whole ? "" : "the digits end before the elements do, or are more than a code can be");
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
-  m.doc() = "Huffman decoder of .thin files. Both functions return (array or None, what was wrong or an empty string).";
-  m.def("symbols", &symbols, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), "uint16[count]");
-  m.def("tuples", &tuples, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), py::arg("p"), py::arg("width"),
-        "uint8[count * p]: the elements of tuples of p elements of width bits");
+  m.doc() = "Entropy coders of .thin files. What decodes returns (array or None, bytes used (not Huffman), what was wrong or an empty string).";
+  m.def("huffman_symbols", &huffman_symbols, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), "uint16[count]");
+  m.def("huffman_tuples", &huffman_tuples, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), py::arg("p"),
+        py::arg("width"), "uint8[count * p]: the elements of tuples of p elements of width bits");
+  m.def("rans_symbols", &rans_symbols, py::arg("payload"), py::arg("lanes"), py::arg("frequencies"), py::arg("bits"), py::arg("count"),
+        "uint16[count]");
+  m.def("rans_tuples", &rans_tuples, py::arg("payload"), py::arg("lanes"), py::arg("frequencies"), py::arg("bits"), py::arg("count"),
+        py::arg("p"), py::arg("width"), "uint8[count * p]: the elements of tuples of p elements of width bits");
+  m.def("rans_encode", &rans_encode, py::arg("symbols"), py::arg("frequencies"), py::arg("bits"), py::arg("lanes"), "states and words");
+  m.def("arithmetic_encode", &arithmetic_encode, py::arg("elements"), py::arg("alphabet"), py::arg("width"), py::arg("contexts"),
+        py::arg("row"), py::arg("columns"), "(digits, how many of the last eight are kept)");
+  m.def("arithmetic_decode", &arithmetic_decode, py::arg("payload"), py::arg("count"), py::arg("alphabet"), py::arg("width"),
+        py::arg("contexts"), py::arg("row"), py::arg("columns"), "uint8[count]");
 }

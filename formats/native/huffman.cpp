@@ -118,30 +118,6 @@ class Decoder {
   Lane lanes_[kLanes];
 };
 
-// Bytes of one element each, from the bits of a tuple.
-uint64_t spread_bits(unsigned symbol, unsigned p, unsigned width) {
-  uint64_t out = 0;
-  for (unsigned i = 0; i < p && i < 8; ++i) out |= uint64_t{symbol >> (i * width) & ((1u << width) - 1)} << (8 * i);
-  return out;
-}
-
-// Writes `count` tuples; words of eight bytes overlap, so the last ones are written byte by byte.
-void expand(const uint16_t* symbols, size_t count, unsigned p, unsigned width, const uint64_t* spread, uint8_t* out) {
-  unsigned low = p < 8 ? p : 8, shift = low * width, mask = (1u << shift) - 1;
-  size_t wordwise = count > 16 ? count - 16 : 0, i = 0;
-  if (p <= 8) {
-    for (; i < wordwise; ++i, out += p) std::memcpy(out, &spread[symbols[i]], 8);
-  } else {
-    for (; i < wordwise; ++i, out += p) {
-      std::memcpy(out, &spread[symbols[i] & mask], 8);
-      std::memcpy(out + 8, &spread[symbols[i] >> shift], 8);
-    }
-  }
-  for (; i < count; ++i, out += p) {
-    for (unsigned k = 0; k < p; ++k) out[k] = static_cast<uint8_t>(symbols[i] >> (k * width) & ((1u << width) - 1));
-  }
-}
-
 template <unsigned kLanes>
 HuffmanStatus symbols_of(const HuffmanTable& table, const HuffmanStream& stream, uint16_t* out) {
   Decoder<kLanes> decoder(table, stream);
@@ -150,15 +126,14 @@ HuffmanStatus symbols_of(const HuffmanTable& table, const HuffmanStream& stream,
 }
 
 template <unsigned kLanes>
-HuffmanStatus tuples_of(const HuffmanTable& table, const HuffmanStream& stream, unsigned p, unsigned width, const uint64_t* spread,
-                        uint8_t* out) {
+HuffmanStatus tuples_of(const HuffmanTable& table, const HuffmanStream& stream, unsigned p, const TupleExpander& expander, uint8_t* out) {
   constexpr size_t kBlock = 4096;  // 8 KiB of symbols stay in the first-level cache until they are expanded
   uint16_t block[kBlock];
   Decoder<kLanes> decoder(table, stream);
   for (size_t done = 0; done < stream.symbols; done += kBlock) {
     size_t count = stream.symbols - done < kBlock ? stream.symbols - done : kBlock;
     decoder.decode(count, block);
-    expand(block, count, p, width, spread, out + done * p);
+    expander.expand(block, count, out + done * p);
   }
   return decoder.check_end();
 }
@@ -199,15 +174,12 @@ HuffmanStatus huffman_symbols(const HuffmanTable& table, const HuffmanStream& st
   }
 }
 
-HuffmanStatus huffman_tuples(const HuffmanTable& table, const HuffmanStream& stream, unsigned p, unsigned width, uint64_t* spread,
-                             uint8_t* out) {
-  if (p == 0 || width == 0 || p * width > 12) return HuffmanStatus::bad_code;
-  for (unsigned s = 0; s < 1u << (p * width); ++s) spread[s] = spread_bits(s, p, width);
+HuffmanStatus huffman_tuples(const HuffmanTable& table, const HuffmanStream& stream, unsigned p, const TupleExpander& expander, uint8_t* out) {
   switch (stream.lanes) {
-    case 1: return tuples_of<1>(table, stream, p, width, spread, out);
-    case 2: return tuples_of<2>(table, stream, p, width, spread, out);
-    case 4: return tuples_of<4>(table, stream, p, width, spread, out);
-    case 8: return tuples_of<8>(table, stream, p, width, spread, out);
+    case 1: return tuples_of<1>(table, stream, p, expander, out);
+    case 2: return tuples_of<2>(table, stream, p, expander, out);
+    case 4: return tuples_of<4>(table, stream, p, expander, out);
+    case 8: return tuples_of<8>(table, stream, p, expander, out);
     default: return HuffmanStatus::bad_code;
   }
 }

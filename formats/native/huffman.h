@@ -5,10 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tuples.h"
+
 namespace thin {
 
 constexpr unsigned kMaxCodeLength = 15;
-constexpr size_t kMaxAlphabet = 4096;
 constexpr unsigned kMaxLanes = 8;
 
 enum class HuffmanStatus { ok, bad_code, lane_too_short, lane_too_long };
@@ -33,9 +34,7 @@ HuffmanStatus huffman_table(const uint8_t* lengths, size_t alphabet, HuffmanTabl
 // Writes stream.symbols symbols to `out`.
 HuffmanStatus huffman_symbols(const HuffmanTable& table, const HuffmanStream& stream, uint16_t* out);
 
-// As above, but every symbol is a tuple of p elements of `width` bits (p * width <= 12): writes stream.symbols * p elements.
-// `spread` is scratch of kMaxAlphabet words.
-HuffmanStatus huffman_tuples(const HuffmanTable& table, const HuffmanStream& stream, unsigned p, unsigned width, uint64_t* spread,
-                             uint8_t* out);
+// As above, but every symbol is a tuple of p elements: writes stream.symbols * p elements.
+HuffmanStatus huffman_tuples(const HuffmanTable& table, const HuffmanStream& stream, unsigned p, const TupleExpander& expander, uint8_t* out);
 
 }  // namespace thin

@@ -1,0 +1,169 @@
+"""Frequencies of rANS symbols: how they are chosen and stored (SPEC.md, "Frequencies").
+
+A symbol's weight is a small floating-point number: its *level* q stands for (2**m + q % 2**m) << (q >> m), m being 0 to 3. Frequencies are
+what the weights' running sums, scaled to 2**bits, differ by. Levels lie close together, so they are stored as differences, like the lengths of a
+Huffman code; coarse levels (m small) cost little to store and little in the code, because a frequency that is wrong by a factor 1 + d costs
+about d² / 2 nats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .bit_lists import BitReader, token_bits, token_cost
+from .cursor import Cursor
+from .errors import FrequencyError, PaddingError
+
+MIN_BITS, MAX_BITS = 8, 15
+MAX_MANTISSA = 3
+MAX_EXPONENT = 31
+_FIRST_EXPONENT = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """``frequencies``: uint32[alphabet], their sum is ``2**bits``. ``levels``: int64[alphabet], -1 where a symbol does not occur."""
+
+    bits: int
+    mantissa: int
+    levels: np.ndarray
+    frequencies: np.ndarray
+
+
+def weights_of(levels: np.ndarray, mantissa: int) -> np.ndarray:
+    """int64[alphabet]; 0 for level -1."""
+    kept = np.maximum(levels, 0)
+    return np.where(levels < 0, 0, (1 << mantissa) + kept % (1 << mantissa) << (kept >> mantissa))
+
+
+def frequencies_of(levels: np.ndarray, mantissa: int, bits: int) -> np.ndarray:
+    """uint32[alphabet]; the frequency of a symbol that occurs may come out as 0, which no file may have."""
+    sums = np.cumsum(weights_of(levels, mantissa))
+    scaled = (sums << bits) // sums[-1]
+    return np.diff(scaled, prepend=0).astype(np.uint32)
+
+
+def fit(counts: np.ndarray, mantissa: int, bits: int) -> Model | None:
+    """The levels nearest to ``counts``, each as rare as ``bits`` allow; None if there are more symbols than slots."""
+    used = np.flatnonzero(counts)
+    if used.size > 1 << bits:
+        return None
+    floor = 1.0
+    while True:
+        found = np.maximum(counts[used].astype(np.float64), floor * float(counts.sum()) / (1 << bits))
+        levels = np.full(counts.size, -1, np.int64)
+        levels[used] = _nearest(found / found[0], mantissa)
+        frequencies = frequencies_of(levels, mantissa, bits)
+        if frequencies[used].all():
+            return Model(bits, mantissa, levels, frequencies)
+        floor *= 1.25
+
+
+def best_model(counts: np.ndarray) -> Model:
+    """The model with the smallest table and code together; of 12 bits where that costs at most 0.1 % more, so that a decoder's table stays small."""
+    found: dict[int, tuple[int, Model]] = {}
+    for bits in (12, MAX_BITS):
+        for mantissa in range(MAX_MANTISSA + 1):
+            model = fit(counts, mantissa, bits)
+            if model is not None:
+                cost = 8 * table_size(model) + coded_bits(model, counts)
+                if bits not in found or cost < found[bits][0]:
+                    found[bits] = cost, model
+    finest, best = found[MAX_BITS]
+    coarse, small = found.get(12, (2 * finest + 1, best))
+    return small if 1000 * coarse <= 1001 * finest else best
+
+
+def coded_bits(model: Model, counts: np.ndarray) -> int:
+    """What symbols that occur ``counts`` times take, without the states."""
+    lengths = (model.bits << 16) - _LOG2[model.frequencies]
+    return int((counts * np.where(counts > 0, lengths, 0)).sum()) >> 16
+
+
+def _nearest(ratios: np.ndarray, mantissa: int) -> np.ndarray:
+    """Levels whose weights are proportional to ``ratios``, the first of which is 1."""
+    fraction, exponent = np.frexp(ratios)  # fraction in 0.5 … 1
+    steps = np.rint((2 * fraction - 1) * (1 << mantissa)).astype(np.int64)
+    return (exponent.astype(np.int64) - 1 + _FIRST_EXPONENT << mantissa) + steps
+
+
+def tokens(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """(values, runs), as ``bit_lists`` stores them: 0 for a run of symbols that do not occur, else 1 + the zigzag difference to the level before."""
+    used = np.flatnonzero(model.levels >= 0)
+    delta = np.diff(model.levels[used], prepend=_FIRST_EXPONENT << model.mantissa)
+    values, runs = [], []
+    for zeros, change in zip((np.diff(used, prepend=-1) - 1).tolist(), delta.tolist()):
+        if zeros:
+            values.append(0)
+            runs.append(zeros)
+        values.append(1 + (2 * change if change >= 0 else -2 * change - 1))
+        runs.append(0)
+    rest = model.levels.size - 1 - int(used[-1])
+    if rest:
+        values.append(0)
+        runs.append(rest)
+    return np.array(values), np.array(runs)
+
+
+_RICE = range(8)
+
+
+def table_size(model: Model) -> int:
+    """Bytes of ``encode_table``."""
+    found = tokens(model)
+    return 1 + -(-min(token_cost(*found, k) for k in _RICE) // 8)
+
+
+def encode_table(model: Model) -> bytes:
+    found = tokens(model)
+    k = min(_RICE, key=lambda k: token_cost(*found, k))
+    head = [model.mantissa & 1, model.mantissa >> 1, *(k >> i & 1 for i in range(3)), *(model.bits - MIN_BITS >> i & 1 for i in range(3))]
+    return np.packbits(np.array(head + token_bits(*found, k), np.uint8), bitorder="little").tobytes()
+
+
+def decode_table(cursor: Cursor, alphabet: int) -> tuple[np.ndarray, int]:
+    """(uint32[alphabet], bits). FrequencyError if it is no table of frequencies, PaddingError if its last byte has bits set past its end."""
+    reader = BitReader(cursor, "a table of frequencies", FrequencyError)
+    mantissa, k, bits = reader.bits(2), reader.bits(3), MIN_BITS + reader.bits(3)
+    levels, at, level = np.full(alphabet, -1, np.int64), 0, _FIRST_EXPONENT << mantissa
+    most = (MAX_EXPONENT + 1 << mantissa) - 1
+    while at < alphabet:
+        value = reader.unary((2 * most + 1) >> k) << k | reader.bits(k)
+        if value == 0:
+            size = reader.unary(15)
+            run = 1 << size | reader.bits(size)
+            if run > alphabet - at:
+                cursor.fail(FrequencyError, f"a run of {run} absent symbols begins at symbol {at} of an alphabet of {alphabet}")
+            at += run
+            continue
+        level += (value - 1) >> 1 ^ -((value - 1) & 1)
+        if not 0 <= level <= most:
+            cursor.fail(FrequencyError, f"symbol {at} has level {level}, but levels are 0 to {most}")
+        levels[at] = level
+        at += 1
+    if reader.byte:
+        cursor.fail(PaddingError, "the last byte of a table of frequencies has bits set past its end")
+    if (levels < 0).all():
+        cursor.fail(FrequencyError, "no symbol has a frequency")
+    frequencies = frequencies_of(levels, mantissa, bits)
+    if not frequencies[levels >= 0].all():
+        cursor.fail(FrequencyError, f"the frequency of symbol {int(np.flatnonzero((levels >= 0) & (frequencies == 0))[0])} comes out as 0")
+    return frequencies, bits
+
+
+def _log2_table() -> np.ndarray:
+    """int64[2**MAX_BITS + 1]: log₂ of 1 and up in units of 2**-16, rounded down; integers alone, so that it is the same everywhere."""
+    numbers = np.arange(1, (1 << MAX_BITS) + 1, dtype=np.uint64)
+    whole = np.frexp(numbers.astype(np.float64))[1].astype(np.int64) - 1
+    x, out = numbers << (31 - whole).astype(np.uint64), whole
+    for _ in range(16):
+        x = x * x >> np.uint64(31)
+        bit = x >> np.uint64(32)
+        x >>= bit
+        out = out << 1 | bit.astype(np.int64)
+    return np.concatenate([[0], out])
+
+
+_LOG2 = _log2_table()
