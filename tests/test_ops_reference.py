@@ -61,6 +61,8 @@ EVALUATOR_IS_WRONG = {
     ("LpNormalization", "absolute"), ("LpNormalization", "first_absolute"),
     # Gives the means in float64, whatever stash_type says.
     ("LayerNormalization", "statistics"),
+    # In float32, whatever the inputs are.
+    ("CausalConvWithState", "silu"), ("CausalConvWithState", "no_bias"),
     # Other than onnxruntime and torch.
     ("ConvTranspose", "output_shape"), ("ConvTranspose", "groups"), ("ConvTranspose", "depthwise"), ("GlobalMaxPool", "line"),
     ("GlobalMaxPool", "volume"), ("LpPool", "ceil_valid"), ("LpPool", "ceil"), ("LpPool", "ceil_padded"),
@@ -68,6 +70,7 @@ EVALUATOR_IS_WRONG = {
 """What is compared with torch or with loops alone."""
 
 NOT_FOR_THE_EVALUATOR = {"RNN", "LSTM", "GRU", "GlobalLpPool", "GroupNormalization", "LRN", "MeanVarianceNormalization",
+                         "LinearAttention",
                          "AffineGrid", "DeformConv", "GridSample", "MaxRoiPool", "Resize"}
 """Operators of which the evaluator knows too little; tests of their own compare them (test_ops_recurrent.py, test_ops_nets.py,
 test_ops_sampling.py)."""
@@ -312,11 +315,13 @@ def test_every_float_dtype_stays(pair: Pair) -> None:
 
 FIRST_AXIS_IS_NO_BATCH: dict[str, set[str] | None] = {
     **dict.fromkeys(("Compress", "GatherElements", "GatherND", "NonMaxSuppression", "NonZero", "ReverseSequence", "ScatterElements",
-                     "ScatterND", "TensorScatter", "RNN", "LSTM", "GRU", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")),
+                     "ScatterND", "TensorScatter", "RNN", "LSTM", "GRU", "LinearAttention", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")),
     "Attention": {"lengths", "lengths_below_queries", "past_packed_grouped"},
     "ArgMax": {"default", "last_default"}, "ArgMin": {"default", "last_default"}, "Det": {"matrix"},
     "LayerNormalization": {"everything", "stretched_ahead"}, "RMSNormalization": {"everything"},
     **dict.fromkeys(("AffineGrid", "MaxRoiPool", "RoiAlign")),
+    "DFT": {"negative_axis"}, "Einsum": {"diagonal", "trace"},
+    "RotaryEmbedding": {"heads", "places", "interleaved", "partly", "partly_interleaved_packed"},
     "Expand": {"token", "kept", "image", "bool"}, "Split": {"first"}, "Resize": {"linear_sizes", "crop"},
     "Gather": {"int32_indices"}, "Gemm": {"column_bias", "full_bias", "transposed_both", "transposed_first"},
     "Pad": {"cropped", "cropped_and_padded"}, "ReduceMean": {"first", "everything", "everything_flat", "no_axes"},
