@@ -32,7 +32,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
     gone: set[int] = set()
     for node in graph.nodes:
         before = makers.get(node.inputs[0]) if node.op == "BatchNormalization" else None
-        if before is None or read[node.inputs[0]] != 1:
+        if before is None or read[node.inputs[0]] != 1 or node.inputs[0] in graph.quantized:
             continue
         if _foldable(before, node, weights, read, rank(sampled, node.inputs[0]) == 2):
             changed[id(before)] = _merged(before, node, weights, taken, read)
