@@ -57,6 +57,11 @@ class Structure:
 
     name = ""
 
+    @property
+    def label(self) -> str:
+        """The name with its parameters."""
+        return self.name
+
     def kept(self, view: View) -> np.ndarray:
         """bool[size]: which row-major positions hold a value."""
         raise NotImplementedError
@@ -137,6 +142,10 @@ class Windowed(Structure):
     m: int
     positions: np.ndarray
 
+    @property
+    def label(self) -> str:
+        return f"windowed {self.n}:{self.m}"
+
     @staticmethod
     def of(kept: np.ndarray, n: int, m: int, axis: int = 0) -> Windowed:
         """From a boolean array of the tensor's shape, true n times in each window."""
@@ -199,6 +208,10 @@ class Blocks(Structure):
     name = "blocks"
     shape: tuple[int, int]
     mask: np.ndarray
+
+    @property
+    def label(self) -> str:
+        return f"blocks {self.shape[0]}x{self.shape[1]}"
 
     @staticmethod
     def of(kept: np.ndarray, shape: tuple[int, int]) -> Blocks:

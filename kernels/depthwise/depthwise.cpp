@@ -1,5 +1,5 @@
 // Depthwise convolution in NHWC: channels in lanes, so that a tap is one vector of weights times one vector of activations.
-#include "../gemm/decode.h"
+#include "../gemm/tiles.h"
 
 namespace {
 
@@ -198,3 +198,4 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
 THIN_KERNEL(depthwise_f32) { items(call, begin, end, decode_float); }
 THIN_KERNEL(depthwise_f16) { items(call, begin, end, decode_half); }
 THIN_KERNEL(depthwise_codebook) { items(call, begin, end, decode_codebook); }
+THIN_KERNEL(depthwise_tiles) { items(call, begin, end, decode_tiles<NOTHING>); }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 
 from .. import costs
-from ..gemm.lowering import row_bias
-from ..gemm.pack import PANEL, PanelLayout, pack, plan
+from ..gemm.lowering import layouts, row_bias
+from ..gemm.pack import PANEL, Panels
 from ..gemm.product import bias_of
 from ..lowering import Emitter, Lowering, Site, f32, lowers
 from ..ops._window import Window, window
@@ -26,14 +25,12 @@ def lower_depthwise(site: Site) -> Iterator[Lowering]:
         return
     if site.attrs["group"] != x.shape[1] or tensor.shape[:2] != (x.shape[1], 1):
         return
-    layout = plan(tensor, 1, "conv")
     bias, known = row_bias(site, 2, x.shape[1])
-    if layout is None or not known:
-        return
-    yield _lowering(site, layout, bias, x.shape, window("Conv", site.attrs, x.shape[2:], tensor.shape[2:]))
+    for layout in layouts(tensor, 1, "conv") if known else ():
+        yield _lowering(site, layout, bias, x.shape, window("Conv", site.attrs, x.shape[2:], tensor.shape[2:]))
 
 
-def _lowering(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: tuple[int, ...], win: Window) -> Lowering:
+def _lowering(site: Site, layout: Panels, bias: np.ndarray | None, shape: tuple[int, ...], win: Window) -> Lowering:
     batch, channels, *spatial = shape
     missing = (1,) * (2 - len(spatial))
     height, width = (*missing, *spatial)
@@ -47,7 +44,7 @@ def _lowering(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: t
     def emit(em: Emitter) -> None:
         params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, rows, chunk,
                   f32(em.low), f32(em.high), *layout.params()]
-        weight = em.weight(1, layout.name, partial(pack, layout=layout))
+        weight = em.weight(1, layout.name, layout.pack)
         em.step(name, [em.input(0), weight, bias_of(em, bias, layout), em.output()], params, items, scratch=layout.columns * PANEL * 4)
 
     outputs = batch * out_height * out_width * layout.panels * PANEL

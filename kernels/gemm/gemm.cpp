@@ -1,6 +1,7 @@
 // y[M, N] = clamp(alpha * scale * (x[M, K] · Wᵀ) + bias), weights in panels of 16 rows of W, decoded a tile at a time.
 #include "decode.h"
 #include "gather.h"
+#include "tiles.h"
 
 namespace {
 
@@ -22,6 +23,7 @@ enum Param {
   ALPHA, LOW, HIGH,         // floats
   GATHER,                   // 1: x is an image, its rows are patches (ConvParam); 0: x is read in place
   PATCHES_AT,               // floats from the start of scratch: after the decoded panels
+  TAPS,                     // columns lie channel by channel, so many taps of each; 1: in the order of patches
   PACKED,                   // PackedParam from here on, then ConvParam
   CONV = PACKED + W_PARAMS
 };
@@ -174,12 +176,21 @@ struct Block {
     all_rows(count, rows, t);
   }
 
+  // Columns [k, k + n) of the patches; taps side by side, as the decoded weights have them.
+  void gather(const Patches& source, int64_t k, int64_t n) const {
+    const int64_t taps = p[TAPS], each = n / taps;
+    for (int64_t tap = 0; tap < taps; tap++) {
+      const int64_t from = tap * (p[K] / taps) + k / taps;
+      source.gather(row0, row0 + rows, from, from + each, patches + tap * each, p[K_BLOCK]);
+    }
+  }
+
   // Patches are copied once for all panels; where there are none, each panel is read in one sweep.
   void run() const {
     if (p[GATHER]) {
       const Patches source(x, p[LDX], p + CONV);
       for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) {
-        source.gather(row0, row0 + rows, k, k + columns(k), patches, p[K_BLOCK]);
+        gather(source, k, columns(k));
         for (int64_t i = 0; i < tiles(); i++) multiply(i, k);
       }
     } else {
@@ -203,4 +214,5 @@ void blocks(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
 THIN_KERNEL(gemm_f32) { blocks(call, begin, end, nullptr); }
 THIN_KERNEL(gemm_f16) { blocks(call, begin, end, decode_half); }
 THIN_KERNEL(gemm_codebook) { blocks(call, begin, end, decode_codebook); }
+THIN_KERNEL(gemm_tiles) { blocks(call, begin, end, decode_tiles<NOTHING>); }
 THIN_KERNEL(gemm_rows) { blocks(call, begin, end, decode_rows); }

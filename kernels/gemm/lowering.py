@@ -7,10 +7,13 @@ from math import prod
 
 import numpy as np
 
+from ...formats.tensor import Affine, EncodedTensor, Plain, Sparse
 from ..lowering import Lowering, Site, lowers
 from ..ops._window import Window, window
-from .pack import plan
+from ..tables import table_of
+from .pack import Order, Panels, plan
 from .product import Product, lower_activations, lowering
+from .tiles import plan_tiles
 
 MOST_PAIRS = 1024
 """Matrices that a MatMul of two activations multiplies, one step each; with more of them NumPy does it."""
@@ -21,9 +24,10 @@ def lower_gemm(site: Site) -> Iterator[Lowering]:
     if 0 in site.weights or 1 not in site.weights or site.attrs["transA"]:
         return
     x, outputs = site.inputs[0], site.outputs[0].shape[1]
-    layout = plan(site.weights[1], 1, "rows" if site.attrs["transB"] else "columns")
     bias, known = row_bias(site, 2, outputs)
-    if x is not None and layout is not None and known:
+    if x is None or not known:
+        return
+    for layout in layouts(site.weights[1], 1, "rows" if site.attrs["transB"] else "columns"):
         yield lowering(site, Product(layout, x.shape[0], layout.columns, bias, site.attrs["alpha"], site.attrs["beta"]))
 
 
@@ -37,8 +41,7 @@ def lower_mat_mul(site: Site) -> Iterator[Lowering]:
         if prod(site.outputs[0].shape[:-2]) <= MOST_PAIRS:
             yield lower_activations(site, left, right)
     elif len(right) == 2 and len(b.shape) == 2:
-        layout = plan(site.weights[1], 1, "columns")
-        if layout is not None:
+        for layout in layouts(site.weights[1], 1, "columns"):
             yield lowering(site, Product(layout, prod(left[:-1]), layout.columns, None))
 
 
@@ -47,13 +50,25 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
     x = site.inputs[0]
     if x is None or 0 in site.weights or 1 not in site.weights or len(x.shape) > 5:
         return
-    layout = plan(site.weights[1], site.attrs["group"], "conv")
     bias, known = row_bias(site, 2, site.outputs[0].shape[1])
-    if layout is None or not known:
+    if not known:
         return
     win = window("Conv", site.attrs, x.shape[2:], site.weights[1].shape[2:])
-    rows, ldx, geometry = _rows_of(x.shape, site.attrs["group"], win)
-    yield lowering(site, Product(layout, rows, ldx, bias, geometry=geometry, scheme="NHWC"))
+    for layout in layouts(site.weights[1], site.attrs["group"], "conv"):
+        rows, ldx, geometry = _rows_of(x.shape, site.attrs["group"], win, layout.taps == 1)
+        yield lowering(site, Product(layout, rows, ldx, bias, geometry=geometry, scheme="NHWC"))
+
+
+def layouts(tensor: EncodedTensor, groups: int, order: Order) -> Iterator[Panels]:
+    """The panels that can hold a weight: those that kernels decode in registers, and tiles for what these and ``sparse`` leave over. Affine
+    codes have both, as looking many of them up takes longer than computing with them."""
+    panels = plan(tensor, groups, order)
+    if panels is not None:
+        yield panels
+    left_over = panels is None and not (isinstance(tensor.structure, Sparse) and (isinstance(tensor.values, Plain) or table_of(tensor) is not None))
+    tiles = plan_tiles(tensor, groups, order) if left_over or isinstance(tensor.values, Affine) else None
+    if tiles is not None:
+        yield tiles
 
 
 def row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]:
@@ -66,12 +81,13 @@ def row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]
     return np.broadcast_to(bias.reshape(-1), (outputs,)).astype(np.float32), True
 
 
-def _rows_of(shape: tuple[int, ...], groups: int, win: Window) -> tuple[int, int, tuple[int, ...] | None]:
-    """(rows, ldx, geometry) of a convolution over x of this shape; no geometry where the rows lie in x as they are needed."""
+def _rows_of(shape: tuple[int, ...], groups: int, win: Window, in_order: bool) -> tuple[int, int, tuple[int, ...] | None]:
+    """(rows, ldx, geometry) of a convolution over x of this shape; no geometry where the rows lie in x as they are needed: with taps
+    outside of channels, or (not ``in_order``) without taps."""
     batch, channels, *spatial = shape
     rows, taps = batch * prod(win.out), prod(win.kernel)
     whole_image = win.kernel == tuple(spatial) and prod(win.dilations) == 1 and (groups == 1 or taps == 1)
-    if not win.padded and whole_image:
+    if not win.padded and whole_image and (in_order or taps == 1):
         return rows, channels * taps, None
     if not win.padded and taps == 1 and (prod(win.strides) == 1 or rows == 1):
         return rows, channels, None

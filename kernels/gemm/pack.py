@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from ...formats.tensor import Binary, Dense, EncodedTensor, Plain
+from ...formats.tensor import Dense, EncodedTensor, Plain
 from ..lowering import ALIGNMENT, aligned
+from ..tables import table_of
 
 PANEL = 16
 Kind = Literal["fp32", "fp16", "codebook", "rows"]
 """Values of a panel; "rows" stands for another activation, not packed."""
 Order = Literal["rows", "columns", "conv"]
 """How the tensor holds W: [out, in]; [in, out]; [out, channels per group, kernel…] (K becomes kernel…, channels)."""
+
+
+class Panels(Protocol):
+    """Weights in panels of 16 outputs, as products see them."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def groups(self) -> int: ...
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a group; as is ``columns``, K."""
+        ...
+
+    @property
+    def columns(self) -> int: ...
+
+    @property
+    def taps(self) -> int:
+        """Columns lie channel by channel, so many of each; 1: in the order of patches."""
+        ...
+
+    @property
+    def panels(self) -> int:
+        """Panels of all groups."""
+        ...
+
+    @property
+    def per_word(self) -> int:
+        """Columns that are read together."""
+        ...
+
+    def params(self) -> list[int]:
+        """PackedParam of decode.h."""
+        ...
+
+    def pack(self, tensor: EncodedTensor) -> np.ndarray:
+        """uint8: the weight in this layout."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +78,7 @@ class PanelLayout:
     run: int = 0  # output channels that share a table
     own_tables: bool = False  # tables change inside a panel, so each row says where its own is
     has_scale: bool = False
+    taps: int = 1
 
     @property
     def panels(self) -> int:
@@ -60,6 +106,10 @@ class PanelLayout:
         scale = at if self.has_scale else 0
         return tables, lanes, scale, at + (self.panels * PANEL * 4 if self.has_scale else 0)
 
+    def pack(self, tensor: EncodedTensor) -> np.ndarray:
+        """The weight in this layout."""
+        return pack(tensor, self)
+
     def params(self) -> list[int]:
         """PackedParam of decode.h."""
         tables, lanes, scale, _ = self.sections()
@@ -68,7 +118,8 @@ class PanelLayout:
 
 
 def plan(tensor: EncodedTensor, groups: int, order: Order) -> PanelLayout | None:
-    """The layout for this tensor, or None if panels cannot hold it: sparse, not fp32 or fp16, or scales that run along its inputs."""
+    """The layout for this tensor, or None if panels cannot hold it: not dense, not fp32 or fp16, values without a table, or scales that
+    run along its inputs."""
     values = tensor.values
     if not isinstance(tensor.structure, Dense) or tensor.dtype not in ("float32", "float16") or tensor.size == 0:
         return None
@@ -80,14 +131,14 @@ def plan(tensor: EncodedTensor, groups: int, order: Order) -> PanelLayout | None
         kinds: dict[str, Kind] = {"float32": "fp32", "float16": "fp16"}
         kind = kinds.get(values.data.dtype.name)
         return PanelLayout(kind, f"panel16 {kind}{place}", groups, outputs, columns, order) if kind else None
-    tables = 1 if isinstance(values, Binary) else values.entries.shape[0]
-    if tensor.axis != out_axis and (tables > 1 or values.scale is not None):
+    book = table_of(tensor)
+    if book is None or (tensor.axis != out_axis and (len(book.entries) > 1 or book.scale is not None)):
         return None
+    tables = len(book.entries)
     run = -(-tensor.channels // tables)
     own = tables > 1 and (run % PANEL != 0 or (groups > 1 and outputs % PANEL != 0))
-    bits, name = (1, "binary") if isinstance(values, Binary) else (values.bits, f"codebook{values.bits}")
-    return PanelLayout("codebook", f"panel16 {name}{place}", groups, outputs, columns, order, bits, max(PANEL, 1 << bits), tables,
-                       run, own, values.scale is not None)
+    return PanelLayout("codebook", f"panel16 {values.name}{place}", groups, outputs, columns, order, book.bits, max(PANEL, 1 << book.bits),
+                       tables, run, own, book.scale is not None)
 
 
 def pack(tensor: EncodedTensor, layout: PanelLayout) -> np.ndarray:
@@ -101,18 +152,18 @@ def pack(tensor: EncodedTensor, layout: PanelLayout) -> np.ndarray:
         data = values.data.view(np.uint32 if layout.kind == "fp32" else np.uint16)
         _fill(body.view(data.dtype).reshape(layout.panels, layout.columns, PANEL), data.reshape(tensor.shape), layout)
         return packed
-    symbols = values.signs if isinstance(values, Binary) else values.indices
-    _fill_words(body.view(np.uint32).reshape(layout.panels, -1, PANEL), symbols.reshape(tensor.shape), layout)
-    entries = np.array([[-1, 1]], np.float32) if isinstance(values, Binary) else values.entries.astype(np.float32)
-    _put(packed, tables, _repeated(entries, layout))
+    book = table_of(tensor)
+    assert book is not None
+    _fill_words(body.view(np.uint32).reshape(layout.panels, -1, PANEL), book.indices.reshape(tensor.shape), layout)
+    _put(packed, tables, _repeated(book.entries.astype(np.float32), layout))
     if layout.own_tables:
         _put(packed, lanes, _by_panel(np.arange(tensor.channels) // layout.run * layout.table_size, layout).astype(np.int32))
-    if values.scale is not None:
-        _put(packed, scale, _by_panel(values.scale, layout).astype(np.float32))
+    if book.scale is not None:
+        _put(packed, scale, _by_panel(book.scale, layout).astype(np.float32))
     return packed
 
 
-def by_panel(vector: np.ndarray, layout: PanelLayout) -> np.ndarray:
+def by_panel(vector: np.ndarray, layout: Panels) -> np.ndarray:
     """float32[panels * 16]: a value per output, zero where a panel's rows are only filled up."""
     return _by_panel(vector, layout).astype(np.float32)
 
@@ -132,7 +183,7 @@ def _repeated(entries: np.ndarray, layout: PanelLayout) -> np.ndarray:
     return np.tile(full, (1, layout.table_size >> layout.bits))
 
 
-def _by_panel(vector: np.ndarray, layout: PanelLayout) -> np.ndarray:
+def _by_panel(vector: np.ndarray, layout: Panels) -> np.ndarray:
     grouped = np.zeros((layout.groups, layout.panels // layout.groups * PANEL), vector.dtype)
     grouped[:, :layout.outputs] = vector.reshape(layout.groups, layout.outputs)
     return grouped.reshape(-1)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 
 import numpy as np
 
 from .. import costs
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32
-from .pack import PANEL, PanelLayout, by_panel, pack
+from .pack import PANEL, PanelLayout, Panels, by_panel
 
 K_BLOCK = 192
 """Columns that are decoded and multiplied at a time: three panels of them are 36 KB, most of an L1 cache."""
@@ -36,7 +35,7 @@ class Product:
     of an image, None where they lie in x as they are needed. ``scheme``: the layout of x and y.
     """
 
-    layout: PanelLayout
+    layout: Panels
     rows: int
     ldx: int
     bias: np.ndarray | None
@@ -53,8 +52,8 @@ class Product:
 
 def lowering(site: Site, product: Product) -> Lowering:
     """The way to run it: a matrix-vector kernel for one row, else the tiled product."""
-    if product.rows == 1 and product.geometry is None:
-        kernel, cost, emit = _vector(product)
+    if product.rows == 1 and isinstance(product.layout, PanelLayout) and product.geometry is None:
+        kernel, cost, emit = _vector(product, product.layout)
     else:
         kernel, cost, emit = _matrix(product, site.threads)
     inputs: tuple[Layout | None, ...] = (product.scheme, *(None,) * (len(site.inputs) - 1))
@@ -86,8 +85,7 @@ def lower_activations(site: Site, a: tuple[int, ...], b: tuple[int, ...]) -> Low
 Way = tuple[str, float, Callable[[Emitter], None]]
 
 
-def _vector(product: Product) -> Way:
-    layout = product.layout
+def _vector(product: Product, layout: PanelLayout) -> Way:
     runs = layout.bits in (1, 2) and layout.tables == 1 and layout.groups == 1 and layout.panels >= FEWEST_PANELS_FOR_RUNS
     kernel = f"gemv_runs{layout.bits}" if runs else _named("gemv", layout)
     cost = product.weights * costs.GEMM[f"{kernel}{layout.bits}" if kernel == "gemv_codebook" else kernel]
@@ -139,7 +137,7 @@ class Cut:
         """Param of gemm.cpp up to PackedParam."""
         layout = product.layout
         return [product.rows, layout.columns, layout.outputs, layout.groups, product.ldx, layout.groups * layout.outputs,
-                self.k_block, self.rows, self.chunks, *_finish(product, em), int(product.geometry is not None), self.decoded]
+                self.k_block, self.rows, self.chunks, *_finish(product, em), int(product.geometry is not None), self.decoded, layout.taps]
 
 
 def _cost(product: Product, cut: Cut) -> float:
@@ -148,7 +146,7 @@ def _cost(product: Product, cut: Cut) -> float:
     return cost + (costs.GEMM["gather"] * product.rows * layout.columns * layout.groups if product.geometry else 0.0)
 
 
-def _named(family: str, layout: PanelLayout) -> str:
+def _named(family: str, layout: Panels) -> str:
     return f"{family}_{layout.kind.replace('fp', 'f')}"
 
 
@@ -159,10 +157,10 @@ def _finish(product: Product, em: Emitter) -> list[int]:
 def _buffers(product: Product, em: Emitter) -> list[Ref]:
     layout = product.layout
     bias = bias_of(em, product.bias, layout, product.beta)
-    return [em.input(0), em.weight(1, layout.name, partial(pack, layout=layout)), bias, em.output()]
+    return [em.input(0), em.weight(1, layout.name, layout.pack), bias, em.output()]
 
 
-def bias_of(em: Emitter, bias: np.ndarray | None, layout: PanelLayout, beta: float = 1.0) -> Ref:
+def bias_of(em: Emitter, bias: np.ndarray | None, layout: Panels, beta: float = 1.0) -> Ref:
     """The node's input 2, times ``beta``, with a value per row of the panels; zeros if there is none. Shared between plans, as weights are."""
     outputs = layout.groups * layout.outputs
     if bias is None:
@@ -172,7 +170,7 @@ def bias_of(em: Emitter, bias: np.ndarray | None, layout: PanelLayout, beta: flo
     return em.weight(2, name, lambda _: by_panel(scaled, layout))
 
 
-def _k_block(layout: PanelLayout) -> int:
+def _k_block(layout: Panels) -> int:
     """Columns per pass: passes of nearly equal length, each a whole number of words."""
     passes = -(-layout.columns // K_BLOCK)
     return -(-layout.columns // passes // layout.per_word) * layout.per_word if passes > 1 else layout.columns

@@ -14,6 +14,7 @@ from ..elementwise.lowering import emit_add_constant
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
+from ..tables import with_table
 from .pack import ROWS, WINDOW, Kind, Order, bundle, entries_of_one, kind_of, pack, row_scale, symbol_bits
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
@@ -44,7 +45,7 @@ class Matrix:
 
     @property
     def tensor(self) -> EncodedTensor:
-        return self.site.weights[self.at]
+        return with_table(self.site.weights[self.at])
 
     @property
     def together(self) -> int:
@@ -89,7 +90,7 @@ class Matrix:
 
     def emit(self, em: Emitter, family: str, params: Sequence[int], items: int, scratch: int = 0) -> None:
         """The product's step, and the addend's if there is one: the last one clamps."""
-        packed = em.weight(self.at, self.layout, lambda t: pack(t, self.kind, self.order, self.outputs, self.groups))
+        packed = em.weight(self.at, self.layout, lambda t: pack(with_table(t), self.kind, self.order, self.outputs, self.groups))
         low, high = (em.low, em.high) if self.addend is None else (-np.inf, np.inf)
         buffers = [packed, em.input(1 - self.at), self._scale(em), self._bias(em), em.output()]
         em.step(f"sparse_{family}_{self.kind}", buffers, [f32(low), f32(high), *params], items, scratch)
@@ -118,7 +119,7 @@ def _times(factor: float) -> str:
 def _matrix(site: Site, order: Order, groups: int, outputs: int, at: int = 1) -> Matrix | None:
     if 1 - at in site.weights or at not in site.weights or site.outputs[0].size == 0:
         return None
-    kind = kind_of(site.weights[at], order)
+    kind = kind_of(with_table(site.weights[at]), order)
     return None if kind is None else Matrix(site, at, order, groups, outputs, kind)
 
 

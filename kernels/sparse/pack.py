@@ -42,6 +42,8 @@ def kind_of(tensor: EncodedTensor, order: Order) -> Kind | None:
     along_rows = len(tensor.shape) > 1 and tensor.axis == (0 if order == "rows" else len(tensor.shape) - 1)
     if isinstance(values, Binary):
         return "binary" if along_rows else "f32"
+    if not isinstance(values, Codebook):
+        return None
     return "codebook" if along_rows or (values.scale is None and values.entries.shape[0] == 1) else "f32"
 
 
@@ -58,7 +60,7 @@ def symbol_bits(tensor: EncodedTensor, kind: Kind, columns: int) -> int | None:
 
 def row_scale(tensor: EncodedTensor, kind: Kind, outputs: int) -> np.ndarray:
     """float32[outputs]: what each output's sum is multiplied by."""
-    scale = None if isinstance(tensor.values, Plain) or kind == "f32" else tensor.values.scale
+    scale = tensor.values.scale if isinstance(tensor.values, (Codebook, Binary)) and kind != "f32" else None
     return np.ones(outputs, np.float32) if scale is None else scale.astype(np.float32)
 
 

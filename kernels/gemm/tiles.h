@@ -1,0 +1,259 @@
+// Weights of any structure and values, one row per lane, decoded a unit of 64 columns × 16 rows at a time (see README.md for the bytes).
+//
+// Two steps, each with few cases: `Unit` puts a symbol (or a plain float) into every lane of every column, ABSENT where none is held;
+// `values` turns symbols into floats. They meet in 4 KB that stay in the first-level cache.
+#pragma once
+
+#include "decode.h"
+
+namespace {
+
+constexpr int UNIT = 64;
+
+// The first bytes of such a packed weight. Sections that a weight does not have are at 0.
+enum TileField {
+  T_STRUCTURE, T_VALUES, T_BITS,
+  T_COLUMNS, T_TAPS,                  // K, in the tensor's order: channel · taps + tap
+  T_HELD_AT, T_HELD_BYTES,            // symbols or floats; of a panel, where panels are alike
+  T_STARTS_AT,                        // int64[panels * units + 1], masks: where a unit's symbols begin, in eights (floats: in floats)
+  T_MASK_AT, T_MASK_BYTES,            // of a panel
+  T_BLOCK_ROWS, T_BLOCK_COLUMNS,      // rows and columns that share a bit of the mask
+  T_PLACES_AT, T_PLACES_BYTES, T_N, T_M,
+  T_TABLES_AT, T_LANES_AT,
+  T_SCALE_AT, T_SCALE_PANEL, T_RUN,   // float[panels][runs][16]; floats of a panel, 0: float[runs] for all rows; columns of a run
+  T_ZEROS_AT, T_ZERO,                 // uint8, as the scales; or the one zero point
+};
+enum TileStructure { T_DENSE, T_MASKED, T_WINDOWED };
+enum TileValues { T_FLOATS, T_HALVES, T_SYMBOLS, T_CODES };
+
+// What the decoded tile holds where nothing is held: zero, or a NaN that no packed weight has, for those who must tell them apart.
+constexpr int32_t NOTHING = 0, MARK = 0x7fa5a5a5;
+
+// Symbols of all lanes, one after the other, from words that hold 32 / bits of them (lowest bits first).
+struct Words {
+  const int32_t* word;
+  int bits, per, j;
+  Words(const char* words, int bits_, int64_t at)
+      : word((const int32_t*)words + at / (32 / bits_) * PANEL), bits(bits_), per(32 / bits_), j((int)(at % per)) {}
+  vi read(int v) const { return (loadi(word + v * VL) >> (bits * j)) & (int32_t)((1u << bits) - 1); }
+  void next() {
+    if (++j == per) j = 0, word += PANEL;
+  }
+};
+
+// Eight symbols of `bits` bits, which begin at a byte.
+inline void eight(const uint8_t* from, int bits, int32_t* to) {
+  uint64_t word;
+  __builtin_memcpy(&word, from, sizeof word);
+#if defined(__AVX512F__)
+  const __m512i shifts = _mm512_mullo_epi64(_mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi64(bits));
+  const __m512i spread = _mm512_and_si512(_mm512_srlv_epi64(_mm512_set1_epi64((int64_t)word), shifts), _mm512_set1_epi64((1 << bits) - 1));
+  _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi64_epi32(spread));
+#else
+  for (int j = 0; j < 8; j++) to[j] = (int32_t)(word >> (bits * j)) & ((1 << bits) - 1);
+#endif
+}
+
+struct Unit {
+  const char* base;
+  const int64_t* h;  // TileField
+  int64_t panel, unit;
+  int32_t lanes[UNIT * PANEL];  // [column][row]: symbols, or the bits of floats
+
+  explicit Unit(const char* packed) : base(packed), h((const int64_t*)packed), panel(0), unit(0) {}
+
+  bool plain() const { return h[T_VALUES] < T_SYMBOLS; }
+  int64_t columns() const { return h[T_COLUMNS] - unit * UNIT < UNIT ? h[T_COLUMNS] - unit * UNIT : UNIT; }
+
+  void fetch(int64_t panel_, int64_t unit_, int32_t absent) {
+    panel = panel_, unit = unit_;
+    if (h[T_STRUCTURE] == T_DENSE) return dense();
+    for (int i = 0; i < UNIT * PANEL; i++) lanes[i] = absent;
+    if (h[T_STRUCTURE] == T_WINDOWED) windowed();
+    else masked();
+  }
+
+  const char* held() const { return base + h[T_HELD_AT] + panel * h[T_HELD_BYTES]; }
+
+  void dense() {
+    Words symbols(held(), (int)h[T_BITS], unit * UNIT);
+    for (int64_t f = 0; f < columns(); f++, symbols.next())
+      for (int v = 0; v < NV; v++) write(f, v, symbols.read(v));
+  }
+
+  void write(int64_t column, int v, vi x) { __builtin_memcpy(lanes + column * PANEL + v * VL, &x, sizeof x); }
+
+  // Slot s of a row: its place in the window, and what is held there. Each row has as many.
+  void windowed() {
+    const int64_t n = h[T_N], m = h[T_M], first = unit * (UNIT / m * n);
+    Words places(base + h[T_PLACES_AT] + panel * h[T_PLACES_BYTES], __builtin_ctz((unsigned)m), first);
+    if (h[T_VALUES] == T_FLOATS) return windows(places, [&](int64_t i, int v) { return loadi((const float*)held() + (first + i) * PANEL + v * VL); });
+    if (h[T_VALUES] == T_HALVES) return windows(places, [&](int64_t i, int v) { return (vi)load_half((const uint16_t*)held() + (first + i) * PANEL, v); });
+    Words symbols(held(), (int)h[T_BITS], first);
+    windows(places, [&](int64_t, int v) {
+      const vi x = symbols.read(v);
+      if (v == NV - 1) symbols.next();
+      return x;
+    });
+  }
+
+  template <class Read>
+  void windows(Words places, Read read) {
+    int64_t i = 0;
+    for (int64_t at = 0; at < columns(); at += h[T_M]) {
+      const int64_t left = columns() - at, count = left < h[T_N] ? left : h[T_N];
+      for (int64_t s = 0; s < count; s++, i++, places.next())
+        for (int v = 0; v < NV; v++) scatter(lanes + at * PANEL + v * VL, places.read(v), read(i, v));
+    }
+  }
+
+  static void scatter(int32_t* to, vi place, vi x) {
+#if defined(__AVX512F__)
+    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    _mm512_i32scatter_epi32(to, _mm512_add_epi32(_mm512_slli_epi32((__m512i)place, 4), lane), (__m512i)x, 4);
+#else
+    for (int lane = 0; lane < VL; lane++) to[place[lane] * PANEL + lane] = x[lane];
+#endif
+  }
+
+  // What is held lies in the order of columns, then rows; a mask of 16 bits says for each column which rows have something.
+  void masked() {
+    int32_t unpacked[UNIT * PANEL + 2 * PANEL];
+    const int32_t* next = unpack(unpacked);
+    for (int64_t f = 0; f < columns(); f++) {
+      unsigned mask = rows_of((unit * UNIT + f) / h[T_BLOCK_COLUMNS]);
+      int32_t* to = lanes + f * PANEL;
+#if defined(__AVX512F__)
+      const __m512i old = _mm512_loadu_si512(to);
+      _mm512_storeu_si512(to, _mm512_mask_expand_epi32(old, (__mmask16)mask, _mm512_loadu_si512(next)));
+      next += __builtin_popcount(mask);
+#else
+      for (; mask; mask &= mask - 1) to[__builtin_ctz(mask)] = *next++;
+#endif
+    }
+  }
+
+  const int32_t* unpack(int32_t* to) const {
+    const int64_t* start = (const int64_t*)(base + h[T_STARTS_AT]) + panel * ((h[T_COLUMNS] + UNIT - 1) / UNIT) + unit;
+    const char* from = base + h[T_HELD_AT];
+    if (h[T_VALUES] == T_FLOATS) return (const int32_t*)from + start[0];
+    if (h[T_VALUES] == T_HALVES) {
+      for (int64_t i = start[0], j = 0; i < start[1]; i += PANEL, j += PANEL)
+        for (int v = 0; v < NV; v++) store((float*)to + j + v * VL, load_half((const uint16_t*)from + i, v));
+      return to;
+    }
+    const int bits = (int)h[T_BITS];
+    for (int64_t i = start[0], j = 0; i < start[1]; i++, j += 8) eight((const uint8_t*)from + i * bits, bits, to + j);
+    return to;
+  }
+
+  unsigned rows_of(int64_t i) const {
+    const uint8_t* mask = (const uint8_t*)base + h[T_MASK_AT] + panel * h[T_MASK_BYTES];
+    if (h[T_BLOCK_ROWS] == 1) return mask[2 * i] | (unsigned)mask[2 * i + 1] << 8;
+    const unsigned four = mask[i / 2] >> (4 * (i % 2)) & 15u;  // each bit stands for four rows
+    return ((four & 1) | (four & 2) << 3 | (four & 4) << 6 | (four & 8) << 9) * 15u;
+  }
+};
+
+// Symbols of a table, 16 entries or more.
+template <int BITS>
+struct TableOf {
+  Table<BITS> table;
+  TableOf(const Unit& u, int) : table((const float*)(u.base + u.h[T_TABLES_AT]), nullptr, 0) {}
+  vf operator()(vi x) const { return table(x); }
+};
+struct OwnTable {
+  LaneTable<8> table;
+  OwnTable(const Unit& u, int v)
+      : table((const float*)(u.base + u.h[T_TABLES_AT]), (const int32_t*)(u.base + u.h[T_LANES_AT]) + u.panel * PANEL, v) {}
+  vf operator()(vi x) const { return table(x); }
+};
+struct Code {
+  Code(const Unit&, int) {}
+  vf operator()(vi x) const { return __builtin_convertvector(x, vf); }
+};
+
+// Where a column of the tensor goes: the tile holds the columns of one tap side by side, as patches do.
+struct Order {
+  int64_t taps, apart, channel, tap;
+  Order(const int64_t* h, int64_t k0, int64_t n, int64_t from)
+      : taps(h[T_TAPS]), apart(n / taps), channel((from - k0) / taps), tap(from % taps) {}
+  int64_t next() {
+    const int64_t row = tap * apart + channel;
+    if (++tap == taps) tap = 0, channel++;
+    return row;
+  }
+};
+
+// Of a run of columns: what the rows of vector v of the panel are scaled with, and their zero points.
+inline vf scale_of(const Unit& u, int64_t run, int v) {
+  const float* scales = (const float*)(u.base + u.h[T_SCALE_AT]);
+  return u.h[T_SCALE_PANEL] ? load(scales + u.panel * u.h[T_SCALE_PANEL] + run * PANEL + v * VL) : splat(scales[run]);
+}
+inline vf zeros_of(const Unit& u, int64_t run, int v) {
+  const uint8_t* zeros = (const uint8_t*)u.base + u.h[T_ZEROS_AT];
+  if (!u.h[T_SCALE_PANEL]) return splat(zeros[run]);
+  vi zero;
+  for (int i = 0; i < VL; i++) zero[i] = zeros[u.panel * u.h[T_SCALE_PANEL] + run * PANEL + v * VL + i];
+  return __builtin_convertvector(zero, vf);
+}
+
+// Columns [from, to) of the tensor, which lie in the unit, to their rows of out.
+template <class Lookup, int32_t ABSENT>
+void values(const Unit& u, Order order, int64_t from, int64_t to, float* out) {
+  const int64_t* h = u.h;
+  for (int v = 0; v < NV; v++) {
+    const Lookup lookup(u, v);
+    vf scale = splat(1.0f), zero = splat((float)h[T_ZERO]);
+    Order row = order;
+    for (int64_t f = from, next = from; f < to; f++) {
+      if (f == next) {
+        const int64_t run = f / h[T_RUN];
+        if (h[T_SCALE_AT]) scale = scale_of(u, run, v);
+        if (h[T_ZEROS_AT]) zero = zeros_of(u, run, v);
+        next = (run + 1) * h[T_RUN];
+      }
+      const vi x = loadi(u.lanes + (f - u.unit * UNIT) * PANEL + v * VL), absent = x >> 31;
+      const vi y = (vi)((lookup(x & ~absent) - zero) * scale);
+      store(out + row.next() * PANEL + v * VL, (vf)((y & ~absent) | (absent & ABSENT)));
+    }
+  }
+}
+
+template <int32_t ABSENT>
+void choose_values(const Unit& u, const Order& order, int64_t from, int64_t to, float* out) {
+  if (u.h[T_VALUES] == T_CODES) return values<Code, ABSENT>(u, order, from, to, out);
+  if (u.h[T_LANES_AT]) return values<OwnTable, ABSENT>(u, order, from, to, out);
+  switch (u.h[T_BITS]) {
+    case 8: return values<TableOf<8>, ABSENT>(u, order, from, to, out);
+    case 7: return values<TableOf<7>, ABSENT>(u, order, from, to, out);
+    case 6: return values<TableOf<6>, ABSENT>(u, order, from, to, out);
+    case 5: return values<TableOf<5>, ABSENT>(u, order, from, to, out);
+    default: return values<TableOf<4>, ABSENT>(u, order, from, to, out);
+  }
+}
+
+// Columns [k0, k0 + n) of a panel, whole channels where there are taps, to out[n][16].
+template <int32_t ABSENT>
+void decode_tiles(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
+  Unit u(w.base);
+  for (int64_t at = k0; at < k0 + n;) {
+    const int64_t unit = at / UNIT, end = (unit + 1) * UNIT < k0 + n ? (unit + 1) * UNIT : k0 + n;
+    Order order(u.h, k0, n, at);
+    u.fetch(panel, unit, u.plain() ? ABSENT : -1);
+    if (u.plain()) {
+      for (; at < end; at++) {
+        const int64_t row = order.next();
+        for (int v = 0; v < PANEL; v += VL) {
+          const vi x = loadi(u.lanes + (at - unit * UNIT) * PANEL + v);
+          store(out + row * PANEL + v, (vf)x);
+        }
+      }
+    } else {
+      choose_values<ABSENT>(u, order, at, end, out);
+    }
+    at = end;
+  }
+}
+
+}  // namespace

@@ -1,0 +1,101 @@
+"""Products with weights of any structure and values, decoded tile by tile, against the expanded weight in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from native_harness import LEVELS, check, every_level, pytestmark, site_of
+from random_weights import STRUCTURES, VALUES, random_weight
+from thinfer.formats.tensor import EncodedTensor, Symbols
+from thinfer.kernels import ops
+from thinfer.kernels.gemm.tiles import UNIT, plan_tiles
+from thinfer.kernels.lowering import lowerings
+
+__all__ = ["pytestmark"]
+
+TAKEN = [(s, v) for s in STRUCTURES for v in VALUES if (s, v) not in {("dense", "plain"), ("dense", "fp16")}]
+each_encoding = pytest.mark.parametrize(("structure", "values"), TAKEN)
+
+
+def expected_of(op: str, x: np.ndarray, tensor: EncodedTensor, attrs: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """The node's output in float64, and the largest sum of |products|."""
+    run, full = ops.get(op).run, {**ops.get(op).attributes, **attrs}
+    w = tensor.decode().astype(np.float64)
+    return run(full, x.astype(np.float64), w)[0], float(np.abs(run(full, np.abs(x).astype(np.float64), np.abs(w))[0]).max(initial=1e-30))
+
+
+def compare(op: str, x: np.ndarray, tensor: EncodedTensor, level: str, **attrs: Any) -> None:
+    expected, size = expected_of(op, x, tensor, attrs)
+    check(op, [x, tensor.decode()], expected.astype(np.float32), attrs, level=level, rtol=0, atol=2e-6 * size, weights={1: tensor})
+
+
+@every_level
+@each_encoding
+def test_gemm_of_odd_shapes(structure: str, values: str, level: str) -> None:
+    rng = np.random.default_rng(1)
+    for rows, outputs, columns in [(1, 1, 1), (1, 17, 63), (3, 33, 64), (2, 5, 65), (1, 40, 200), (9, 50, 450)]:
+        x = rng.standard_normal((rows, columns)).astype(np.float32)
+        compare("Gemm", x, random_weight(rng, (outputs, columns), structure, values), level, transB=1)
+        compare("MatMul", x, random_weight(rng, (columns, outputs), structure, values, axis=1), level)
+
+
+@every_level
+@each_encoding
+def test_conv_of_many_kinds(structure: str, values: str, level: str) -> None:
+    rng = np.random.default_rng(2)
+    for x, w, attrs in [((1, 5, 7, 6), (18, 5, 3, 3), {"pads": (1, 1, 1, 1)}), ((2, 70, 3, 3), (7, 70, 1, 1), {}),
+                        ((1, 24, 6, 6), (33, 24, 5, 5), {"strides": (2, 2), "pads": (2, 1, 2, 1)}), ((1, 3, 4, 4), (5, 3, 4, 4), {}),
+                        ((1, 8, 5, 5), (12, 2, 3, 3), {"group": 4}), ((1, 8, 5, 5), (12, 4, 3, 3), {"group": 2}),
+                        ((1, 19, 9, 8), (19, 1, 3, 3), {"group": 19}), ((1, 4, 20), (6, 4, 15), {}), ((1, 2, 18, 18), (4, 2, 16, 16), {}),
+                        ((1, 3, 3, 4, 5), (4, 3, 2, 2, 2), {})]:
+        data = rng.standard_normal(x).astype(np.float32)
+        compare("Conv", data, random_weight(rng, w, structure, values), level, **attrs)
+
+
+@every_level
+@each_encoding
+def test_channels_along_another_axis_run_where_values_are_alike(structure: str, values: str, level: str) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((4, 70)).astype(np.float32)
+    for _ in range(6):
+        tensor = random_weight(rng, (20, 70), structure, values, axis=1)
+        expected, _ = expected_of("Gemm", x, tensor, {"transB": 1})
+        site = site_of("Gemm", [x, tensor.decode()], expected.astype(np.float32), {"transB": 1}, {1: tensor}, level)
+        if lowerings(site):
+            compare("Gemm", x, tensor, level, transB=1)
+        else:
+            assert values in ("codebook", "affine", "binary", "ternary")
+
+
+@every_level
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(TAKEN), st.integers(1, 40), st.integers(1, 300), st.integers(1, 12), st.sampled_from([0.02, 0.3, 0.7, 1.0]),
+       st.integers(0, 2**32 - 1))
+def test_any_encoding(level: str, encoding: tuple[str, str], outputs: int, columns: int, rows: int, kept: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, columns)).astype(np.float32)
+    compare("Gemm", x, random_weight(rng, (outputs, columns), *encoding, kept=kept), level, transB=1)
+
+
+@each_encoding
+def test_bytes_in_ram_are_those_of_the_encoding(structure: str, values: str) -> None:
+    """Within a twentieth, and what fills up words of 32 bits, eights of a unit, and sections."""
+    rng = np.random.default_rng(4)
+    for _ in range(8):
+        tensor = random_weight(rng, (256, 1024), structure, values)
+        layout = plan_tiles(tensor, 1, "rows")
+        assert layout is not None
+        nbytes = layout.pack(tensor).nbytes
+        held = tensor.held * (tensor.values.bits / 8 if isinstance(tensor.values, Symbols) else tensor.values.data.itemsize)
+        encoded = tensor.structure.nbytes + held + tensor.values.nbytes_tables
+        words = 1.15 if structure in ("dense", "windowed") else 1.0  # 32 // bits symbols in a word
+        units = (256 // 16) * (1024 // UNIT)
+        assert nbytes <= 1.05 * words * encoded + units * 16 + 16384, (layout.name, nbytes, encoded)
+
+
+def test_levels_are_tested() -> None:
+    assert LEVELS
