@@ -9,7 +9,7 @@ from typing import Any, Literal, Union
 import numpy as np
 
 from .errors import GraphError
-from .tensor import CODERS, EncodedTensor
+from .tensor import CODERS, SMALLEST, EncodedTensor
 
 Dim = int | str
 """A known length, or the name of a symbolic dimension."""
@@ -115,6 +115,13 @@ class Graph:
             for name in node.reads():
                 found.setdefault(name, []).append(node)
         return found
+
+    def scopes(self) -> Iterator[Graph]:
+        """This graph and every subgraph in it, outer ones first, all with this one's table of weights."""
+        yield self
+        for node in self.nodes:
+            for _, body in node.subgraphs():
+                yield from replace(body, weights=self.weights).scopes()
 
     def captures(self) -> tuple[str, ...]:
         """The names that this graph, being a subgraph, takes from the graphs around it."""
@@ -230,8 +237,8 @@ def weight_problems(name: str, tensor: EncodedTensor) -> list[str]:
         return [*found, f"{where} has the shape {tensor.shape}"]
     if tensor.shape and not 0 <= tensor.axis < len(tensor.shape):
         return [*found, f"{where} has channel axis {tensor.axis}, but {len(tensor.shape)} dimensions"]
-    if tensor.coder not in CODERS:
-        found.append(f"{where} has the coder {tensor.coder!r}, which is none of {', '.join(CODERS)}")
+    if tensor.coder not in (*CODERS, SMALLEST):
+        found.append(f"{where} has the coder {tensor.coder!r}, which is none of {', '.join((*CODERS, SMALLEST))}")
     wrong = [f"{where} has {text}" for text in tensor.structure.problems(tensor.view)]
     if wrong:
         return found + wrong

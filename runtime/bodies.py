@@ -13,7 +13,7 @@ import numpy as np
 from ..formats.graph import Graph, ValueInfo
 from ..kernels.ops._op import Type
 from .interpreter import Lookup
-from .shapes import BodyInference, Calls
+from .shapes import BodyInference, weight_type
 from .weights import PackedWeights
 
 if TYPE_CHECKING:
@@ -33,15 +33,16 @@ class BodyPlans:
         captured = body.captures()
         self.graph = replace(body, weights=weights.source)
         self.captures = tuple(name for name in captured if name not in known and name not in weights.source)
+        self._weights = [name for name in captured if name in weights.source]
         self._fixed = {name: Type.of(known[name]) for name in captured if name in known}
         self._names = (*(info.name for info in body.inputs), *self.captures)
         self._make = make
         self._plans: OrderedDict[Kinds, Plan] = OrderedDict()
         self._lock = threading.Lock()
 
-    def prepare(self, inputs: Sequence[Type | None], outer: Mapping[str, Type | None]) -> None:
-        """Makes the plan for those inputs now, if their types and those of what is read around the subgraph are known."""
-        kinds = [*inputs, *(outer[name] for name in self.captures)]
+    def prepare(self, types: Mapping[str, Type | None]) -> None:
+        """Makes the plan for those types now, if those of the inputs and of what is read around the subgraph are known."""
+        kinds = [types[name] for name in self._names]
         if all(kind is not None for kind in kinds):
             self.plan(tuple((kind.dtype, kind.shape) for kind in kinds if kind is not None))
 
@@ -59,11 +60,8 @@ class BodyPlans:
 
     def types(self, inputs: Sequence[Type | None], captured: Mapping[str, np.ndarray]) -> list[Type | None]:
         """The types of the outputs."""
-        weights = {name: self._weight_type(name) for name in self.graph.captures() if name in self.graph.weights}
+        weights = {name: weight_type(self.graph.weights, name) for name in self._weights}
         return BodyInference(self.graph, {**weights, **self._fixed, **{name: Type.of(array) for name, array in captured.items()}})(*inputs)
-
-    def _weight_type(self, name: str) -> Type:
-        return Type.of(self.graph.weights[name].decode())
 
 
 class BoundBody:
@@ -84,10 +82,3 @@ class BoundBody:
 
     def types(self, *inputs: Type | None) -> list[Type | None]:
         return self._plans.types(inputs, self._captured)
-
-
-def prepared(body: Graph, calls: Calls, types: Mapping[str, Type | None], plans: BodyPlans) -> BodyPlans:
-    """``plans``, with the plan made that the types at plan time tell."""
-    if id(body) in calls:
-        plans.prepare(calls[id(body)], types)
-    return plans

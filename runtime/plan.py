@@ -11,7 +11,7 @@ import numpy as np
 from ..formats.graph import Graph
 from ..kernels.isa import native
 from ..kernels.ops._op import Type
-from .bodies import BodyPlans, BoundBody, prepared
+from .bodies import BodyPlans, BoundBody
 from .interpreter import NodeList
 from .layout import choose
 from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, known_values
@@ -91,7 +91,9 @@ class Plan:
 
         def plans_of(body: Graph) -> BodyPlans:
             plans = BodyPlans(body, self._known, weights, lambda inner, kinds: Plan(inner, kinds, weights, target))
-            return prepared(body, calls, types, plans)
+            if id(body) in calls:
+                plans.prepare(calls[id(body)])
+            return plans
 
         later = _read_later(self.segments, self._outputs)
         self.stages: list[_NativeStage | _PythonStage] = []

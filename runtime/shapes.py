@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 
 from ..formats.graph import Graph, Node, ValueInfo
 from ..formats.tensor import EncodedTensor
@@ -25,25 +25,17 @@ def check(graph: Graph) -> Graph:
     Raises UnsupportedOps (every missing operator at once) or OpError (attributes, number of inputs).
     """
     missing: dict[str, list[str]] = {}
-    for part in _with_bodies(graph):
+    for part in graph.scopes():
         for node in part.nodes:
             if ops.find(node.op) is None:
                 missing.setdefault(node.op, []).append(part.label(node))
     if missing:
         listed = "; ".join(f"{op} ({', '.join(labels)})" for op, labels in sorted(missing.items()))
         raise UnsupportedOps(f"{len(missing)} operator{'s are' if len(missing) > 1 else ' is'} not supported: {listed}")
-    for part in _with_bodies(graph):
+    for part in graph.scopes():
         for node in part.nodes:
             _check_node(part, node)
     return graph
-
-
-def _with_bodies(graph: Graph) -> Iterator[Graph]:
-    """The graph and every subgraph in it."""
-    yield graph
-    for node in graph.nodes:
-        for _, body in node.subgraphs():
-            yield from _with_bodies(body)
 
 
 def _check_node(graph: Graph, node: Node) -> None:
@@ -74,8 +66,9 @@ def infer(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, 
     return infer_types(graph, {info.name: Type(info.dtype, tuple(input_shapes[info.name])) for info in graph.inputs})
 
 
-Calls = dict[int, "tuple[Type | None, ...]"]
-"""id of a subgraph → the types for which it was last asked, so those that hold in every iteration of a Loop or Scan."""
+Calls = dict[int, "Mapping[str, Type | None]"]
+"""id of a subgraph → the types of the values in it for the inputs for which it was last asked, so those that hold in every
+iteration of a Loop or Scan."""
 
 
 def infer_types(graph: Graph, inputs: Mapping[str, Type], calls: Calls | None = None) -> dict[str, Type | None]:
@@ -111,9 +104,8 @@ class BodyInference:
     def __call__(self, *inputs: Type | None) -> list[Type | None]:
         if len(inputs) != len(self.graph.inputs):
             raise OpError(f"a subgraph has {len(self.graph.inputs)} inputs, but its node gives it {len(inputs)}")
-        self._calls[id(self.graph)] = inputs
         own: MutableMapping[str, Type | None] = {info.name: kind for info, kind in zip(self.graph.inputs, inputs)}
-        types = ChainMap(own, self._outer)
+        types = self._calls[id(self.graph)] = ChainMap(own, self._outer)
         _infer_nodes(self.graph.nodes, types, self._calls)
         return [types[info.name] for info in self.graph.outputs]
 

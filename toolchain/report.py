@@ -90,7 +90,7 @@ def file_report(path: str | os.PathLike[str]) -> FileReport:
     with_sizes = load(path)
     graph, in_ram = with_sizes.graph, with_sizes.weight_memory()
     seen: set[str] = set()
-    nodes = tuple(_node_row(graph, node, in_ram, in_file, seen) for node in graph.nodes)
+    nodes = tuple(_node_row(scope, node, in_ram, in_file, seen) for scope in graph.scopes() for node in scope.nodes)
     rows = [row for node in nodes for row in node.weights]
     nbytes = os.stat(path).st_size
     dense = sum(row.nbytes_dense for row in rows)
@@ -111,7 +111,9 @@ def _node_row(graph: Graph, node: Node, in_ram: Mapping[str, Mapping[str, Any]],
 
 
 def _plain(value: Any) -> Any:
-    """An attribute as JSON can say it: arrays as lists."""
+    """An attribute as JSON can say it: arrays as lists, subgraphs as their operators, whose nodes have rows of their own."""
+    if isinstance(value, Graph):
+        return [node.op for node in value.nodes]
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

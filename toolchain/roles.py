@@ -33,13 +33,15 @@ def roles(graph: Graph) -> dict[str, Role]:
     Scalars and constants of other uses (shapes, bounds, scales of Resize) have none.
     """
     uses: dict[str, list[tuple[Node, int]]] = {}
-    for node in graph.nodes:
-        for place, name in enumerate(node.inputs):
-            if name in graph.weights:
-                uses.setdefault(name, []).append((node, place))
+    labels: dict[int, str] = {}
+    for scope in graph.scopes():
+        for node in scope.nodes:
+            for place, name in enumerate(node.inputs):
+                if name in graph.weights:
+                    uses.setdefault(name, []).append((node, place))
+                    labels[id(node)] = labels.get(id(node)) or scope.label(node)
     kinds = {name: kind for name, tensor in graph.weights.items() if (kind := _kind(tensor, uses.get(name, [])))}
     order = [name for name in uses if kinds.get(name) in ("weight", "depthwise")]  # in the order in which nodes read them
-    labels = {id(node): graph.label(node) for readers in uses.values() for node, _ in readers}
     return {name: Role(kind, tuple(dict.fromkeys(labels[id(node)] for node, _ in uses[name])), name in order[:1], name in order[-1:])
             for name, kind in kinds.items()}
 

@@ -17,7 +17,8 @@ STATISTICS = {"BatchNormalization": (3, 4)}
 
 def source_info(graph: Graph, own: frozenset[str]) -> SourceInfo:
     """Parameters, MACs and bytes of ``graph`` as it is, counting the weights in ``own``; scalars and integers are no parameters."""
-    buffers = {node.inputs[place] for node in graph.nodes for place in STATISTICS.get(node.op, ()) if place < len(node.inputs)}
+    nodes = [node for scope in graph.scopes() for node in scope.nodes]
+    buffers = {node.inputs[place] for node in nodes for place in STATISTICS.get(node.op, ()) if place < len(node.inputs)}
     floats = {name: tensor for name, tensor in graph.weights.items() if name in own and _is_parameter(tensor)}
     return SourceInfo(sum(tensor.size for name, tensor in floats.items() if name not in buffers), macs(graph),
                       sum(tensor.nbytes_dense for tensor in floats.values()))
@@ -28,12 +29,24 @@ def _is_parameter(tensor: EncodedTensor) -> bool:
 
 
 def macs(graph: Graph) -> int:
-    """Multiply-accumulates at batch 1 (symbolic dimensions at 1, a fixed batch divided out); 0 if the shapes cannot be known so."""
+    """Multiply-accumulates at batch 1 (symbolic dimensions at 1, a fixed batch divided out); 0 if the shapes cannot be known so.
+
+    A body counts once, whatever the number of its iterations, and of an If the dearer branch.
+    """
+    calls: shapes.Calls = {}
     try:
-        types = shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
+        types = shapes.infer_types(graph, {info.name: Type(info.dtype, shapes.concrete(info)) for info in graph.inputs}, calls)
     except ThinferError:
         return 0
-    return sum(_macs_of(graph, node, types) for node in graph.nodes) // _batch(graph)
+    return _macs_in(graph, types, calls) // _batch(graph)
+
+
+def _macs_in(graph: Graph, types: Mapping[str, Type | None], calls: shapes.Calls) -> int:
+    found = 0
+    for node in graph.nodes:
+        found += _macs_of(graph, node, types)
+        found += max((_macs_in(body, calls[id(body)], calls) for _, body in node.subgraphs() if id(body) in calls), default=0)
+    return found
 
 
 def _macs_of(graph: Graph, node: Node, types: Mapping[str, Type | None]) -> int:

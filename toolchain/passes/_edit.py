@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from ...formats.graph import Graph, Node
-from ...formats.tensor import EncodedTensor, Plain
+from ...formats.graph import Graph, Node, ValueInfo
+from ...formats.tensor import Affine, Dense, EncodedTensor, Plain
 
 
 def uses(graph: Graph) -> dict[str, int]:
-    """How often each value or weight is read, graph outputs included."""
+    """How often each value or weight is read, in subgraphs too and as the output of a graph."""
     found: dict[str, int] = {}
-    read = (name for node in graph.nodes for name in (*filter(None, node.inputs), *(n for _, sub in node.subgraphs() for n in sub.captures())))
-    for name in (*read, *(info.name for info in graph.outputs)):
-        found[name] = found.get(name, 0) + 1
+    for scope in graph.scopes():
+        for name in (*(name for node in scope.nodes for name in node.inputs if name), *(info.name for info in scope.outputs)):
+            found[name] = found.get(name, 0) + 1
     return found
 
 
 def taken_names(graph: Graph) -> set[str]:
-    """Every name of a value or weight."""
-    made = {name for node in graph.nodes for name in node.outputs}
-    return made | set(graph.weights) | {info.name for info in graph.inputs}
+    """Every name of a value or weight, in subgraphs too."""
+    found = set(graph.weights)
+    for scope in graph.scopes():
+        found.update(made_names(scope))
+    return found
+
+
+def made_names(graph: Graph) -> Iterator[str]:
+    """The names of what the graph itself takes and makes."""
+    yield from (info.name for info in graph.inputs)
+    yield from (name for node in graph.nodes for name in node.outputs if name)
+
+
+def with_bodies(node: Node, change: Callable[[Graph], Graph]) -> Node:
+    """The node with its subgraphs changed."""
+    bodies = {key: change(body) for key, body in node.subgraphs()}
+    return replace(node, attrs={**node.attrs, **bodies}) if bodies else node
+
+
+def throughout(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """The graph with every subgraph, inner ones first, and then itself changed. ``change`` sees the table of weights and leaves it."""
+    def inner(body: Graph) -> Graph:
+        return replace(throughout(replace(body, weights=graph.weights), change), weights={})
+
+    return change(replace(graph, nodes=tuple(with_bodies(node, inner) for node in graph.nodes)))
 
 
 def fresh(base: str, taken: set[str]) -> str:
@@ -42,12 +64,16 @@ def renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
             name = names[name]
         return name
 
+    def infos_now(infos: tuple[ValueInfo, ...]) -> tuple[ValueInfo, ...]:
+        return tuple(replace(info, name=now(info.name)) for info in infos)
+
     def node_now(node: Node) -> Node:
-        attrs = {**node.attrs, **{key: renamed(sub, names) for key, sub in node.subgraphs()}}
-        return replace(node, inputs=tuple(map(now, node.inputs)), outputs=tuple(map(now, node.outputs)), attrs=attrs)
+        node = replace(node, inputs=tuple(map(now, node.inputs)), outputs=tuple(map(now, node.outputs)))
+        return with_bodies(node, lambda body: renamed(body, names))
 
     quantized = {now(name): found for name, found in graph.quantized.items()}
-    return replace(graph, nodes=tuple(map(node_now, graph.nodes)), quantized=quantized)
+    return replace(graph, inputs=infos_now(graph.inputs), outputs=infos_now(graph.outputs), nodes=tuple(map(node_now, graph.nodes)),
+                   quantized=quantized)
 
 
 def bypass(graph: Graph, idle: Iterable[Node]) -> Graph:
@@ -57,7 +83,7 @@ def bypass(graph: Graph, idle: Iterable[Node]) -> Graph:
     a quantized value apart from the same value as it is.
     """
     outputs = {info.name for info in graph.outputs}
-    fixed = outputs | set(graph.weights) | {info.name for info in graph.inputs}
+    fixed = outputs.union(graph.weights, graph.captures(), (info.name for info in graph.inputs))
     names: dict[str, str] = {}
     gone: set[int] = set()
 
@@ -101,13 +127,19 @@ def channel_axis(node: Node, place: int, rank: int) -> int:
     return 1 if place == 1 and node.op == "ConvTranspose" else 0
 
 
+def _has_free_axis(tensor: EncodedTensor) -> bool:
+    """Whether nothing of the tensor runs along its channels: it is plain, or on one grid."""
+    values = tensor.values
+    return is_plain(tensor) or (isinstance(tensor.structure, Dense) and isinstance(values, Affine) and values.scale.size == 1)
+
+
 def with_channel_axes(graph: Graph) -> Graph:
-    """The graph with every plain weight's ``axis`` set from the first node that reads it."""
+    """The graph with the ``axis`` of every weight to which it means nothing yet set from the first node that reads it."""
     weights = dict(graph.weights)
     seen: set[str] = set()
-    for node in graph.nodes:
+    for node in (node for scope in graph.scopes() for node in scope.nodes):
         for place, name in enumerate(node.inputs):
-            if name in weights and name not in seen and is_plain(weights[name]):
+            if name in weights and name not in seen and _has_free_axis(weights[name]):
                 seen.add(name)
                 weights[name] = replace(weights[name], axis=channel_axis(node, place, len(weights[name].shape)))
     return replace(graph, weights=weights)

@@ -141,7 +141,7 @@ def _types(graph: Graph) -> Types:
 def _follow(graph: Graph, node: Node, types: Types, ties: _Ties, ranks: dict[str, int]) -> None:
     """Ties what the node's flow ties, and pins the axes that it does not mention."""
     ties.mentioned = set()
-    names = [name for name in (*node.inputs, *node.outputs) if name]
+    names = [name for name in (*node.reads(), *node.outputs) if name]
     op = ops.get(node.op)
     if op.flow is not None and all(name in ranks for name in names) and _can_be_resized(graph, node):
         constants = {name: graph.weights[name].decode() for name in node.inputs

@@ -12,7 +12,7 @@ from ...formats.graph import Graph, Node
 from ...formats.tensor import EncodedTensor
 from ...kernels import ops
 from ...kernels.ops._op import REQUIRED
-from ._edit import bypass, fresh, taken_names, uses
+from ._edit import bypass, fresh, taken_names, throughout, uses
 from ._samples import Types, rank, samples, shape_of
 from .dead_code import dead_code
 
@@ -36,7 +36,7 @@ def without_defaults(graph: Graph) -> Graph:
 
         Conv {group: 1, strides: [1, 1], kernel_shape: [3, 3], pads: [1, 1, 1, 1]}   ──►   Conv {pads: [1, 1, 1, 1]}
     """
-    return replace(graph, nodes=tuple(_with_attrs(node, _telling(graph, node)) for node in graph.nodes))
+    return throughout(graph, lambda part: replace(part, nodes=tuple(_with_attrs(node, _telling(part, node)) for node in part.nodes)))
 
 
 def _with_attrs(node: Node, attrs: dict[str, Any]) -> Node:
@@ -200,7 +200,7 @@ def matmul_add_to_gemm(graph: Graph) -> Graph:
     gone: set[int] = set()
     for node in graph.nodes:
         found = _matmul_and_bias(graph, node, makers) if node.op == "Add" else None
-        if found is None or read[found[0].outputs[0]] != 1 or rank(sampled, found[0].inputs[0]) != 2:
+        if found is None or read[found[0].outputs[0]] != 1 or found[0].outputs[0] in graph.quantized or rank(sampled, found[0].inputs[0]) != 2:
             continue
         matmul, bias = found
         merged[id(node)] = Node("Gemm", (*matmul.inputs, bias), node.outputs, {}, matmul.name)

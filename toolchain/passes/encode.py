@@ -9,14 +9,14 @@ import numpy as np
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Graph
-from ...formats.tensor import Coder, EncodedTensor
+from ...formats.tensor import CoderChoice, EncodedTensor
 
 
 class EncodingError(ThinferError, ValueError):
     """A weight cannot be represented as asked."""
 
 
-def encode(graph: Graph, coders: Mapping[str, Coder]) -> Graph:
+def encode(graph: Graph, coders: Mapping[str, CoderChoice]) -> Graph:
     """Sets the coder of the weights named in ``coders``; nothing changes in memory.
 
         w: sparse × codebook 5 × raw   ──►   w: sparse × codebook 5 × huffman
