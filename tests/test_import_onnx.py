@@ -188,9 +188,9 @@ def test_external_data_outside_the_folder_is_refused(location: str, tmp_path: Pa
 
 
 def test_external_data_that_is_not_all_there_is_refused(tmp_path: Path) -> None:
+    path = with_external_data(tmp_path, "weights.bin", offset=16)
+    (tmp_path / "weights.bin").write_bytes(bytes(60))
     with pytest.raises(importers.UnreadableModel, match=r"bytes 16 to 64 of .*, which has 60"):
-        path = with_external_data(tmp_path, "weights.bin", offset=16)
-        (tmp_path / "weights.bin").write_bytes(bytes(60))
         importers.load(path)
     with pytest.raises(importers.UnreadableModel, match=r"has 4800 bytes in .*weights\.bin, but its shape and data type need 48"):
         importers.load(with_external_data(tmp_path, "weights.bin", length=4800))
@@ -207,7 +207,8 @@ def test_all_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     with pytest.raises(UnsupportedOps) as caught:
         importers.load(saved(model, tmp_path))
-    assert str(caught.value) == ("3 operators are not supported: Multinomial (first, second); RandomNormalLike (noise); com.microsoft::FusedConv (fused)")
+    assert str(caught.value) == ("3 operators are not supported: Multinomial (first, second); RandomNormalLike (noise); "
+                                 "com.microsoft::FusedConv (fused)")
 
 
 def test_unsupported_operators_that_no_output_needs_do_not_matter(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""What onnx's own definitions of operators tell: which outputs are optional, and the functions that some are defined by."""
+"""Functions: those that a model brings, and what onnx's own definitions of operators tell."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,36 @@ from onnx import AttributeProto, defs, helper, numpy_helper
 
 from ...formats.graph import Graph, Node
 from ._context import Context
+from ._errors import UnsupportedModel
+from ._tensors import subgraphs
+
+DEEPEST = 64
+MOST_NODES = 1 << 17
+"""Functions in functions may be this deep, and a model this large once they are spelled out."""
+
+Key = tuple[str, str, str]
+
+
+def check_size(model: onnx.ModelProto, origin: str) -> None:
+    """UnsupportedModel if functions call themselves or are nested so that spelling them out would never end."""
+    functions: dict[Key, onnx.FunctionProto] = {(f.domain, f.name, f.overload): f for f in model.functions}
+    found: dict[Key, tuple[int, int]] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], above: int) -> tuple[int, int]:
+        """Number of nodes when spelled out, and how deep functions are nested in them."""
+        count = height = 0
+        for node in nodes:
+            key = (node.domain, node.op_type, node.overload)
+            if key in functions and key not in found and above <= DEEPEST:
+                found[key] = size(functions[key].node, above + 1)
+            inner = [found.get(key, (MOST_NODES, DEEPEST)) if key in functions else (1, 0), *(size(sub.node, above) for sub in subgraphs(node))]
+            count, height = count + sum(own for own, _ in inner), max(height, *(deep + 1 for _, deep in inner))
+        if count > MOST_NODES or height > DEEPEST:
+            raise UnsupportedModel(f"{origin} has functions that call themselves, or more than {DEEPEST} of them in each other, or more than "
+                                   f"{MOST_NODES:,} nodes")
+        return count, height
+
+    size(model.graph.node, 0)
 
 
 @cache

@@ -25,10 +25,6 @@ from ._upgrade import NEWEST, OLDEST, upgraded
 STANDARD = ("", "ai.onnx")
 """The two names of the standard operators' domain."""
 
-DEEPEST = 64
-MOST_NODES = 1 << 20
-"""Functions in functions and subgraphs in subgraphs may be this deep, and a model this large once they are spelled out."""
-
 
 @dataclass(frozen=True)
 class Scope:
@@ -54,7 +50,6 @@ class Converter:
         self.model, self.tensors, self.origin = model, tensors, tensors.origin
         self.functions = {(f.domain, f.name, f.overload): f for f in model.functions}
         self.context = Context(tensors.origin)
-        self._count = 0
 
     def graph(self) -> Graph:
         """The model's graph. Names of its outermost level stay as they are; those inside get new ones where they are taken."""
@@ -103,10 +98,6 @@ class Converter:
 
     def _nodes(self, protos: Iterable[onnx.NodeProto], scope: Scope) -> Iterator[Node]:
         for proto in protos:
-            self._count += 1
-            if scope.depth > DEEPEST or self._count > MOST_NODES:
-                raise UnsupportedModel(f"{self.origin} has functions that call themselves, or more than {DEEPEST} levels of functions and "
-                                       f"subgraphs, or more than {MOST_NODES:,} nodes")
             function = self.functions.get((proto.domain, proto.op_type, proto.overload))
             if proto.domain in STANDARD and proto.op_type == "Constant":
                 self._constant(proto, scope)
@@ -195,7 +186,8 @@ class Converter:
             self.context.bits[name] = NARROW[kind.elem_type][1]
         if not kind.HasField("shape"):
             return ValueInfo(name, dtype, UNKNOWN)
-        dims = (dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"{name}_{place}" for place, dim in enumerate(kind.shape.dim))
+        dims = (dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or f"{name}_{place}"
+                for place, dim in enumerate(kind.shape.dim))  # some exporters write -1 for what they do not know
         return ValueInfo(name, dtype, tuple(dims))
 
 
@@ -216,7 +208,7 @@ def inferred(proto: onnx.GraphProto) -> dict[str, Known]:
     for info in (*proto.input, *proto.value_info, *proto.output):
         kind = info.type.tensor_type
         if kind.elem_type in ELEMENT_TYPES:
-            dims = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim)
+            dims = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in kind.shape.dim)
             found[info.name] = Known(ELEMENT_TYPES[kind.elem_type], dims if kind.HasField("shape") else None)
     return found
 

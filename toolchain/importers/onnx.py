@@ -17,6 +17,7 @@ from ..passes import clean
 from ..passes._edit import with_channel_axes
 from ..passes.canonicalize import without_defaults
 from ..passes.dead_code import dead_code
+from . import _functions
 from ._errors import UnreadableModel, UnsupportedModel
 from ._interface import fitting, with_input_shapes, with_output_shapes
 from ._nodes import STANDARD, Converter, opset_of
@@ -43,6 +44,7 @@ def _converted(model: onnx.ModelProto, tensors: Tensors, input_shapes: Mapping[s
                tidy: Callable[[Graph], Graph] = lambda graph: graph) -> Graph:
     """The graph of a model whose large weights ``tensors`` holds."""
     opset = opset_of(model.opset_import, tensors.origin)
+    _functions.check_size(model, tensors.origin)
     graph = Converter(_with_types(model), tensors).graph()
     own = frozenset(graph.weights)
     graph = dead_code(tidy(resolve(graph)))

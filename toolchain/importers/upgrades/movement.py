@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ....formats.graph import Node
+from ....formats.graph import Graph, Node, ValueInfo
 from .._context import Context, Upgrade, attribute_to_input, without
+from .._interface import UNKNOWN
 
 
 def _pads(node: Node, context: Context) -> Iterator[Node]:
@@ -49,10 +50,23 @@ def _scales(node: Node, context: Context) -> Iterator[Node]:
     yield replace(node, inputs=(node.inputs[0], scales), attrs=without(node, "scales"))
 
 
+def _upsample(node: Node, context: Context) -> Iterator[Node]:
+    """Upsample went into Resize in opset 10."""
+    yield replace(node, op="Resize")
+
+
 def _resize(node: Node, context: Context) -> Iterator[Node]:
-    """Upsample, and Resize of opset 10: pixels stand at the scaled place of their own corner, the nearest one is the one below."""
-    attrs = {"mode": node.attrs.get("mode", "nearest"), "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    yield replace(node, op="Resize", inputs=(node.inputs[0], "", node.inputs[1]), attrs=attrs)
+    """Upsample, and Resize of opset 10: a pixel stands at the scaled place of its own corner; the nearest one is the one before it
+    where an axis grows, and the one after it where it shrinks (so onnxruntime reads what the standard left open)."""
+    mode, scales = node.attrs.get("mode", "nearest"), context.array(node.inputs[1])
+    attrs = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    if mode != "nearest" or scales is None or scales.min(initial=1) >= 1:
+        yield replace(node, op="Resize", inputs=(node.inputs[0], "", node.inputs[1]), attrs=attrs)
+        return
+    shrunk, less, more = (context.value(node, "shrunk"), *(context.constant(node, "scales", bound(scales, np.float32(1)))
+                                                           for bound in (np.minimum, np.maximum)))
+    yield Node("Resize", (node.inputs[0], "", less), (shrunk,), {**attrs, "nearest_mode": "ceil"})
+    yield Node("Resize", (shrunk, "", more), node.outputs, attrs)
 
 
 def _scatter(node: Node, context: Context) -> Iterator[Node]:
@@ -66,15 +80,38 @@ def _grid_modes(node: Node, context: Context) -> Iterator[Node]:
     yield replace(node, attrs={**node.attrs, "mode": mode})
 
 
+def _samples_scanned(node: Node, context: Context) -> Iterator[Node]:
+    """Scan of opset 8 ran each sample of a batch by itself; dimension 0 of every input and output counts the samples.
+
+        lengths, state, x ──► Scan(body) ──► state', y        state, x ──► Scan( Scan(body) ) ──► state', y
+    """
+    lengths, *inputs = node.inputs
+    if lengths:
+        raise context.refuse(node, "is given the lengths of its sequences, which is not supported")
+    body = node.attrs["body"]
+    states = len(inputs) - node.attrs["num_scan_inputs"]
+
+    def per_sample(infos: Sequence[ValueInfo]) -> tuple[ValueInfo, ...]:
+        return tuple(ValueInfo(context.value(node, "sample"), info.dtype, info.shape if place < states else UNKNOWN)
+                     for place, info in enumerate(infos))
+
+    taken, made = per_sample(body.inputs), per_sample(body.outputs)
+    directions = {"scan_input_directions": node.attrs["directions"]} if "directions" in node.attrs else {}
+    inner = Node("Scan", tuple(info.name for info in taken), tuple(info.name for info in made),
+                 {"body": body, "num_scan_inputs": node.attrs["num_scan_inputs"], **directions})
+    yield Node("Scan", tuple(inputs), node.outputs, {"body": Graph(taken, made, (inner,)), "num_scan_inputs": len(inputs)})
+
+
 UPGRADES: dict[str, tuple[tuple[int, Upgrade], ...]] = {
     "GridSample": ((20, _grid_modes),),
     "Pad": ((11, _pads),),
     "Resize": ((11, _resize),),
+    "Scan": ((9, _samples_scanned),),
     "Scatter": ((11, _scatter),),
     "Slice": ((10, _slice_bounds),),
     "Split": ((13, _split_sizes), (18, _split_count)),
     "Squeeze": ((13, attribute_to_input("axes", 1)),),
     "TopK": ((10, _largest),),
     "Unsqueeze": ((13, attribute_to_input("axes", 1)),),
-    "Upsample": ((9, _scales), (10, _resize)),
+    "Upsample": ((9, _scales), (10, _upsample)),
 }
