@@ -65,6 +65,7 @@ FORMS: dict[str, tuple[onnx.ModelProto, Callable[..., list[np.ndarray]]]] = {
     "Upsample 7": (one("Upsample", 7, (1, 2, 3, 4), scales=[1.0, 1.0, 2.0, 3.0]), by_onnxruntime),
     "Upsample 9": (one("Upsample", 9, (1, 2, 3, 4), numpy_helper.from_array(np.float32([1, 1, 2, 2.5]), "s"), mode="linear"), by_onnxruntime),
     "Resize 10": (one("Resize", 10, (1, 2, 4, 4), numpy_helper.from_array(np.float32([1, 1, 0.6, 2.5]), "s")), by_onnxruntime),
+    "Resize 10, smaller": (one("Resize", 10, (1, 2, 5, 5), numpy_helper.from_array(np.float32([1, 1, 0.4, 0.6]), "s")), by_onnxruntime),
     "Resize 10, linear": (one("Resize", 10, (1, 2, 4, 4), numpy_helper.from_array(np.float32([1, 1, 0.5, 2]), "s"), mode="linear"),
                           by_onnxruntime),
     "Scatter 9": (one("Scatter", 9, (3, 4), numpy_helper.from_array(np.int64([[1, 0], [2, 2]]), "i"), weight("u", 2, 2), axis=1), by_onnxruntime),

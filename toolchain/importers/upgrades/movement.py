@@ -56,17 +56,25 @@ def _upsample(node: Node, context: Context) -> Iterator[Node]:
 
 
 def _resize(node: Node, context: Context) -> Iterator[Node]:
-    """Upsample, and Resize of opset 10: a pixel stands at the scaled place of its own corner; the nearest one is the one before it
-    where an axis grows, and the one after it where it shrinks (so onnxruntime reads what the standard left open)."""
-    mode, scales = node.attrs.get("mode", "nearest"), context.array(node.inputs[1])
-    attrs = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    if mode != "nearest" or scales is None or scales.min(initial=1) >= 1:
-        yield replace(node, op="Resize", inputs=(node.inputs[0], "", node.inputs[1]), attrs=attrs)
-        return
-    shrunk, less, more = (context.value(node, "shrunk"), *(context.constant(node, "scales", bound(scales, np.float32(1)))
-                                                           for bound in (np.minimum, np.maximum)))
-    yield Node("Resize", (node.inputs[0], "", less), (shrunk,), {**attrs, "nearest_mode": "ceil"})
-    yield Node("Resize", (shrunk, "", more), node.outputs, attrs)
+    """In opset 10 pixels stood at the scaled place of their own corner. Which one is nearest it did not say: onnxruntime, and onnx's
+    cases of then, take the one below along an axis that becomes longer, the one above along one that becomes shorter."""
+    x, scales = node.inputs
+    mode, known = node.attrs.get("mode", "nearest"), context.array(scales)
+    if mode != "nearest" or known is None or (known >= 1).all():
+        yield _corner_resize(node, x, scales, mode, "floor")
+    elif (known <= 1).all():
+        yield _corner_resize(node, x, scales, mode, "ceil")
+    else:
+        shorter, longer = (context.constant(node, what, part, np.float32)
+                           for what, part in (("shorter", np.minimum(known, 1)), ("longer", np.maximum(known, 1))))
+        middle = context.value(node, "shortened")
+        yield _corner_resize(replace(node, outputs=(middle,)), x, shorter, mode, "ceil")
+        yield _corner_resize(node, middle, longer, mode, "floor")
+
+
+def _corner_resize(node: Node, x: str, scales: str, mode: str, rounding: str) -> Node:
+    attrs = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": rounding}
+    return replace(node, op="Resize", inputs=(x, "", scales), attrs=attrs)
 
 
 def _scatter(node: Node, context: Context) -> Iterator[Node]:
