@@ -9,18 +9,15 @@ output). All in integers: SPEC.md, "Arithmetic".
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import StreamLengthError
+from .places import Places
 
 NEAR, ALONG, COLUMN, DISTANCE, STEADY = 1, 2, 4, 8, 16
 """Which neighbours make the context (near: the two elements before; along: an average of those before; column: one of those above), what
 of an element counts as its activity (distance from the middle, or it), and whether estimates adapt slowly."""
-
-MAX_ROW = 2 ** 20
-"""Longest row that columns are kept of."""
 
 MIN_DROPPED = 3
 """An encoder keeps one to five of the last eight digits."""
@@ -29,23 +26,6 @@ _LEVELS, _DEPTH, _UNSEEN = 6, 5, -1
 _NODES = 1 << _DEPTH
 _NEIGHBOURHOODS = 4 * _LEVELS * _LEVELS
 _MASK, _LOW = 2 ** 64 - 1, 1 << 32
-
-
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Where a stream's elements lie: ``row`` is the length of a row (0: there are no columns), ``columns`` (uint32) the column of each
-    element; None: one row's elements after the other's, none left out."""
-
-    row: int = 0
-    columns: np.ndarray | None = None
-
-    @staticmethod
-    def of_rows(row: int, columns: np.ndarray | None = None) -> Places:
-        """Places in rows of this length, which are none where a file allows no such rows."""
-        return Places(row, columns) if 0 < row <= MAX_ROW else Places()
-
-
-NOWHERE = Places()
 
 
 class _Estimates:

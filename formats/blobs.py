@@ -9,16 +9,20 @@ from .codes import WeightEntry, little_endian, read_array
 from .cursor import Cursor, put_varint
 from .decoders import Decoder
 from .errors import CodebookError, CodeError, GraphError, StreamLengthError, TrailingDataError
+from .places import NOWHERE, Places, in_rows, of_held, of_positions
 from .stream_reader import StreamInfo, StreamReader
 from .stream_writer import encode_stream
 from .tensor import (
     BLOCKS,
+    CODERS,
     ENTRY_DTYPES,
+    SMALLEST,
     WINDOWS,
     Affine,
     Binary,
     Blocks,
     Codebook,
+    Coder,
     Dense,
     EncodedTensor,
     Plain,
@@ -47,16 +51,26 @@ def kind_of(tensor: EncodedTensor) -> int:
     return _KINDS[type(tensor.values)]
 
 
-def encode_blob(name: str, tensor: EncodedTensor) -> bytes | memoryview:
-    """The bytes of the tensor's blob. GraphError if the file cannot hold it."""
+def encode_blob(name: str, tensor: EncodedTensor) -> tuple[bytes | memoryview, Coder]:
+    """The bytes of the tensor's blob, and the coder that made them. GraphError if the file cannot hold it."""
     _check(f"weight {name!r}", tensor)
-    v, coder = tensor.values, tensor.coder
+    coders = CODERS if tensor.coder == SMALLEST else (tensor.coder,)
+    return min(((_encode(tensor, coder), coder) for coder in coders), key=lambda made: len(made[0]))
+
+
+def _encode(tensor: EncodedTensor, coder: Coder) -> bytes | memoryview:
+    v = tensor.values
     if isinstance(v, Plain) and isinstance(tensor.structure, Dense) and coder == "raw":
         return np.ascontiguousarray(_little(v.data)).view(np.uint8).data.cast("B") if v.data.size else b""
-    structure = _structure(tensor.structure, tensor.view, coder)
+    structure, places = _structure(tensor.structure, tensor.view, coder), _places(tensor.structure, tensor.view, coder)
     if isinstance(v, Plain):
-        return structure + _numbers(v.data, coder)
-    return _tables(v, coder) + structure + encode_stream(v.symbols, v.alphabet, v.bits, coder)
+        return structure + _numbers(v.data, coder, places)
+    return _tables(v, coder) + structure + encode_stream(v.symbols, v.alphabet, v.bits, coder, places)
+
+
+def _places(structure: Structure, view: View, coder: str) -> Places:
+    """Of the held values; nobody but the arithmetic coder asks."""
+    return of_held(structure, view) if coder == "arithmetic" else NOWHERE
 
 
 def _tables(v: Symbols, coder: str) -> bytes:
@@ -80,24 +94,26 @@ def _tables(v: Symbols, coder: str) -> bytes:
 def _structure(structure: Structure, view: View, coder: str) -> bytes:
     """Where values are held."""
     if isinstance(structure, Sparse):
-        return encode_stream(structure.kept(view).view(np.uint8), 2, 1, coder)
+        return encode_stream(structure.kept(view).view(np.uint8), 2, 1, coder, of_positions(view))
     if isinstance(structure, Blocks):
-        return bytes([BLOCKS.index(structure.shape)]) + encode_stream(structure.kept_blocks(view).view(np.uint8).ravel(), 2, 1, coder)
+        kept = structure.kept_blocks(view).view(np.uint8)
+        return bytes([BLOCKS.index(structure.shape)]) + encode_stream(kept.ravel(), 2, 1, coder, in_rows(kept.shape[1]))
     if isinstance(structure, Windowed):
         m, mask = structure.m, view.rows(structure.kept(view)).view(np.uint8).ravel()
-        places = encode_stream(structure.positions, m, m.bit_length() - 1, coder), encode_stream(mask, 2, 1, coder)
-        form = POSITIONS if len(places[POSITIONS]) <= len(places[MASK]) else MASK
-        return bytes([WINDOWS.index(m) | form << 2, structure.n - 1]) + places[form]
+        forms = (encode_stream(structure.positions, m, m.bit_length() - 1, coder, of_held(structure, view)),
+                 encode_stream(mask, 2, 1, coder, in_rows(view.inputs)))
+        form = POSITIONS if len(forms[POSITIONS]) <= len(forms[MASK]) else MASK
+        return bytes([WINDOWS.index(m) | form << 2, structure.n - 1]) + forms[form]
     return b""
 
 
-def _numbers(array: np.ndarray, coder: str) -> bytes:
+def _numbers(array: np.ndarray, coder: str, places: Places = NOWHERE) -> bytes:
     """Numbers as they are, or coded: a stream for each byte of the dtype, the lowest bytes first."""
     data = np.ascontiguousarray(_little(array))
     if coder == "raw":
         return data.tobytes()
     planes = data.view(np.uint8).reshape(-1, data.itemsize)
-    return b"".join(encode_stream(np.ascontiguousarray(planes[:, i]), 256, 8, coder) for i in range(data.itemsize))
+    return b"".join(encode_stream(np.ascontiguousarray(planes[:, i]), 256, 8, coder, places) for i in range(data.itemsize))
 
 
 def _little(array: np.ndarray) -> np.ndarray:
@@ -127,11 +143,11 @@ def decode_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder, report
     reader = _BlobReader(entry, StreamReader(_cursor(entry, buffer), decoder, entry.coder, report))
     values = reader.tables()
     structure = reader.structure()
-    held = structure.held(entry.view)
+    held, places = structure.held(entry.view), _places(structure, entry.view, entry.coder)
     if isinstance(values, Plain):
-        values = Plain(reader.numbers(entry.stored, held, "the values"))
+        values = Plain(reader.numbers(entry.stored, held, "the values", places))
     else:
-        values = values.with_symbols(reader.streams.read(held, values.alphabet, values.bits))
+        values = values.with_symbols(reader.streams.read(held, values.alphabet, values.bits, places))
     if reader.cursor.left:
         reader.cursor.fail(TrailingDataError, f"{reader.cursor.left} bytes are left over after the last stream")
     return EncodedTensor(entry.shape, entry.dtype, values, structure, entry.axis, entry.coder)
@@ -193,13 +209,13 @@ class _BlobReader:
         """Where values are held. Whether positions ascend is for ``graph.verify`` to say."""
         kind, cursor, view = self.entry.structure, self.cursor, self.view
         if kind == "sparse":
-            return Sparse(np.packbits(self.streams.read(view.size, 2, 1), bitorder="little"))
+            return Sparse(np.packbits(self.streams.read(view.size, 2, 1, of_positions(view)), bitorder="little"))
         if kind == "blocks":
             code = cursor.byte("the shape of the blocks")
             if code >= len(BLOCKS):
                 cursor.fail(CodeError, f"the shape of the blocks has code {code}, but codes go to {len(BLOCKS) - 1}")
             grid = Blocks(BLOCKS[code], absent(0, "uint8")).grid(view)
-            return Blocks(BLOCKS[code], np.packbits(self.streams.read(grid[0] * grid[1], 2, 1), bitorder="little"))
+            return Blocks(BLOCKS[code], np.packbits(self.streams.read(grid[0] * grid[1], 2, 1, in_rows(grid[1])), bitorder="little"))
         return self.windows() if kind == "windowed" else Dense()
 
     def windows(self) -> Windowed:
@@ -210,17 +226,17 @@ class _BlobReader:
         m = WINDOWS[code & 3]
         bare = Windowed(n, m, absent(0, "uint8"))
         if code >> 2 == POSITIONS:
-            return Windowed(n, m, self.streams.read(bare.held(view), m, m.bit_length() - 1))
-        mask = self.streams.read(view.size, 2, 1).view(bool).reshape(view.channels, view.inputs)
+            return Windowed(n, m, self.streams.read(bare.held(view), m, m.bit_length() - 1, of_held(bare, view)))
+        mask = self.streams.read(view.size, 2, 1, in_rows(view.inputs)).view(bool).reshape(view.channels, view.inputs)
         if mask.size and (np.add.reduceat(mask, range(0, view.inputs, m), axis=1, dtype=np.int64) != bare.per_window(view.inputs)).any():
             cursor.fail(StreamLengthError, f"a mask keeps more or fewer than {n} of {m} inputs in a window")
         return Windowed(n, m, (np.nonzero(mask)[1] % m).astype(np.uint8))
 
-    def numbers(self, dtype: str, count: int, what: str) -> np.ndarray:
+    def numbers(self, dtype: str, count: int, what: str, places: Places = NOWHERE) -> np.ndarray:
         """``count`` numbers: as they lie in the file (only aligned values are views of it), or out of a stream for each of their bytes."""
         if self.entry.coder == "raw":
             data = read_array(self.cursor, dtype, count, what)
             return data if self.entry.is_aligned else data.copy()
-        planes = [self.streams.read(count, 256, 8) for _ in range(np.dtype(dtype).itemsize)]
+        planes = [self.streams.read(count, 256, 8, places) for _ in range(np.dtype(dtype).itemsize)]
         stacked = np.ascontiguousarray(np.stack(planes, axis=1)).ravel().data
         return read_array(Cursor(stacked, 0, len(stacked), self.cursor.where), dtype, count, what)

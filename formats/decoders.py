@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from . import arithmetic, huffman, rans
-from .arithmetic import Places
 from .errors import StreamLengthError, ThinferError
+from .places import Places
 from .transforms import from_tuples
 
 native: Any

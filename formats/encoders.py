@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import arithmetic, rans
-from .arithmetic import Places
 from .decoders import native
+from .places import Places
 
 
 def encode_rans(symbols: np.ndarray, frequencies: np.ndarray, bits: int, lanes: int) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arithmetic import MIN_DROPPED, NOWHERE, Places
+from .arithmetic import MIN_DROPPED
 from .bits import packed_size, tail_is_zero, unpack
 from .code_table import decode_lengths
 from .codes import MAX_RUN
@@ -14,6 +14,7 @@ from .cursor import Cursor
 from .decoders import Decoder
 from .errors import CodeError, IndexRangeError, PaddingError, StreamLengthError, TransformError
 from .frequencies import decode_table
+from .places import NOWHERE, Places
 from .transforms import MAX_TUPLE_BITS, RUN, SINGLE, SPLIT, TUPLE, Transform, from_runs, from_tuples, symbol_width
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import huffman
-from .arithmetic import ALONG, COLUMN, DISTANCE, NEAR, NOWHERE, STEADY, Places
+from .arithmetic import ALONG, COLUMN, DISTANCE, NEAR, STEADY
 from .bits import pack, packed_size
 from .code_table import encode_lengths, table_size
 from .codes import MAX_RUN
@@ -16,6 +16,7 @@ from .cursor import put_varint
 from .encoders import encode_arithmetic, encode_rans
 from .frequencies import Model, best_model, coded_bits, encode_table
 from .frequencies import table_size as frequencies_size
+from .places import NOWHERE, Places
 from .transforms import CODED_RUNS, MAX_TUPLE_BITS, RAW_RUNS, RUN, SINGLE, SPLIT, TUPLE, Transform, run_histograms, symbol_width
 
 _SAMPLE, _SAMPLE_ROWS, _LARGEST_SAMPLE = 2 ** 16, 8, 2 ** 20
@@ -141,8 +142,7 @@ def _split(elements: np.ndarray, alphabet: int, coder: str) -> bytes:
 def _arithmetic(elements: np.ndarray, alphabet: int, width: int, places: Places) -> bytes:
     """With the contexts that make the front of the stream smallest."""
     size = min(elements.size, max(_SAMPLE, min(_SAMPLE_ROWS * places.row, _LARGEST_SAMPLE)))
-    front = elements[:size]
-    there = places if places.columns is None else Places(places.row, places.columns[:size])
+    front, there = elements[:size], places.front(size)
     contexts = 0
     for choices in _choices(alphabet, places):
         contexts = min((contexts | c for c in choices), key=lambda c: len(encode_arithmetic(front, alphabet, width, c, there)[0]))

@@ -15,10 +15,14 @@ import numpy as np
 from .structures import BLOCKS, WINDOWS, Blocks, Dense, Sparse, Structure, View, Windowed, absent
 from .values import ENTRY_DTYPES, Affine, Binary, Codebook, Held, Plain, Symbols, Ternary
 
-__all__ = ["BLOCKS", "CODERS", "ENTRY_DTYPES", "WINDOWS", "Affine", "Binary", "Blocks", "Codebook", "Coder", "Dense", "EncodedTensor", "Plain",
-           "Sparse", "Structure", "Symbols", "Ternary", "Values", "View", "Windowed", "absent"]
+__all__ = ["BLOCKS", "CODERS", "ENTRY_DTYPES", "SMALLEST", "WINDOWS", "Affine", "Binary", "Blocks", "Codebook", "Coder", "CoderChoice", "Dense",
+           "EncodedTensor", "Plain", "Sparse", "Structure", "Symbols", "Ternary", "Values", "View", "Windowed", "absent"]
+
+SMALLEST = "smallest"
+"""What a tensor's coder may be as well until it is written: the writer takes the one that makes the smallest blob."""
 
 Coder = Literal["raw", "huffman", "rans", "arithmetic"]
+CoderChoice = Coder | Literal["smallest"]
 CODERS: tuple[Coder, ...] = ("raw", "huffman", "rans", "arithmetic")
 Values = Plain | Codebook | Affine | Binary | Ternary
 
@@ -32,10 +36,10 @@ class EncodedTensor:
     values: Values
     structure: Structure = field(default_factory=Dense)
     axis: int = 0
-    coder: Coder = "raw"
+    coder: CoderChoice = "raw"
 
     @staticmethod
-    def dense(array: np.ndarray, *, axis: int = 0, coder: Coder = "raw") -> EncodedTensor:
+    def dense(array: np.ndarray, *, axis: int = 0, coder: CoderChoice = "raw") -> EncodedTensor:
         """The array as it is: dense structure, plain values."""
         array = np.asarray(array)
         return EncodedTensor(array.shape, array.dtype.name, Plain(np.ascontiguousarray(array).ravel()), axis=axis, coder=coder)
@@ -100,5 +104,5 @@ class EncodedTensor:
         """The tensor with its kinds, shapes and sizes, but elements that are all zero and take no memory (codebooks and scales stay)."""
         return replace(self, values=self.values.outline(), structure=self.structure.outline())
 
-    def with_coder(self, coder: Coder) -> EncodedTensor:
+    def with_coder(self, coder: CoderChoice) -> EncodedTensor:
         return replace(self, coder=coder)

@@ -45,8 +45,8 @@ def _parts(graph: Graph) -> Iterator[Bytes]:
     blobs: dict[str, Bytes] = {}
     entries = []
     for name, tensor in graph.weights.items():
-        blobs[name] = encode_blob(name, tensor)
-        entries.append(_entry(name, tensor, blobs[name]))
+        blobs[name], coder = encode_blob(name, tensor)
+        entries.append(_entry(name, tensor, coder, blobs[name]))
     preamble = _preamble(header_bytes(graph, entries))
     yield preamble
     placed, _ = place(entries, len(preamble))
@@ -66,7 +66,7 @@ def _preamble(header: bytes) -> bytes:
     return bytes(out) + zlib.crc32(out).to_bytes(4, "little")
 
 
-def _entry(name: str, tensor: EncodedTensor, blob: Bytes) -> WeightEntry:
+def _entry(name: str, tensor: EncodedTensor, coder: str, blob: Bytes) -> WeightEntry:
     shape = tuple(int(dim) for dim in tensor.shape)
-    return WeightEntry(name, shape, np.dtype(tensor.dtype).name, tensor.axis, tensor.coder, tensor.structure.name,
+    return WeightEntry(name, shape, np.dtype(tensor.dtype).name, tensor.axis, coder, tensor.structure.name,
                        kind_of(tensor), len(blob), zlib.crc32(blob))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from ..formats.graph import Graph
-from ..formats.tensor import CODERS, Coder
+from ..formats.tensor import CODERS, SMALLEST, CoderChoice
 from .passes.cluster import Clustering
 from .passes.prune_weights import Pruning
 from .roles import Role, roles
@@ -35,7 +35,7 @@ class Settings:
     prune_weights: Pruning | None = None
     sparsify: float | None = None
     values: ValueKind = "fp32"
-    coder: Coder = "raw"
+    coder: CoderChoice = "raw"
 
 
 UNTOUCHED = Settings()
@@ -214,7 +214,7 @@ def _values(value: Any, where: str) -> ValueKind:
     return Clustering(**options)
 
 
-_SETTINGS = {"prune_weights": optional(_pruning), "sparsify": optional(number(0, 1)), "values": _values, "coder": one_of(*CODERS)}
+_SETTINGS = {"prune_weights": optional(_pruning), "sparsify": optional(number(0, 1)), "values": _values, "coder": one_of(*CODERS, SMALLEST)}
 _CHANNELS = {"fraction": number(0, 1), "scope": one_of("global", "layer"), "importance": one_of("l1", "apoz"), "round_to": whole(1)}
 
 
