@@ -336,7 +336,7 @@ def takes_lengths(pair: Pair) -> bool:
 
 
 def has_batch(pair: Pair) -> bool:
-    op, case = pair
+    case = pair[1]
     return (bool(case.args) and len(case.args[0].shape) > 1 and not case.args[0].weight and not case.args[0].absent
             and case.args[0].value is None and not takes_lengths(pair))
 

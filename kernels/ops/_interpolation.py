@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,7 @@ def sampled(x: np.ndarray, index: Sequence[np.ndarray], weights: Sequence[np.nda
         at = [taken[:, k] for taken, k in zip(index, tap)]
         weight = np.prod([weight[:, k] for weight, k in zip(weights, tap)], axis=0)
         inside = np.all([(places >= 0) & (places < length) for places, length in zip(at, x.shape[1:])], axis=0) & (weight != 0)
-        found = x[(slice(None), *(np.where(inside, places, 0) for places in at))]
+        where: tuple[Any, ...] = tuple(np.where(inside, places, 0) for places in at)
+        found = x[(slice(None), *where)]
         total += np.where(inside, found, 0) * weight.astype(x.dtype)
     return total

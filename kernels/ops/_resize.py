@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from ._interpolation import REACH, kernel_of, taps
 from ._op import OpError
 
 COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize")
-ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5), "round_prefer_ceil": lambda x: np.floor(x + 0.5), "floor": np.floor, "ceil": np.ceil}
 POLICIES = ("stretch", "not_larger", "not_smaller")
 MODES = ("nearest", "linear", "cubic")
 
@@ -49,9 +50,7 @@ class Stretch:
 
     def nearest(self, places: np.ndarray, rounding: str) -> np.ndarray:
         """int64[new]: the element that counts for each place."""
-        round_to = {"round_prefer_floor": lambda x: np.ceil(x - 0.5), "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-                    "floor": np.floor, "ceil": np.ceil}[rounding]
-        return np.clip(round_to(places), 0, self.length - 1).astype(np.int64)
+        return np.clip(ROUNDINGS[rounding](places), 0, self.length - 1).astype(np.int64)
 
     def weighted(self, places: np.ndarray, attrs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """(int64[new, taps], float64[new, taps]): the elements that count for each place, and their weights."""

@@ -46,7 +46,7 @@ def _run(attrs: Mapping[str, Any], x: np.ndarray, image: np.ndarray, block: np.n
     padded = found.pad(np.zeros((batch, channels, *lengths), wide.dtype), 0)
     for place, (_, covered) in enumerate(found.taps(padded)):
         covered += columns[:, :, place]
-    inner = tuple(slice(begin, begin + length) for begin, length in zip(found.begin, lengths))
+    inner: tuple[Any, ...] = tuple(slice(begin, begin + length) for begin, length in zip(found.begin, lengths))
     return (padded[(..., *inner)].astype(x.dtype, copy=False),)
 
 

@@ -38,10 +38,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 def _run(attrs: Mapping[str, Any], x: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, ...]:
     spatial = x.shape[2:]
     (places,) = widened(grid)
-    if attrs["mode"] == "nearest":
-        wide = x
-    else:
-        wide = x.astype(np.float64) if x.dtype.kind not in "f" else widened(x)[0]
+    wide = x if attrs["mode"] == "nearest" else widened(x)[0] if x.dtype.kind == "f" else x.astype(np.float64)
     y = np.zeros((*x.shape[:2], int(np.prod(grid.shape[1:-1]))), wide.dtype)
     for n in range(len(x) if y.size else 0):
         at = places[n].reshape(-1, len(spatial))[:, ::-1]

@@ -22,7 +22,7 @@ ATTRIBUTES = {"antialias": 0, "axes": None, "coordinate_transformation_mode": "h
 
 def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
     x = need(node, args, 0, "data")
-    for name, valid in (("mode", MODES), ("coordinate_transformation_mode", COORDINATES), ("nearest_mode", ROUNDINGS),
+    for name, valid in (("mode", MODES), ("coordinate_transformation_mode", COORDINATES), ("nearest_mode", tuple(ROUNDINGS)),
                         ("keep_aspect_ratio_policy", POLICIES)):
         want_choice(node, attrs, name, valid)
     if attrs["mode"] == "nearest" and attrs["antialias"]:

@@ -51,7 +51,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray, starts: np.ndarray, ends: np.ndarray, axes: np.ndarray | None = None,
          steps: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-    walk = _walk("Slice", x.shape, *([int(i) for i in bound.ravel()] for bound in (starts, ends)),  # type: ignore[misc]
+    walk = _walk("Slice", x.shape, *([int(i) for i in bound.ravel()] for bound in (starts, ends)),
                  *(None if bound is None else [int(i) for i in bound.ravel()] for bound in (axes, steps)))
     return (x[tuple(_slice(walk[axis]) if axis in walk else slice(None) for axis in range(x.ndim))],)
 

@@ -41,11 +41,9 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 def _run(attrs: Mapping[str, Any], x: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, ...]:
     axis = positive_axis("TopK", attrs["axis"], x.ndim)
     count, length = _count("TopK", k, x.shape[axis]), x.shape[axis]
-    if attrs["largest"]:  # sorted backwards, so that of equal elements the first stands last before all is turned round
-        order = length - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
-    else:
-        order = np.argsort(x, axis, kind="stable")
-    places = np.take(order, np.arange(count), axis)
+    # For the largest, sorted backwards and turned round, so that of equal elements the first stays first.
+    order = np.argsort(np.flip(x, axis) if attrs["largest"] else x, axis, kind="stable")
+    places = np.take(length - 1 - np.flip(order, axis) if attrs["largest"] else order, np.arange(count), axis)
     return np.take_along_axis(x, places, axis), places.astype(np.int64)
 
 
