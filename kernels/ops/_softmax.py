@@ -14,8 +14,8 @@ from ._flow import tie_same
 from ._op import Arg, Case, Op, Tie, Type
 
 
-def along_axis(name: str, compute: Callable[[np.ndarray, int], np.ndarray]) -> Op:
-    """The operator ``compute(x, axis)`` of x's shape and dtype; float16 is computed as float32."""
+def along_axis(name: str, compute: Callable[[np.ndarray, int], np.ndarray], wide: bool = True) -> Op:
+    """The operator ``compute(x, axis)`` of x's shape and dtype; float16 is computed as float32, unless ``wide`` is off."""
     def infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
         x = need(node, args, 0, "data")
         want_dtype(node, x, FLOATS)
@@ -24,9 +24,16 @@ def along_axis(name: str, compute: Callable[[np.ndarray, int], np.ndarray]) -> O
         return [Type(x.dtype, x.shape)]
 
     def run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (compute(widened(x)[0], attrs["axis"]).astype(x.dtype, copy=False),)
+        return (compute(widened(x)[0] if wide else x, attrs["axis"]).astype(x.dtype, copy=False),)
 
     return Op(name, {"axis": -1}, (1, 1), infer, run, _cases(), flow=_flow)
+
+
+def softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    """``exp(x) / Σ exp(x)`` along one axis. In float16 every step rounds, as onnx's suite has it; sums are taken in float32."""
+    y = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
+    y /= y.sum(axis=axis, keepdims=True, dtype=np.result_type(x, np.float32)).astype(x.dtype, copy=False)
+    return y
 
 
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from ._check import FLOATS, NUMBERS, given, need, text, want_dtype, want_same_dt
 from ._dtype import widened
 from ._heads import merge, split, split_shape
 from ._op import Op, OpError, Type
+from ._softmax import softmax
 
 ATTRIBUTES: dict[str, Any] = {"is_causal": 0, "kv_num_heads": None, "left_window_size": -1, "q_num_heads": None, "qk_matmul_output_mode": 0,
                               "right_window_size": -1, "scale": None, "softcap": 0.0, "softmax_precision": None}
@@ -98,23 +99,26 @@ def _run(attrs: Mapping[str, Any], q: np.ndarray, k: np.ndarray, v: np.ndarray, 
     biased = np.where(allowed, capped if added is None else capped + added.astype(dtype), dtype.type(-np.inf))
     if added is not None:
         allowed = allowed & ~np.isneginf(added)
-    chances = _softmax(biased.astype(DTYPE_OF_CODE[attrs["softmax_precision"]] if attrs["softmax_precision"] else dtype))
+    chances = softmax(biased.astype(DTYPE_OF_CODE[attrs["softmax_precision"]] if attrs["softmax_precision"] else dtype), -1)
     chances = np.where(allowed.any(-1, keepdims=True), chances, 0).astype(dtype)
-    wide, values = widened(chances, v)
-    batch, heads, queries, total = chances.shape
-    y = np.matmul(wide.reshape(batch, k.shape[1], heads // k.shape[1] * queries, total), values).reshape(batch, heads, queries, v.shape[3]).astype(dtype, copy=False)
+    y = _per_key_head(chances, v).astype(dtype, copy=False)
     shown = (scores, capped, biased, chances)[attrs["qk_matmul_output_mode"]]
     return merge(y) if packed else y, k, v, shown
 
 
 def _scores(attrs: Mapping[str, Any], q: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """[batch, q_heads, queries, keys]. The queries of all heads that share a key head are rows of one product."""
+    """[batch, q_heads, queries, keys]; each factor takes the root of the scale, so that nothing overflows between."""
     scale = attrs["scale"] if attrs["scale"] is not None else 1 / np.sqrt(q.shape[3])
     root = q.dtype.type(np.sqrt(scale))
-    rows, columns = widened(q * root, k * root)
-    batch, heads, queries, size = q.shape
-    rows = rows.reshape(batch, k.shape[1], heads // k.shape[1] * queries, size)
-    return np.matmul(rows, columns.swapaxes(2, 3)).reshape(batch, heads, queries, k.shape[2]).astype(q.dtype, copy=False)
+    return _per_key_head(q * root, (k * root).swapaxes(2, 3)).astype(q.dtype, copy=False)
+
+
+def _per_key_head(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """[batch, q_heads, m, n] · [batch, kv_heads, n, p] → [batch, q_heads, m, p]: the query heads that share a key head are one product."""
+    rows, columns = widened(rows, columns)
+    batch, heads, length, inner = rows.shape
+    shared = rows.reshape(batch, columns.shape[1], heads // columns.shape[1] * length, inner)
+    return np.matmul(shared, columns).reshape(batch, heads, length, columns.shape[3])
 
 
 def _capped(scores: np.ndarray, cap: float) -> np.ndarray:
@@ -150,19 +154,13 @@ def _bias(attrs: Mapping[str, Any], mask: np.ndarray | None, shape: tuple[int, .
     return allowed & np.pad(np.ones(mask.shape, bool), missing), np.pad(mask, missing)
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Along the last axis; differences, powers and quotients round to the dtype of the scores."""
-    largest = scores.max(-1, keepdims=True, initial=-np.inf)
-    powers = np.exp(scores - np.where(np.isneginf(largest), scores.dtype.type(0), largest))
-    total = powers.sum(-1, keepdims=True)
-    return np.asarray(powers / np.where(total == 0, total.dtype.type(1), total))
-
-
 def _macs(attrs: Mapping[str, Any], args: Sequence[Type | None], outputs: Sequence[Type]) -> int:
     """Every score takes as many as a key is long, every output as many as there are keys."""
-    key = outputs[1].shape
-    batch, heads, queries, _ = split_shape("Attention", args[0].shape, attrs["q_num_heads"], "query")  # type: ignore[union-attr]
-    return batch * heads * queries * key[2] * (key[3] + outputs[2].shape[3])
+    (batch, heads, queries, size), keys, values = (
+        split_shape("Attention", kind.shape, attrs[heads_of], "input") for kind, heads_of
+        in zip(args, ("q_num_heads", "kv_num_heads", "kv_num_heads")) if kind is not None)
+    past = given(args, 4)
+    return batch * heads * queries * (keys[2] + (past.shape[2] if past is not None else 0)) * (size + values[3])
 
 
 OP = Op("Attention", ATTRIBUTES, (3, 7), _infer, _run, attention_cases(), macs=_macs)

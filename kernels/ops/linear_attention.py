@@ -80,8 +80,11 @@ def _run(attrs: Mapping[str, Any], q: np.ndarray, k: np.ndarray, v: np.ndarray, 
 
 def _macs(attrs: Mapping[str, Any], args: Sequence[Type | None], outputs: Sequence[Type]) -> int:
     """Reading the state takes its size for each query head, writing it that for each key head, and correcting it as much again."""
-    state, length = outputs[1].size, outputs[0].shape[1]
-    return length * state * (attrs["q_num_heads"] // attrs["kv_num_heads"] + 1 + RULES[attrs["update_rule"]][1])
+    _, k, v = args[:3]
+    assert k is not None
+    assert v is not None
+    state = k.shape[2] * v.shape[2] // attrs["kv_num_heads"]
+    return k.shape[0] * k.shape[1] * state * (attrs["q_num_heads"] // attrs["kv_num_heads"] + 1 + RULES[attrs["update_rule"]][1])
 
 
 def _case(name: str, rule: str, heads: int = 2, kv_heads: int = 2, *, per_key: bool = False, past: bool = False, one_rate: bool = False,
