@@ -98,12 +98,20 @@ def _check_attributes(graph: onnx.GraphProto, ir_version: int, opset: int, origi
     for item in graph.node:
         for inner in subgraphs(item):
             _check_attributes(inner, ir_version, opset, origin)
-        if item.domain in STANDARD:
+        if item.domain in STANDARD and not _is_deprecated(item.op_type, opset):
             try:
                 onnx.checker.check_node(_without_bodies(item), context)
             except onnx.checker.ValidationError as error:
                 what = str(error).strip().splitlines()[0]
                 raise UnreadableModel(f"node {item.name or item.op_type!r} of {origin} is not well-formed: {what}") from None
+
+
+def _is_deprecated(op: str, opset: int) -> bool:
+    """Whether onnx's checker refuses the operator of that opset for being deprecated (GroupNormalization of opset 18)."""
+    try:
+        return bool(onnx.defs.get_schema(op, opset).deprecated) and onnx.defs.has(op) and not onnx.defs.get_schema(op).deprecated
+    except onnx.defs.SchemaError:
+        return False  # there is no such operator in that opset; the checker says so
 
 
 def _without_bodies(item: onnx.NodeProto) -> onnx.NodeProto:
