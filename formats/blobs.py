@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from . import codes
@@ -54,7 +56,7 @@ def kind_of(tensor: EncodedTensor) -> int:
 def encode_blob(name: str, tensor: EncodedTensor) -> tuple[bytes | memoryview, Coder]:
     """The bytes of the tensor's blob, and the coder that made them. GraphError if the file cannot hold it."""
     _check(f"weight {name!r}", tensor)
-    coders = CODERS if tensor.coder == SMALLEST else (tensor.coder,)
+    coders: Sequence[Coder] = CODERS if tensor.coder == SMALLEST else [tensor.coder]
     return min(((_encode(tensor, coder), coder) for coder in coders), key=lambda made: len(made[0]))
 
 

@@ -23,6 +23,13 @@ _SAMPLE, _SAMPLE_ROWS, _LARGEST_SAMPLE = 2 ** 16, 8, 2 ** 20
 """How many elements at the front of a stream its contexts are chosen by: so many, or so many rows, up to so many."""
 
 
+_SAME_SIZE = 1000
+"""Sizes that differ by less than one in so many are the same to who chooses between ways to code."""
+
+_WORTHWHILE_SPLIT = 0.995
+"""A split stream is read in three steps, so it must be so much smaller."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     transform: Transform
@@ -38,12 +45,19 @@ def encode_stream(elements: np.ndarray, alphabet: int, width: int, coder: str, p
     candidates = [*_raw_candidates(elements, alphabet, width)]
     if coder in ("huffman", "rans"):
         candidates += _coded_candidates(elements, alphabet, width, coder)
-    best = _write(elements, min(candidates, key=lambda c: c.nbytes))
+    best = _write(elements, _fastest(candidates))
     if coder in ("huffman", "rans") and may_split and alphabet > 2:
-        best = min(best, _split(elements, alphabet, coder), key=len)
+        split = _split(elements, alphabet, coder)
+        best = split if len(split) < _WORTHWHILE_SPLIT * len(best) else best
     if coder == "arithmetic":
         best = min(best, _arithmetic(elements, alphabet, width, places), key=len)
     return best
+
+
+def _fastest(candidates: list[_Candidate]) -> _Candidate:
+    """Of the smallest ones the one with the fewest symbols, since time to read goes by them."""
+    smallest = min(c.nbytes for c in candidates)
+    return min((c for c in candidates if c.nbytes <= smallest + smallest // _SAME_SIZE), key=lambda c: (c.symbols, c.nbytes))
 
 
 def _raw_candidates(elements: np.ndarray, alphabet: int, width: int) -> Iterator[_Candidate]:

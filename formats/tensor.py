@@ -8,7 +8,7 @@ arrays into the layout that they run.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .values import ENTRY_DTYPES, Affine, Binary, Codebook, Held, Plain, Symbols
 __all__ = ["BLOCKS", "CODERS", "ENTRY_DTYPES", "SMALLEST", "WINDOWS", "Affine", "Binary", "Blocks", "Codebook", "Coder", "CoderChoice", "Dense",
            "EncodedTensor", "Plain", "Sparse", "Structure", "Symbols", "Ternary", "Values", "View", "Windowed", "absent"]
 
-SMALLEST = "smallest"
+SMALLEST: Final = "smallest"
 """What a tensor's coder may be as well until it is written: the writer takes the one that makes the smallest blob."""
 
 Coder = Literal["raw", "huffman", "rans", "arithmetic"]

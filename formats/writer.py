@@ -17,7 +17,7 @@ from .graph import Graph, verify
 from .header_writer import header_bytes
 from .layout import gaps, place
 from .replacing import replacing
-from .tensor import EncodedTensor
+from .tensor import Coder, EncodedTensor
 
 Bytes = bytes | memoryview
 
@@ -66,7 +66,7 @@ def _preamble(header: bytes) -> bytes:
     return bytes(out) + zlib.crc32(out).to_bytes(4, "little")
 
 
-def _entry(name: str, tensor: EncodedTensor, coder: str, blob: Bytes) -> WeightEntry:
+def _entry(name: str, tensor: EncodedTensor, coder: Coder, blob: Bytes) -> WeightEntry:
     shape = tuple(int(dim) for dim in tensor.shape)
     return WeightEntry(name, shape, np.dtype(tensor.dtype).name, tensor.axis, coder, tensor.structure.name,
                        kind_of(tensor), len(blob), zlib.crc32(blob))
