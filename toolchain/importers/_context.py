@@ -30,6 +30,7 @@ class Context:
     """The model as it is converted. ``weights``: the table of the outermost graph. ``taken``: every name. ``known``: what could be inferred, by name.
 
     ``bits``: weights, graph inputs and outputs that were narrower than a byte in the source, and their bits per element.
+    ``sequences``: names of sequences of tensors, and of what they hold.
     """
 
     origin: str
@@ -37,6 +38,7 @@ class Context:
     taken: set[str] = field(default_factory=set)
     known: dict[str, Known] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)
+    sequences: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def constant(self, node: Node, what: str, array: Any, dtype: Any = None) -> str:
         """The name of a new weight, made after what it is to the node."""

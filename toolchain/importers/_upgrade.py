@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from ...formats.graph import Node
 from ._context import Context, Upgrade
-from .upgrades import arithmetic, movement, networks, quantized
+from .upgrades import arithmetic, movement, networks, quantized, sequences
 
 OLDEST, NEWEST = 6, 28
 
-UPGRADES: dict[str, tuple[tuple[int, Upgrade], ...]] = {**arithmetic.UPGRADES, **movement.UPGRADES, **networks.UPGRADES, **quantized.UPGRADES}
+UPGRADES: dict[str, tuple[tuple[int, Upgrade], ...]] = {**arithmetic.UPGRADES, **movement.UPGRADES, **networks.UPGRADES, **quantized.UPGRADES,
+                                                        **sequences.UPGRADES}
 """Operator → (opset that brought a new form, how to reach it from the one before), in order. Opsets that changed nothing that a
 file of today's form would read differently (more data types, a relaxed condition) have no line. An operator of another domain is
 called ``domain::Name``; what replaces it is brought by OTHER_DOMAIN."""
