@@ -19,6 +19,8 @@ ELEMENTWISE = {
     "tanh": 0.5,
     "hard_sigmoid": 0.18,
     "hard_swish": 0.18,
+    **dict.fromkeys(("abs", "ceil", "floor", "leaky_relu", "neg", "power", "round", "softsign", "sqrt", "threshold"), 0.18),
+    **dict.fromkeys(("elu", "erf", "exp", "gelu", "gelu_tanh", "log", "mish", "softplus", "swish"), 0.5),
     "binary": 0.25,
     "strided": 2.0,
     "scale_shift": 0.18,

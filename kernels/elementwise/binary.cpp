@@ -17,6 +17,16 @@ struct Mul {
 struct Div {
   static vf of(vf x, vf y) { return x / y; }
 };
+// NaN where one of both is NaN.
+struct Max {
+  static vf of(vf x, vf y) { return x == x ? (x > y ? x : y) : x; }
+};
+struct Min {
+  static vf of(vf x, vf y) { return x == x ? (x < y ? x : y) : x; }
+};
+struct PRelu {
+  static vf of(vf x, vf y) { return x < 0.0f ? x * y : x; }
+};
 
 // STEP_X, STEP_Y: 1 where the operand moves along the row, 0 where one float serves all of it.
 template <typename F, int STEP_X, int STEP_Y>
@@ -83,6 +93,9 @@ THIN_KERNEL(add) { binary<Add>(call, begin, end); }
 THIN_KERNEL(sub) { binary<Sub>(call, begin, end); }
 THIN_KERNEL(mul) { binary<Mul>(call, begin, end); }
 THIN_KERNEL(div) { binary<Div>(call, begin, end); }
+THIN_KERNEL(max) { binary<Max>(call, begin, end); }
+THIN_KERNEL(min) { binary<Min>(call, begin, end); }
+THIN_KERNEL(prelu) { binary<PRelu>(call, begin, end); }
 
 // buf: x, scale, shift, y. p: channels, positions, low, high. x and y are [rows, channels, positions]; an item is one
 // channel of one row. y = scale x + shift (BatchNormalization in NCHW).

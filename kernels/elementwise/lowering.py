@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,10 @@ BLOCK = 4096
 """Floats of a work item of the kernels with one operand."""
 ROW_BLOCK = 8192
 """Floats of a row that are one work item of the kernels with two operands."""
+LEAST_ALPHA = 1e-30
+"""Of Celu: below it, or negative, 1 / alpha has no use as a factor."""
+MOST_POWER = 8
+"""The largest constant exponent that is worked out by multiplication."""
 
 
 def _is_float(site: Site, *inputs: int) -> bool:
@@ -23,13 +28,13 @@ def _is_float(site: Site, *inputs: int) -> bool:
     return all(kind is not None and kind.dtype == "float32" for kind in kinds) and site.outputs[0].dtype == "float32"
 
 
-def _unary(site: Site, kernel: str, *params: float) -> Iterator[Lowering]:
-    """y = f(x): any layout, as long as both have the same."""
+def _unary(site: Site, kernel: str, *params: int) -> Iterator[Lowering]:
+    """y = f(x): any layout, as long as both have the same. ``params``: the kernel's, after the number of floats."""
     size = site.outputs[0].size
 
     def emit(em: Emitter) -> None:
         if size:
-            em.step(kernel, [em.input(0), em.output()], [size, *map(f32, params)], -(-size // BLOCK))
+            em.step(kernel, [em.input(0), em.output()], [size, *params], -(-size // BLOCK))
 
     if _is_float(site, 0):
         cost = costs.STEP + costs.ELEMENTWISE[kernel] * size
@@ -37,9 +42,44 @@ def _unary(site: Site, kernel: str, *params: float) -> Iterator[Lowering]:
             yield Lowering(kernel, (layout, *[None] * (len(site.inputs) - 1)), layout, cost, emit)
 
 
-@lowers("Relu")
-def lower_relu(site: Site) -> Iterator[Lowering]:
-    yield from _unary(site, "clamp", 0.0, np.inf)
+MAPS: dict[str, tuple[str, Callable[[Mapping[str, Any]], tuple[float, ...]]]] = {
+    "Abs": ("abs", lambda attrs: ()),
+    "Ceil": ("ceil", lambda attrs: ()),
+    "Elu": ("elu", lambda attrs: (1.0, attrs["alpha"], 1.0)),
+    "Erf": ("erf", lambda attrs: ()),
+    "Exp": ("exp", lambda attrs: ()),
+    "Floor": ("floor", lambda attrs: ()),
+    "HardSigmoid": ("hard_sigmoid", lambda attrs: (attrs["alpha"], attrs["beta"])),
+    "HardSwish": ("hard_swish", lambda attrs: ()),
+    "LeakyRelu": ("leaky_relu", lambda attrs: (attrs["alpha"],)),
+    "Log": ("log", lambda attrs: ()),
+    "Mish": ("mish", lambda attrs: ()),
+    "Neg": ("neg", lambda attrs: ()),
+    "Relu": ("clamp", lambda attrs: (0.0, np.inf)),
+    "Round": ("round", lambda attrs: ()),
+    "Selu": ("elu", lambda attrs: (attrs["gamma"], attrs["gamma"] * attrs["alpha"], 1.0)),
+    "Sigmoid": ("sigmoid", lambda attrs: ()),
+    "Softplus": ("softplus", lambda attrs: ()),
+    "Softsign": ("softsign", lambda attrs: ()),
+    "Sqrt": ("sqrt", lambda attrs: ()),
+    "Swish": ("swish", lambda attrs: (attrs["alpha"],)),
+    "Tanh": ("tanh", lambda attrs: ()),
+    "ThresholdedRelu": ("threshold", lambda attrs: (attrs["alpha"],)),
+}
+"""Operator → the kernel that maps each float, and its parameters after their number."""
+
+
+@lowers(*MAPS)
+def lower_map(site: Site) -> Iterator[Lowering]:
+    kernel, params = MAPS[site.node.op]
+    yield from _unary(site, kernel, *map(f32, params(site.attrs)))
+
+
+@lowers("Celu")
+def lower_celu(site: Site) -> Iterator[Lowering]:
+    """Elu of x / alpha, times alpha."""
+    if site.attrs["alpha"] > LEAST_ALPHA:
+        yield from _unary(site, "elu", *map(f32, (1.0, site.attrs["alpha"], 1 / site.attrs["alpha"])))
 
 
 @lowers("Clip")
@@ -51,27 +91,31 @@ def lower_clip(site: Site) -> Iterator[Lowering]:
             if bound is None or np.isnan(bound).any():
                 return
             bounds[i - 1] = float(np.asarray(bound).item())
-    yield from _unary(site, "clamp", *bounds)
+    yield from _unary(site, "clamp", *map(f32, bounds))
 
 
-@lowers("Sigmoid")
-def lower_sigmoid(site: Site) -> Iterator[Lowering]:
-    yield from _unary(site, "sigmoid")
+@lowers("Gelu")
+def lower_gelu(site: Site) -> Iterator[Lowering]:
+    yield from _unary(site, "gelu_tanh" if site.attrs["approximate"] == "tanh" else "gelu")
 
 
-@lowers("Tanh")
-def lower_tanh(site: Site) -> Iterator[Lowering]:
-    yield from _unary(site, "tanh")
+@lowers("Reciprocal")
+def lower_reciprocal(site: Site) -> Iterator[Lowering]:
+    yield from _power(site, -1.0)
 
 
-@lowers("HardSigmoid")
-def lower_hard_sigmoid(site: Site) -> Iterator[Lowering]:
-    yield from _unary(site, "hard_sigmoid", site.attrs.get("alpha", 0.2), site.attrs.get("beta", 0.5))
+@lowers("Pow")
+def lower_pow(site: Site) -> Iterator[Lowering]:
+    """To a constant power that is a multiple of a half and not large; others would lose digits in float32."""
+    exponent, base = site.constant(1), site.inputs[0]
+    if exponent is not None and exponent.size == 1 and base is not None and base.shape == site.outputs[0].shape:
+        yield from _power(site, float(exponent.item()))
 
 
-@lowers("HardSwish")
-def lower_hard_swish(site: Site) -> Iterator[Lowering]:
-    yield from _unary(site, "hard_swish")
+def _power(site: Site, exponent: float) -> Iterator[Lowering]:
+    halves = 2 * exponent
+    if abs(halves) <= 2 * MOST_POWER and halves == round(halves):
+        yield from _unary(site, "power", abs(round(halves)), int(halves < 0))
 
 
 def broadcast_strides(shape: Sequence[int], out_rank: int, layout: Layout) -> list[int]:
@@ -80,43 +124,76 @@ def broadcast_strides(shape: Sequence[int], out_rank: int, layout: Layout) -> li
     return [0] * (out_rank - len(shape)) + own
 
 
-@lowers("Add", "Sub", "Mul", "Div")
+@lowers("Add", "Sub", "Mul", "Div", "PRelu")
 def lower_binary(site: Site) -> Iterator[Lowering]:
     """z = f(x, y), broadcast as NumPy does; each operand in the output's layout."""
-    x, y = site.inputs[:2]
-    if x is None or y is None or not _is_float(site, 0, 1):
+    yield from _folded(site, site.node.op.lower())
+
+
+@lowers("Max", "Min", "Sum", "Mean")
+def lower_variadic(site: Site) -> Iterator[Lowering]:
+    """Two operands and more, each after the first joined to what the ones before it gave."""
+    count = len(site.inputs)
+    if count > 1:
+        yield from _folded(site, {"Max": "max", "Min": "min"}.get(site.node.op, "add"), 1 / count if site.node.op == "Mean" else None)
+
+
+def _folded(site: Site, kernel: str, factor: float | None = None) -> Iterator[Lowering]:
+    """All operands joined by ``kernel`` from left to right, then multiplied by ``factor``; the last step clamps."""
+    kinds = [kind for kind in site.inputs if kind is not None]
+    if len(kinds) < len(site.inputs) or not _is_float(site, *range(len(kinds))):
         return
     shape = site.outputs[0].shape
-    kernel = site.node.op.lower()
     for layout in LAYOUTS:
-        order = memory_axes(len(shape), layout)
-        walks = [broadcast_strides(kind.shape, len(shape), layout) for kind in (x, y)]
-        lengths, xs, ys = merged(*([values[axis] for axis in order] for values in (shape, *walks)))
-        if len(lengths) > MAX_DIMS:
+        walks = [_walk(shape, (shape if place > 1 else kinds[0].shape, kind.shape), layout) for place, kind in enumerate(kinds)][1:]
+        walks += [] if factor is None else [_walk(shape, (shape, ()), layout)]
+        if max(len(lengths) for lengths, _, _ in walks) > MAX_DIMS:
             return
-        rows = prod(lengths[:-1])
-        per_float = costs.ELEMENTWISE["binary" if max(xs[-1], ys[-1]) <= 1 else "strided"]
-        cost = costs.STEP + per_float * prod(shape) + costs.ELEMENTWISE["row"] * rows
-        yield Lowering(kernel, (layout, layout), layout, cost, _binary_emitter(kernel, lengths, xs, ys), fuses=True)
+        yield Lowering(kernel, (layout,) * len(kinds), layout, sum(_walk_cost(*walk) for walk in walks),
+                       _fold_emitter(kernel, walks, factor), fuses=True)
 
 
-def _binary_emitter(kernel: str, lengths: list[int], xs: list[int], ys: list[int]) -> Callable[[Emitter], None]:
-    return lambda em: _binary_step(em, kernel, [em.input(0), em.input(1), em.output()], lengths, xs, ys)
+Walks = tuple[list[int], list[int], list[int]]
+"""Lengths, and the strides of two operands along them, outermost first."""
 
 
-def _binary_step(em: Emitter, kernel: str, buffers: Sequence[Ref], lengths: Sequence[int], xs: Sequence[int], ys: Sequence[int]) -> None:
+def _walk(shape: Sequence[int], operands: Sequence[Sequence[int]], layout: Layout) -> Walks:
+    order = memory_axes(len(shape), layout)
+    strides = [broadcast_strides(operand, len(shape), layout) for operand in operands]
+    lengths, xs, ys = merged(*([values[axis] for axis in order] for values in (shape, *strides)))
+    return lengths, xs, ys
+
+
+def _walk_cost(lengths: Sequence[int], xs: Sequence[int], ys: Sequence[int]) -> float:
+    per_float = costs.ELEMENTWISE["binary" if max(xs[-1], ys[-1]) <= 1 else "strided"]
+    return costs.STEP + per_float * prod(lengths) + costs.ELEMENTWISE["row"] * prod(lengths[:-1])
+
+
+def _fold_emitter(kernel: str, walks: Sequence[Walks], factor: float | None) -> Callable[[Emitter], None]:
+    def emit(em: Emitter) -> None:
+        for place, walk in enumerate(walks, 1):
+            scales = factor is not None and place == len(walks)
+            first = em.input(0) if place == 1 else em.output()
+            second = em.constant(np.array([factor], np.float32)) if scales else em.input(place)
+            bounds = (em.low, em.high) if place == len(walks) else (-np.inf, np.inf)
+            _binary_step(em, "mul" if scales else kernel, [first, second, em.output()], walk, bounds)
+
+    return emit
+
+
+def _binary_step(em: Emitter, kernel: str, buffers: Sequence[Ref], walk: Walks, bounds: tuple[float, float]) -> None:
+    lengths, xs, ys = walk
     if prod(lengths) == 0:
         return
     n = lengths[-1]
     block = min(n, ROW_BLOCK)
-    em.step(kernel, buffers, [n, block, xs[-1], ys[-1], f32(em.low), f32(em.high), len(lengths) - 1, *lengths[:-1], *xs[:-1], *ys[:-1]],
+    em.step(kernel, buffers, [n, block, xs[-1], ys[-1], *map(f32, bounds), len(lengths) - 1, *lengths[:-1], *xs[:-1], *ys[:-1]],
             prod(lengths[:-1]) * -(-n // block))
 
 
 def emit_add_constant(em: Emitter, y: Ref, addend: np.ndarray, shape: Sequence[int]) -> None:
     """A step that adds a constant, broadcast to ``shape``, to a value that lies in NCHW, and clamps it to the emitter's bounds."""
-    lengths, xs, ys = merged(shape, strides_of(shape, "NCHW"), broadcast_strides(addend.shape, len(shape), "NCHW"))
-    _binary_step(em, "add", [y, em.constant(addend), y], lengths, xs, ys)
+    _binary_step(em, "add", [y, em.constant(addend), y], _walk(shape, (shape, addend.shape), "NCHW"), (em.low, em.high))
 
 
 @lowers("BatchNormalization")

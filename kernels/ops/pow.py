@@ -27,7 +27,10 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
     if x.dtype.kind == "f" or y.dtype.kind == "f":
-        return (cast(np.asarray(np.power(*widened(x, y))), x.dtype.name),)
+        base, exponent = widened(x, y)
+        if y.size == 1 and y.item() == 0.5:  # NumPy takes the root, which differs from the power at -Inf and -0
+            base = np.where(base == -np.inf, np.inf, base + 0)
+        return (cast(np.asarray(np.power(base, exponent)), x.dtype.name),)
     # Integers wrap: modulo 2⁶⁴, then modulo the width of x. A negative power leaves something only of 1 and -1.
     whole = np.power(x.astype(np.uint64), y.astype(np.uint64)).astype(x.dtype)
     inverse = np.where(np.abs(x) == 1, np.where(y % 2 == 0, x * x, x), x.dtype.type(0))
