@@ -10,7 +10,7 @@ from ...formats.errors import ThinferError
 from ...formats.graph import Dim, Graph, ValueInfo
 from ...runtime import shapes
 from ..passes._edit import fresh
-from ..passes._samples import samples, symbols
+from ..passes._samples import PRIMES, samples, symbols
 from ._errors import InputShapeError
 
 UNKNOWN: tuple[Dim, ...] = ("?",)
@@ -69,17 +69,25 @@ def _fitted(info: ValueInfo, shape: tuple[Dim, ...], lengths: dict[str, Dim]) ->
     return shape
 
 
+COMMON_LENGTHS = (1, PRIMES[-1])
+"""Lengths that all symbolic dimensions may have at once: they often must be equal where nobody said so."""
+
+
 def fitting(graph: Graph) -> Graph:
     """The graph, if its shapes fit together with symbolic dimensions of length 1 or of some large length; else InputShapeError."""
     free = symbols(graph)
     if free and samples(graph):
         return graph
-    try:
-        shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
-    except ThinferError as error:
-        hint = f"; if the lengths of {', '.join(free)} must be particular ones, give them with --input-shape" if free else ""
-        raise InputShapeError(f"{error}{hint}") from None
-    return graph
+    said = ""
+    for length in COMMON_LENGTHS[:len(free) + 1]:
+        try:
+            shapes.infer(graph, {info.name: shapes.concrete(info, default=length) for info in graph.inputs})
+        except ThinferError as error:
+            said = said or str(error)
+        else:
+            return graph
+    hint = f"; if the lengths of {', '.join(free)} must be particular ones, give them with --input-shape" if free else ""
+    raise InputShapeError(f"{said}{hint}")
 
 
 def with_output_shapes(graph: Graph) -> Graph:
