@@ -17,6 +17,7 @@ from .passes.fold_constants import fold_constants
 from .passes.halve import halve
 from .passes.prune_channels import prune_channels
 from .passes.prune_weights import prune_weights, sparsify
+from .passes.quantize_activations import quantize_activations
 from .recipe import ChannelPruning, Recipe
 
 Progress = Callable[[str, int, int], None]
@@ -25,7 +26,8 @@ Progress = Callable[[str, int, int], None]
 
 def compress(graph: Graph, recipe: Recipe, *, calibration: Mapping[str, np.ndarray] | None = None,
              progress: Progress | None = None) -> Graph:
-    """The graph compressed as ``recipe`` says. ``calibration``: input name → array, samples first; APoZ pruning needs it.
+    """The graph compressed as ``recipe`` says. ``calibration``: input name → array, samples first; APoZ pruning and static
+    activations need it.
 
     Raises RecipeError (an override matches nothing), EncodingError (a weight cannot be represented as asked), PruningError.
     """
@@ -39,7 +41,9 @@ def compress(graph: Graph, recipe: Recipe, *, calibration: Mapping[str, np.ndarr
     graph = fold_batchnorm(graph)
     # After folding and pruning, which leave constants and weights that nothing reads.
     graph = dead_code(fold_constants(graph))
-    return verify(weights_compressed(graph, recipe, progress))
+    graph = weights_compressed(graph, recipe, progress)
+    # After the weights: which of them are integers decides what is read quantized, and ranges are those that compressed weights make.
+    return verify(_activations_quantized(graph, recipe, calibration, progress))
 
 
 def weights_compressed(graph: Graph, recipe: Recipe, progress: Progress | None = None) -> Graph:
@@ -63,6 +67,14 @@ def _channels_pruned(graph: Graph, recipe: Recipe, calibration: Mapping[str, np.
     asked = recipe.prune_channels or ChannelPruning()
     return prune_channels(graph, fraction=asked.fraction, scope=asked.scope, importance=asked.importance, calibration=calibration,
                           exempt=recipe.exempt_names(graph).__contains__, per_node=per_node, round_to=asked.round_to)
+
+
+def _activations_quantized(graph: Graph, recipe: Recipe, calibration: Mapping[str, np.ndarray] | None, progress: Progress | None) -> Graph:
+    def ran(count: int, runs: int) -> None:
+        if progress is not None:
+            progress("calibrating", count, runs)
+
+    return graph if recipe.activations is None else quantize_activations(graph, recipe.activations, calibration, ran)
 
 
 def _clustered(graph: Graph, choices: Mapping[str, Clustering], progress: Progress | None) -> Graph:

@@ -19,6 +19,7 @@ from ..formats.graph import Graph
 from ..formats.tensor import CODERS, SMALLEST, CoderChoice
 from .passes.cluster import Clustering
 from .passes.prune_weights import Pruning
+from .passes.quantize_activations import CALIBRATIONS, Activations
 from .roles import Role, roles
 from .strict import RecipeError, flag, mapping, number, one_of, optional, section, shown, text, whole
 
@@ -80,9 +81,10 @@ class Override:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole recipe. ``settings``: for every weight that nothing more special is said of."""
+    """A whole recipe. ``settings``: for every weight that nothing more special is said of. ``activations``: None leaves them floats."""
 
     settings: Settings = UNTOUCHED
+    activations: Activations | None = None
     prune_channels: ChannelPruning | None = None
     exempt: Exempt = Exempt()
     small: Small = Small()
@@ -218,6 +220,18 @@ _SETTINGS = {"prune_weights": optional(_pruning), "sparsify": optional(number(0,
 _CHANNELS = {"fraction": number(0, 1), "scope": one_of("global", "layer"), "importance": one_of("l1", "apoz"), "round_to": whole(1)}
 
 
+def _activations(value: Any, where: str) -> Activations:
+    if isinstance(value, str):
+        value = {"kind": value}
+    found = mapping(value, where, {"kind": one_of("static", "dynamic", "auto"), "dtype": one_of("int8", "uint8"),
+                                   "calibration": one_of(*CALIBRATIONS), "percentile": number(50, 100)})
+    if "percentile" in found and found.get("calibration") != "percentile":
+        raise RecipeError(f"{where} has a percentile, but its calibration is {found.get('calibration', 'minmax')!r}")
+    if found.get("kind") == "dynamic" and ({"calibration", "dtype"} & set(found)):
+        raise RecipeError(f"{where} is dynamic, which is int8 without calibration")
+    return Activations(**found)
+
+
 def _patch(value: Any, where: str) -> dict[str, Any]:
     return mapping(value, where, _SETTINGS)
 
@@ -246,7 +260,7 @@ def _overrides(value: Any, where: str) -> tuple[Override, ...]:
 def _recipe(value: Any) -> Recipe:
     exempt = section({"first": flag, "last": flag, "biases": flag}, Exempt)
     found = mapping(value, "", {
-        **_SETTINGS, "prune_channels": optional(section(_CHANNELS, ChannelPruning)), "exempt": exempt, "small": _small, "depthwise": _patch,
+        **_SETTINGS, "activations": optional(_activations), "prune_channels": optional(section(_CHANNELS, ChannelPruning)), "exempt": exempt, "small": _small, "depthwise": _patch,
         "biases": _patch, "min_size": whole(0), "overrides": _overrides})
     settings = Settings(**{key: found.pop(key) for key in _SETTINGS if key in found})
     return Recipe(settings=settings, **found)
