@@ -40,7 +40,8 @@ class Ref:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A node as a family sees it. ``inputs``: type of each input (None: absent). ``weights``: those inputs that are constants,
+    """A node as a family sees it. ``inputs``: type of each input (None: absent). ``outputs``: those that are there, float32 all,
+    none left out before another; only lowerings that make them all are chosen from. ``weights``: those inputs that are constants,
     by position: an outline, whose kinds, shapes and sizes hold but whose elements may be missing (use ``constant`` for those).
     Everything that is not a constant is float32 when a family is asked."""
 
@@ -90,7 +91,7 @@ class Lowering:
     """One way to run a node. ``inputs``: layout wanted of each input, None for inputs that ``emit`` reads as weights or not at all.
 
     ``cost``: estimated nanoseconds on one thread. ``fuses``: a following Relu or Clip can be done in the same steps.
-    ``alias``: no steps; output 0 is input 0's memory under another shape.
+    ``alias``: no steps; output 0 is input 0's memory under another shape. ``makes``: how many outputs ``emit`` writes, all in one layout.
     """
 
     kernel: str
@@ -100,6 +101,7 @@ class Lowering:
     emit: Callable[[Emitter], None]
     fuses: bool = False
     alias: bool = False
+    makes: int = 1
 
 
 Lower = Callable[[Site], Iterator[Lowering]]

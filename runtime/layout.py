@@ -45,13 +45,13 @@ class LayoutChoice:
 
     def _set(self, u: int, option: Lowering) -> None:
         self.chosen[u] = option
-        self.made[self.units[u].output] = option.output
+        self.made.update(dict.fromkeys(self.units[u].outputs, option.output))
 
     def _cost(self, u: int, option: Lowering) -> float:
         """The option's own cost and that of the reorders around the unit, everything else as chosen so far."""
         self._set(u, option)
         names = {name for i, name in enumerate(self.units[u].site.node.inputs) if name and i not in self.units[u].site.weights}
-        return option.cost + sum(self._reorders(name) for name in names | {self.units[u].output})
+        return option.cost + sum(self._reorders(name) for name in names.union(self.units[u].outputs))
 
     def _reorders(self, name: str) -> float:
         kind = self.types[name]
@@ -71,4 +71,4 @@ def choose(units: Sequence[Unit], types: Types, given: Collection[str], results:
 
 def layouts(units: Sequence[Unit], chosen: Sequence[Lowering]) -> Mapping[str, Layout]:
     """Value → layout, for reports."""
-    return {unit.output: option.output for unit, option in zip(units, chosen)}
+    return {name: option.output for unit, option in zip(units, chosen) for name in unit.outputs}

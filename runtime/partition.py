@@ -24,11 +24,11 @@ MOST_AXES = 8
 class Unit:
     """What one native kernel choice covers: a node, and the Relu or Clip fused into it.
 
-    ``output`` is the value that the unit makes (the activation's, if one is fused), ``options`` the ways to run it.
+    ``outputs`` are the values that the unit makes (the activation's, if one is fused), ``options`` the ways to run it.
     """
 
     site: Site
-    output: str
+    outputs: tuple[str, ...]
     options: list[Lowering]
     low: float = -np.inf
     high: float = np.inf
@@ -88,13 +88,14 @@ class Partitioner:
 
     def _options(self, node: Node) -> tuple[Site | None, list[Lowering]]:
         site = self._site(node) if self.isa is not None else None
-        return site, lowerings(site) if site is not None else []
+        return site, [way for way in lowerings(site) if way.makes >= len(site.outputs)] if site is not None else []
 
     def _site(self, node: Node) -> Site | None:
         """The node as kernel families see it; None if the native engine cannot take it (dtype, unknown shape, no elements)."""
         inputs = tuple(self.types[name] if name else None for name in node.inputs)
-        outputs = tuple(kind for name in node.outputs if name and (kind := self.types[name]) is not None)
-        if len(outputs) != 1 or len([name for name in node.outputs if name]) != 1:
+        names = tuple(filter(None, node.outputs))
+        outputs = tuple(kind for name in names if (kind := self.types[name]) is not None)
+        if len(outputs) < len(names) or names != node.outputs[:len(names)]:
             return None
         weights: dict[int, EncodedTensor] = {}
         for i, (name, kind) in enumerate(zip(node.inputs, inputs)):
@@ -108,7 +109,7 @@ class Partitioner:
                 return None
         if any(kind is not None and len(kind.shape) > MOST_AXES for kind in (*inputs, *outputs)):
             return None
-        if outputs[0].dtype != "float32" or outputs[0].size == 0 or len(weights) == sum(map(bool, node.inputs)):
+        if any(kind.dtype != "float32" or kind.size == 0 for kind in outputs) or len(weights) == sum(map(bool, node.inputs)):
             return None
         attrs = ops.get(node.op).attrs_of(node)
         assert self.isa is not None
@@ -123,12 +124,12 @@ class Partitioner:
                 continue
             site, ways = options[id(node)]
             assert site is not None
-            unit = Unit(site, node.outputs[0], ways)
+            unit = Unit(site, node.outputs[:len(site.outputs)], ways)
             follower = self._clamp_after(node, inside)
             fusing = [way for way in ways if way.fuses]
             if follower is not None and fusing:
                 unit.low, unit.high = self._bounds(follower)
-                unit.output, unit.options = follower.outputs[0], fusing
+                unit.outputs, unit.options = follower.outputs[:1], fusing
                 fused.add(id(follower))
             units.append(unit)
         return units

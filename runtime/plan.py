@@ -104,7 +104,7 @@ class Plan:
                 self.stages.append(_NativeStage(self._program(segment, keep, types), types, target))
 
     def _program(self, segment: NativeSegment, keep: frozenset[str], types: Types) -> Program:
-        made = [unit.output for unit in segment.units]
+        made = [name for unit in segment.units for name in unit.outputs]
         read = (name for unit in segment.units for i, name in enumerate(unit.site.node.inputs) if name and i not in unit.site.weights)
         inputs = [name for name in dict.fromkeys(read) if name not in set(made)]
         outputs = [name for name in made if name in keep]

@@ -103,7 +103,7 @@ class ProgramBuilder:
         self._unit, self._option = unit, option
         self.low, self.high = unit.low, unit.high
         if option.alias:
-            self._buffers[unit.output, option.output] = self._buffer(unit.site.node.inputs[0], option.inputs[0] or "NCHW")
+            self._buffers[unit.outputs[0], option.output] = self._buffer(unit.site.node.inputs[0], option.inputs[0] or "NCHW")
         else:
             option.emit(self)
 
@@ -118,9 +118,9 @@ class ProgramBuilder:
 
     def output(self, i: int = 0) -> Ref:
         unit, option = self._current()
-        key = (unit.output, option.output)
+        key = (unit.outputs[i], option.output)
         if key not in self._buffers:
-            self._buffers[key] = _Buffer(self._nbytes(unit.output))
+            self._buffers[key] = _Buffer(self._nbytes(unit.outputs[i]))
         return Ref("value", self._buffers[key])
 
     def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
