@@ -105,8 +105,9 @@ class BodyInference:
         if len(inputs) != len(self.graph.inputs):
             raise OpError(f"a subgraph has {len(self.graph.inputs)} inputs, but its node gives it {len(inputs)}")
         own: MutableMapping[str, Type | None] = {info.name: kind for info, kind in zip(self.graph.inputs, inputs)}
-        types = self._calls[id(self.graph)] = ChainMap(own, self._outer)
+        types = ChainMap(own, self._outer)
         _infer_nodes(self.graph.nodes, types, self._calls)
+        self._calls[id(self.graph)] = types  # not before: a branch that contradicts itself has no plan
         return [types[info.name] for info in self.graph.outputs]
 
 

@@ -272,3 +272,19 @@ def test_passes_leave_graphs_sound() -> None:
         graph: Graph = convert(proto, name, {})
         for change in (fold_constants, inline_branches):
             verify(change(graph))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_branch_that_does_not_fit_the_lengths_is_only_an_error_where_it_is_taken(backend: str) -> None:
+    graph = convert(model("""g (float[N] x, bool flag) => (float[A, B] y) {
+        y = If (flag) <
+            then_branch = yes () => (float[A, B] a) { two = Constant <value = int64[2] {2, 3}> () a = Reshape (x, two) },
+            else_branch = no () => (float[A, B] b) { three = Constant <value = int64[2] {3, 5}> () b = Reshape (x, three) }
+        >
+    }"""), "test", {})
+    session = runtime.load(graph, backend=backend)
+    for flag, shape in ((True, (2, 3)), (False, (3, 5))):
+        x = np.arange(np.prod(shape), dtype=np.float32)
+        np.testing.assert_array_equal(session.run({"x": x, "flag": np.array(flag)})["y"], x.reshape(shape))
+        with pytest.raises(ThinferError, match="Reshape"):
+            session.run({"x": x, "flag": np.array(not flag)})
