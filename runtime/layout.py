@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from ..kernels.lowering import Layout, Lowering
-from ..kernels.movement.lowering import reorder_cost, reorder_is_free
+from ..kernels.movement.copies import reorder_cost, reorder_is_free
 from .partition import Types, Unit
 
 SWEEPS = 8

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..formats.tensor import EncodedTensor
 from ..kernels.lowering import Layout, Lowering, Ref, channels_last
-from ..kernels.movement.lowering import emit_reorder, reorder_is_free
+from ..kernels.movement.copies import emit_reorder, reorder_is_free
 from ..kernels.ops._op import Type
 from .arena import Lifetime, place
 from .partition import Types, Unit

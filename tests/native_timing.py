@@ -14,7 +14,7 @@ import numpy as np
 from native_harness import LEVELS, Recorder, site_of
 from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values
 from thinfer.kernels.lowering import Layout, Lowering, Site, lowerings
-from thinfer.kernels.movement.lowering import emit_reorder, reorder_cost
+from thinfer.kernels.movement.copies import emit_reorder, reorder_cost
 
 RNG = np.random.default_rng(0)
 SECONDS = 0.3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from native_harness import check, every_level, from_memory, pytestmark, run, site_of, to_memory  # noqa: F401
 from thinfer.kernels.lowering import Layout, Lowering
-from thinfer.kernels.movement.lowering import emit_reorder, reorder_cost, reorder_is_free
+from thinfer.kernels.movement.copies import emit_reorder, reorder_cost, reorder_is_free
 
 RNG = np.random.default_rng(0)
 

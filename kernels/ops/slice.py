@@ -16,8 +16,9 @@ Walk = dict[int, range]
 """Axis → the indices that are taken, in order; axes that are not named are taken whole."""
 
 
-def _walk(place: str, shape: Sequence[int], starts: Sequence[int], ends: Sequence[int], axes: Sequence[int] | None,
-          steps: Sequence[int] | None) -> Walk:
+def walk_of(place: str, shape: Sequence[int], starts: Sequence[int], ends: Sequence[int], axes: Sequence[int] | None,
+            steps: Sequence[int] | None) -> Walk:
+    """Raises OpError, which names the node by ``place``, for bounds that make no sense."""
     named = range(len(starts)) if axes is None else axes
     by = (1,) * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(named) == len(by):
@@ -44,15 +45,15 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
     starts, ends, axes, steps = map(ints, bounds)
     assert starts is not None
     assert ends is not None
-    walk = _walk(where(node), x.shape, starts, ends, axes, steps)
+    walk = walk_of(where(node), x.shape, starts, ends, axes, steps)
     kind = Type(x.dtype, tuple(len(walk.get(axis, range(length))) for axis, length in enumerate(x.shape)))
     return [with_value(kind, args, lambda *values: _run(attrs, *values))]
 
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray, starts: np.ndarray, ends: np.ndarray, axes: np.ndarray | None = None,
          steps: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-    walk = _walk("Slice", x.shape, *([int(i) for i in bound.ravel()] for bound in (starts, ends)),
-                 *(None if bound is None else [int(i) for i in bound.ravel()] for bound in (axes, steps)))
+    walk = walk_of("Slice", x.shape, *([int(i) for i in bound.ravel()] for bound in (starts, ends)),
+                   *(None if bound is None else [int(i) for i in bound.ravel()] for bound in (axes, steps)))
     return (x[tuple(_slice(walk[axis]) if axis in walk else slice(None) for axis in range(x.ndim))],)
 
 
@@ -69,7 +70,7 @@ def _known_walk(node: Node, shape: Sequence[int], bounds: Sequence[Sequence[int]
     starts, ends, axes, steps = bounds
     assert starts is not None
     assert ends is not None
-    return _walk(where(node), shape, starts, ends, axes, steps)
+    return walk_of(where(node), shape, starts, ends, axes, steps)
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:
