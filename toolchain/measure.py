@@ -47,8 +47,8 @@ def dense_contender(name: str, graph: Graph, threads: int) -> Contender:
 
 
 def expanded(graph: Graph) -> Graph:
-    """The same graph with every weight dense, in plain values of its own dtype."""
-    return replace(graph, weights={name: EncodedTensor.dense(tensor.decode(), axis=tensor.axis)
+    """The same graph with every weight dense, in plain values of its own dtype, and activations that are not quantized."""
+    return replace(graph, quantized={}, weights={name: EncodedTensor.dense(tensor.decode(), axis=tensor.axis)
                                    for name, tensor in graph.weights.items()})
 
 

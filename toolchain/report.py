@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..formats.graph import Graph, Node, SourceInfo
-from ..formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
+from ..formats.tensor import Affine, Codebook, EncodedTensor, Plain
+from .arithmetic import Arithmetic, arithmetic, input_text
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,17 @@ class WeightRow:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One node and its weights. ``inputs``, ``outputs``: names of values and weights, empty where an optional one is absent."""
+    """One node and its weights. ``inputs``, ``outputs``: names of values and weights, empty where an optional one is absent.
+
+    ``activations``: of a matrix product or convolution, how it reads its first input: "float", "int8 static" and the like.
+    """
 
     label: str
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
+    activations: str
     weights: tuple[WeightRow, ...]
 
 
@@ -65,7 +70,8 @@ class Totals:
 
 @dataclass(frozen=True)
 class FileReport:
-    """Everything that ``inspect`` says. ``source``: what the model was before compression. ``backend``, ``isa``: what the
+    """Everything that ``inspect`` says. ``quantized``: name and quantization of each value that is. ``source``: what the model was before
+    compression. ``backend``, ``isa``: what the
     bytes in RAM are packed for; ``isa`` is None where the backend has no levels."""
 
     file: str
@@ -75,6 +81,8 @@ class FileReport:
     inputs: tuple[dict[str, Any], ...]
     outputs: tuple[dict[str, Any], ...]
     nodes: tuple[NodeRow, ...]
+    quantized: tuple[dict[str, Any], ...]
+    arithmetic: Arithmetic
     total: Totals
 
     def to_json(self) -> str:
@@ -90,24 +98,27 @@ def file_report(path: str | os.PathLike[str]) -> FileReport:
     with_sizes = load(path)
     graph, in_ram = with_sizes.graph, with_sizes.weight_memory()
     seen: set[str] = set()
-    nodes = tuple(_node_row(scope, node, in_ram, in_file, seen) for scope in graph.scopes() for node in scope.nodes)
+    nodes = tuple(_node_row(graph, scope, node, in_ram, in_file, seen) for scope in graph.scopes() for node in scope.nodes)
     rows = [row for node in nodes for row in node.weights]
     nbytes = os.stat(path).st_size
     dense = sum(row.nbytes_dense for row in rows)
     total = Totals(dense, sum(entry["nbytes"] for entry in in_ram.values()), nbytes, nbytes - sum(in_file.values()), ratio(dense, nbytes))
-    return FileReport(os.fspath(path), with_sizes.backend, with_sizes.isa, graph.source, _infos(graph.inputs), _infos(graph.outputs), nodes, total)
+    quantized = tuple({"name": name, **asdict(how)} for scope in graph.scopes() for name, how in scope.quantized.items())
+    return FileReport(os.fspath(path), with_sizes.backend, with_sizes.isa, graph.source, _infos(graph.inputs), _infos(graph.outputs), nodes,
+                      quantized, arithmetic(graph), total)
 
 
 def _infos(infos: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     return tuple({"name": info.name, "dtype": info.dtype, "shape": list(info.shape)} for info in infos)
 
 
-def _node_row(graph: Graph, node: Node, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int], seen: set[str]) -> NodeRow:
+def _node_row(graph: Graph, scope: Graph, node: Node, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int],
+              seen: set[str]) -> NodeRow:
     own = [name for name in dict.fromkeys(node.inputs) if name in graph.weights and name not in seen]
     seen.update(own)
     attributes = {key: _plain(value) for key, value in sorted(node.attrs.items())}
     rows = tuple(_weight_row(name, graph.weights[name], in_ram, in_file) for name in own)
-    return NodeRow(graph.label(node), node.op, node.inputs, node.outputs, attributes, rows)
+    return NodeRow(scope.label(node), node.op, node.inputs, node.outputs, attributes, input_text(graph, scope, node), rows)
 
 
 def _plain(value: Any) -> Any:
@@ -121,7 +132,7 @@ def _plain(value: Any) -> Any:
 
 def _weight_row(name: str, tensor: EncodedTensor, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int]) -> WeightRow:
     ram = in_ram.get(name, {"nbytes": 0, "layout": "in the plan"})
-    structure = "sparse" if isinstance(tensor.structure, Sparse) else "dense"
+    structure = type(tensor.structure).__name__.lower()
     values = tensor.values
     book = values if isinstance(values, Codebook) else None
     return WeightRow(name, tuple(tensor.shape), tensor.dtype, structure, values_text(tensor),
@@ -130,13 +141,15 @@ def _weight_row(name: str, tensor: EncodedTensor, in_ram: Mapping[str, Mapping[s
 
 
 def values_text(tensor: EncodedTensor) -> str:
-    """``fp32``, ``fp16``, ``codebook-4``, ``codebook-4 int8 ×20 scaled`` (entries, groups, scale), ``binary``."""
+    """``fp32``, ``fp16``, ``codebook-4``, ``codebook-4 int8 ×20 scaled`` (entries, groups, scale), ``affine-8 per channel``, ``binary``."""
     values = tensor.values
     if isinstance(values, Plain):
         return values.data.dtype.name.replace("float", "fp")
-    if isinstance(values, Binary):
-        return "binary"
-    assert isinstance(values, Codebook)
+    if isinstance(values, Affine):
+        rows, runs = values.scale.shape
+        return f"affine-{values.bits} per {f'block of {values.block}' if runs > 1 else 'channel' if rows > 1 else 'tensor'}"
+    if not isinstance(values, Codebook):
+        return values.name
     entries = "" if values.entries.dtype.name == "float32" else " " + values.entries.dtype.name.replace("float", "fp")
     groups = f" ×{len(values.entries)}" if len(values.entries) > 1 else ""
     return f"codebook-{values.bits}{entries}{groups}{' scaled' if values.scale is not None else ''}"
@@ -144,19 +157,20 @@ def values_text(tensor: EncodedTensor) -> str:
 
 def file_table(report: FileReport) -> str:
     """The report as people read it: a line per weight, then totals."""
-    head = ("node", "op", "shape", "encoding", "sparsity", "dense", "RAM", "file", "ratio", "layout in RAM")
+    head = ("node", "op", "shape", "encoding", "sparsity", "dense", "RAM", "file", "ratio", "layout in RAM", "activations")
     rows = [(node.label, node.op, shape_text(w.shape), f"{w.structure} {w.values} {w.coder}", f"{100 * w.sparsity:.1f} %",
-             f"{w.nbytes_dense:,}", f"{w.nbytes_ram:,}", f"{w.nbytes_file:,}", ratio_text(w.ratio), w.layout)
-            for node in report.nodes for w in node.weights]
+             f"{w.nbytes_dense:,}", f"{w.nbytes_ram:,}", f"{w.nbytes_file:,}", ratio_text(w.ratio), w.layout, node.activations if place == 0 else "")
+            for node in report.nodes for place, w in enumerate(node.weights)]
     t = report.total
-    rows.append(("header", "", "", "", "", "", "", f"{t.nbytes_header:,}", "", ""))
-    rows.append(("total", "", "", "", "", f"{t.nbytes_dense:,}", f"{t.nbytes_ram:,}", f"{t.nbytes_file:,}", ratio_text(t.ratio), ""))
+    rows.append(("header", "", "", "", "", "", "", f"{t.nbytes_header:,}", "", "", ""))
+    rows.append(("total", "", "", "", "", f"{t.nbytes_dense:,}", f"{t.nbytes_ram:,}", f"{t.nbytes_file:,}", ratio_text(t.ratio), "", ""))
     bare = sum(not node.weights for node in report.nodes)
     s = report.source
     return "\n".join([
         table(head, rows, right=range(4, 9)),
         f"bytes, in RAM for the backend {report.backend}, ISA level {report.isa or '–'}; {len(report.nodes)} nodes, "
         f"{bare} of them without weights of their own",
+        report.arithmetic.text(),
         f"before compression: {s.parameters:,} parameters, {s.macs:,} multiply-accumulates, {s.nbytes:,} bytes of weights; "
         f"ratio to the file {ratio_text(ratio(s.nbytes, t.nbytes_file))}"])
 

@@ -19,7 +19,7 @@ from .mat_mul_integer import want_zero_point
 
 
 def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
-    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = want_operands(node, args)
+    a, a_scale, a_zero, b, b_scale, b_zero, _, y_zero = want_operands(node, args)
     (found,) = MATMUL.infer(node, {}, [Type("float32", a.shape), Type("float32", b.shape)])
     for which, x, tables, axis in (("first", a, (a_scale, a_zero), -2), ("second", b, (b_scale, b_zero), -1)):
         for table in tables:

@@ -10,6 +10,7 @@ import click
 
 from ... import runtime
 from .. import recipe as recipes
+from ..arithmetic import arithmetic
 from ..arrays import random_feeds
 from ..measure import Contender, Measured, dense_contender, expanded, measure
 from ..pipeline import compress
@@ -44,10 +45,11 @@ def command(file: Path, against: tuple[Path, ...], threads: int, trust_pickle: b
         rows = measure(contenders, random_feeds(session.inputs, 1), lambda done, total: show("measuring", done, total))
     if as_json:
         click.echo(as_json_text({"file": str(file), "backend": session.backend, "isa": session.isa, "threads": threads,
-                                 "contenders": [asdict(row) for row in rows]}))
+                                 "arithmetic": asdict(arithmetic(session.graph)), "contenders": [asdict(row) for row in rows]}))
     else:
         click.echo(f"{_table(rows)}\nbackend {session.backend}, ISA level {session.isa or '–'}, threads {threads}, batch 1; "
-                   "error of the file's outputs, and speed-up and ratios of the file over the line's model")
+                   "error of the file's outputs, and speed-up and ratios of the file over the line's model\n"
+                   f"{arithmetic(session.graph).text()}")
 
 
 def _table(rows: Sequence[Measured]) -> str:

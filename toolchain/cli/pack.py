@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -9,8 +10,10 @@ import click
 from ...formats import writer
 from ...formats.replacing import regular
 from .. import recipe as recipes
+from ..arithmetic import arithmetic
 from ..arrays import checked_calibration, load_npz
 from ..errors import UsageError
+from ..passes.quantize_activations import Activations
 from ..pipeline import compress
 from ..report import as_json_text, ratio, ratio_text
 from ._options import Source, json_option, model_options, quiet_option, read_shapes
@@ -48,10 +51,19 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
     before, after = graph.source.nbytes, target.stat().st_size
     if as_json:
         click.echo(as_json_text({"file": str(target), "recipe": recipe, "nbytes_before": before, "nbytes": after,
-                                 "ratio": ratio(before, after)}))
+                                 "ratio": ratio(before, after), "arithmetic": asdict(arithmetic(compressed))}))
     elif not quiet:
         click.echo(f"{target}: {before:,} bytes of weights packed into a file of {after:,} bytes, ratio {ratio_text(ratio(before, after))} "
                    f"(recipe {recipe})")
+        if plan.activations is not None:
+            click.echo(f"{arithmetic(compressed).text()}{_why(plan.activations, data is not None)}")
+
+
+def _why(asked: Activations, has_data: bool) -> str:
+    """What the data had to do with it."""
+    if asked.is_static(has_data):
+        return f" (calibration {asked.calibration})"
+    return "" if asked.kind == "dynamic" else " (without --data, scales are found at run time; with it they would be static)"
 
 
 def _check_target(target: Path, model: Path) -> None:

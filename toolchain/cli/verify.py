@@ -11,6 +11,7 @@ import numpy as np
 from ... import runtime
 from ...runtime.session import checked_feeds
 from .. import reference
+from ..arithmetic import arithmetic
 from ..arrays import in_batches, load_npz, random_feeds
 from ..compare import Comparison, compare
 from ..report import as_json_text, shape_text, table
@@ -50,9 +51,10 @@ def command(file: Path, against: Path, data: Path | None, trust_pickle: bool, ar
     inputs = str(data) if data is not None else "random, standard normal, seed 0"
     if as_json:
         click.echo(as_json_text({"file": str(file), "against": str(against), "reference": other.name, "backend": session.backend,
-                                 "inputs": inputs, "outputs": [asdict(row) for row in rows]}))
+                                 "inputs": inputs, "arithmetic": asdict(arithmetic(session.graph)), "outputs": [asdict(row) for row in rows]}))
     else:
-        click.echo(f"{_table(rows)}\n{_nonfinite_text(rows)}against {against} on {other.name}; backend {session.backend}; inputs: {inputs}")
+        click.echo(f"{_table(rows)}\n{_nonfinite_text(rows)}against {against} on {other.name}; backend {session.backend}; inputs: {inputs}\n"
+                   f"{arithmetic(session.graph).text()}")
 
 
 def _random(session: runtime.Session) -> dict[str, np.ndarray]:
