@@ -8,6 +8,9 @@ from ._op import OpError
 
 DTYPE_OF_CODE = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
                  11: "float64", 12: "uint32", 13: "uint64"}
+NARROW = {21: ("uint8", 4), 22: ("int8", 4), 25: ("uint8", 2), 26: ("int8", 2)}
+"""Integers of fewer bits than 8: the dtype that holds them, and their bits."""
+
 CODE_OF_DTYPE = {dtype: code for code, dtype in DTYPE_OF_CODE.items()}
 
 
@@ -17,6 +20,13 @@ def dtype_of(place: str, code: int) -> str:
         valid = ", ".join(f"{number} ({name})" for number, name in DTYPE_OF_CODE.items())
         raise OpError(f"{place} asks for data type {code}; there are {valid}")
     return DTYPE_OF_CODE[code]
+
+
+def to_bits(x: np.ndarray, dtype: str, bits: int) -> np.ndarray:
+    """x as integers of ``bits`` bits, held in ``dtype``: first as integers of 64, then the lowest bits of those."""
+    low = cast(x, "int64") & (1 << bits) - 1
+    sign = 1 << bits - 1 if dtype == "int8" else 0
+    return ((low ^ sign) - sign).astype(dtype)
 
 
 def cast(x: np.ndarray, dtype: str) -> np.ndarray:

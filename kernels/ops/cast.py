@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...formats.graph import Node
-from ._cast import CODE_OF_DTYPE, cast, dtype_of
+from ._cast import CODE_OF_DTYPE, NARROW, cast, dtype_of, to_bits
 from ._check import need, where
 from ._flow import same_everywhere
 from ._known import with_value
@@ -17,10 +17,13 @@ from ._op import REQUIRED, Arg, Case, Op, Type
 
 def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
     x = need(node, args, 0, "data")
-    return [with_value(Type(dtype_of(where(node), attrs["to"]), x.shape), [x], lambda value: _run(attrs, value))]
+    dtype = NARROW[attrs["to"]][0] if attrs["to"] in NARROW else dtype_of(where(node), attrs["to"])
+    return [with_value(Type(dtype, x.shape), [x], lambda value: _run(attrs, value))]
 
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
+    if attrs["to"] in NARROW:
+        return (to_bits(x, *NARROW[attrs["to"]]),)
     return (cast(x, dtype_of("Cast", attrs["to"])),)
 
 

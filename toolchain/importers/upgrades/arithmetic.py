@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from ....formats.graph import Node
 from .._context import REPLACED, Context, Upgrade, attribute_to_input, without
@@ -74,6 +75,9 @@ def _bounds(node: Node, context: Context) -> Iterator[Node]:
     yield replace(node, inputs=(node.inputs[0], *names), attrs=without(node, "min", "max", "consumed_inputs"))
 
 
+NARROW = {("uint8", 4): TensorProto.UINT4, ("int8", 4): TensorProto.INT4, ("uint8", 2): TensorProto.UINT2, ("int8", 2): TensorProto.INT2}
+
+
 def _as_cast(node: Node, context: Context) -> Iterator[Node]:
     """CastLike to a data type that is known is a Cast, which can be computed ahead where what is cast is constant.
 
@@ -81,7 +85,8 @@ def _as_cast(node: Node, context: Context) -> Iterator[Node]:
     """
     dtype = context.dtype(node.inputs[1]) if len(node.inputs) == 2 else None
     if dtype is not None:
-        code = int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        narrow = (dtype, context.bits.get(node.inputs[1], 8))
+        code = NARROW.get(narrow) or int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
         node = replace(node, op="Cast", inputs=node.inputs[:1], attrs={**node.attrs, "to": code})
     yield node
 
