@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -97,6 +98,11 @@ def exact_dtype(largest_sum: float, wide: np.dtype) -> np.dtype:
     return np.dtype(np.float64) if largest_sum >= EXACT_FLOAT32 else wide
 
 
-def largest_sum(x: Integers, w: Integers, summed: Sequence[int]) -> float:
-    """Bound of any |partial sum| of products of ``x`` with a column of ``w``; ``summed``: the axes of ``w`` that are summed over."""
+def largest_sum(x: Integers, w: Integers, summed: Sequence[int], is_weight: bool) -> float:
+    """Bound of any |partial sum| of products of ``x`` with a column of ``w``; ``summed``: the axes of ``w`` that are summed over.
+
+    From the codes' range, not from data: what of ``w`` is no weight may be anything in its range.
+    """
+    if not is_weight:
+        return x.largest * w.largest * prod(w.values.shape[axis] for axis in summed)
     return x.largest * float(np.max(np.abs(w.values).sum(axis=tuple(summed), dtype=np.float64), initial=0))

@@ -70,9 +70,8 @@ class Totals:
 
 @dataclass(frozen=True)
 class FileReport:
-    """Everything that ``inspect`` says. ``quantized``: name and quantization of each value that is. ``source``: what the model was before
-    compression. ``backend``, ``isa``: what the
-    bytes in RAM are packed for; ``isa`` is None where the backend has no levels."""
+    """Everything that ``inspect`` says. ``quantized``: name and quantization of each value that is. ``source``: what the model was
+    before compression. ``backend``, ``isa``: what the bytes in RAM are packed for; ``isa`` is None where the backend has no levels."""
 
     file: str
     backend: str

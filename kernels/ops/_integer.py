@@ -94,7 +94,7 @@ def _run(base: Op, attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, bias:
     beside = x.scale[..., 0] if base.name == "MatMul" and b.ndim == 1 and x.scale.ndim else x.scale
     factor = beside * (_after_batch(per_channel, a.ndim) if form.after_batch else per_channel).astype(x.values.dtype)
     factor = _times(factor, own.get("alpha", 1.0))
-    y = np.asarray(_sums(base, own, x, w)).astype(x.values.dtype, copy=False) * factor
+    y = np.asarray(_sums(base, own, x, w, attrs[HOW][1] is None)).astype(x.values.dtype, copy=False) * factor
     if bias is not None and own.get("beta", 1.0) != 0:
         y = y + (_after_batch(bias, a.ndim) if form.after_batch else _times(bias, own["beta"])).astype(y.dtype, copy=False)
     return (np.asarray(y).astype(a.dtype, copy=False),)
@@ -112,12 +112,12 @@ def _second(form: Form, own: Mapping[str, Any], attrs: Mapping[str, Any], b: np.
     return quantized.weight_integers(b, scale.reshape([-1 if place == axis else 1 for place in range(b.ndim)])), scale
 
 
-def _sums(base: Op, own: Mapping[str, Any], x: Integers, w: Integers) -> np.ndarray:
+def _sums(base: Op, own: Mapping[str, Any], x: Integers, w: Integers, is_weight: bool) -> np.ndarray:
     """The exact sums of products, by the operator itself on integers in float32 or float64."""
     rank = w.values.ndim
     kept = FORMS[base.name].channels(rank, own)
     summed = [axis for axis in range(rank) if axis != kept and (base.name != "MatMul" or axis >= rank - 2)]
-    bound = quantized.largest_sum(x, w, summed)
+    bound = quantized.largest_sum(x, w, summed, is_weight)
     if bound > quantized.LARGEST_SUM:
         raise OpError(f"{base.name} sums products of integers up to {bound:.4g}, but int32 accumulators hold {quantized.LARGEST_SUM}; "
                       "leave its input unquantized")
