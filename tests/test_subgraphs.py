@@ -226,6 +226,26 @@ def test_folding_reaches_into_bodies_and_keeps_what_others_read() -> None:
         np.testing.assert_array_equal(u, W)
 
 
+def test_batchnorm_and_dropout_go_in_bodies_too() -> None:
+    text = """g (float[1, 3, N, N] x, bool flag) => (float[1, 4, M, M] y) {
+        y = If (flag) <
+            then_branch = yes () => (float[1, 4, M, M] a) {
+                c = Conv (x, k) d = Dropout (c) e = BatchNormalization (d, scale, shift, mean, variance) a = Identity (e) },
+            else_branch = no () => (float[1, 4, M, M] b) { c = Conv (x, k2) b = BatchNormalization (c, scale, shift, mean, variance) }
+        >
+    }"""
+    rng = np.random.default_rng(3)
+    weights = {name: rng.uniform(0.5, 2, 4).astype(np.float32) for name in ("scale", "shift", "mean", "variance")}
+    kernels = {name: rng.standard_normal((4, 3, 3, 3)).astype(np.float32) for name in ("k", "k2")}
+    graph = convert(model(text, **weights, **kernels), "net", {})
+    packed = pipeline.compress(graph, recipe.load("dense"))
+    assert [[node.op for node in scope.nodes] for scope in packed.scopes()] == [["If"], ["Conv"], ["Conv"]]
+    x = rng.standard_normal((1, 3, 6, 6)).astype(np.float32)
+    for flag in (True, False):
+        feeds = {"x": x, "flag": np.array(flag)}
+        np.testing.assert_allclose(runtime.load(packed).run(feeds)["y"], evaluate(graph, feeds)["y"], rtol=1e-4, atol=1e-4)
+
+
 def test_channel_pruning_pins_what_a_body_reads() -> None:
     text = """g (float[N, 8] x, bool flag) => (float[N, 8] y) {
         h = MatMul (x, w1)

@@ -225,7 +225,7 @@ def drop_identities(graph: Graph) -> Graph:
 
         x ──► Dropout ──► v ──► Gemm          x ──► Gemm
     """
-    return dead_code(bypass(graph, [node for node in graph.nodes if _does_nothing(graph, node)]))
+    return dead_code(throughout(graph, lambda part: bypass(part, [node for node in part.nodes if _does_nothing(part, node)])))
 
 
 def _does_nothing(graph: Graph, node: Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from math import prod
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from ...formats.graph import Graph, Node
 from ...formats.tensor import EncodedTensor
-from ._edit import channel_axis, fresh, is_plain, taken_names, uses
-from ._samples import rank, samples
+from ._edit import channel_axis, fresh, is_plain, made_names, taken_names, throughout, uses
+from ._samples import samples
 from .dead_code import dead_code
 
 EPSILON = 1e-5
@@ -25,20 +26,32 @@ def fold_batchnorm(graph: Graph) -> Graph:
     A BatchNormalization stays where another node reads the value before it, where the weight is shared or compressed, and
     where something else comes before it.
     """
-    read, makers, taken = uses(graph), graph.producers(), taken_names(graph)
+    if all(node.op != "BatchNormalization" for scope in graph.scopes() for node in scope.nodes):
+        return graph
+    read, taken, weights = uses(graph), taken_names(graph), dict(graph.weights)
+    ranks = _ranks(graph)
+
+    def folded(part: Graph) -> Graph:
+        makers = part.producers()
+        changed: dict[int, Node] = {}
+        gone: set[int] = set()
+        for node in part.nodes:
+            before = makers.get(node.inputs[0]) if node.op == "BatchNormalization" else None
+            if before is None or read[node.inputs[0]] != 1:
+                continue
+            if _foldable(before, node, weights, read, ranks.get(node.inputs[0]) == 2):
+                changed[id(before)] = _merged(before, node, weights, taken, read)
+                gone.add(id(node))
+        return replace(part, nodes=tuple(changed.get(id(node), node) for node in part.nodes if id(node) not in gone))
+
+    return dead_code(replace(throughout(graph, folded), weights=weights))
+
+
+def _ranks(graph: Graph) -> dict[str, int]:
+    """The number of dimensions of the graph's own values that no subgraph has a namesake of, if a MatMul's fold depends on it."""
     sampled = samples(graph) if any(node.op == "MatMul" for node in graph.nodes) else []
-    weights = dict(graph.weights)
-    changed: dict[int, Node] = {}
-    gone: set[int] = set()
-    for node in graph.nodes:
-        before = makers.get(node.inputs[0]) if node.op == "BatchNormalization" else None
-        if before is None or read[node.inputs[0]] != 1 or node.inputs[0] in graph.quantized:
-            continue
-        if _foldable(before, node, weights, read, rank(sampled, node.inputs[0]) == 2):
-            changed[id(before)] = _merged(before, node, weights, taken, read)
-            gone.add(id(node))
-    nodes = tuple(changed.get(id(node), node) for node in graph.nodes if id(node) not in gone)
-    return dead_code(replace(graph, nodes=nodes, weights=weights))
+    made = Counter(name for scope in graph.scopes() for name in made_names(scope))
+    return {name: len(kind.shape) for name, kind in sampled[0].items() if kind is not None and made[name] == 1} if sampled else {}
 
 
 def _foldable(before: Node, norm: Node, weights: dict[str, EncodedTensor], read: dict[str, int], is_2d: bool) -> bool:
