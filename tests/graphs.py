@@ -6,43 +6,63 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from random_weights import random_windows
 from thinfer.formats.graph import Graph, Node, ValueInfo, verify
-from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
+from thinfer.formats.tensor import Affine, Binary, Blocks, Codebook, Dense, EncodedTensor, Plain, Sparse, Structure, Ternary, Values, View
 from thinfer.kernels.ops._op import Case, Op
 from thinfer.runtime.interpreter import evaluate
 
 CHANNEL_AXIS = {"Conv": lambda attrs, rank: 0, "Gemm": lambda attrs, rank: 0 if attrs.get("transB") else 1, "MatMul": lambda attrs, rank: rank - 1}
 
-ENCODINGS = ("fp32", "fp16", "codebook1", "codebook2", "codebook3", "codebook4", "codebook5", "codebook6", "codebook7", "codebook8",
-             "codebook4-groups", "codebook4-int8", "codebook3-fp16", "binary", "sparse", "sparse-fp16", "sparse-codebook4",
-             "sparse-codebook8", "sparse-codebook2-groups", "sparse-binary")
+DENSE_VALUES = ("fp32", "fp16", "codebook1", "codebook2", "codebook3", "codebook4", "codebook5", "codebook6", "codebook7", "codebook8",
+                "codebook4-groups", "codebook4-int8", "codebook3-fp16", "binary", "ternary", "affine2-tensor", "affine4-block",
+                "affine4-block-symmetric", "affine5-channel", "affine8-channel-symmetric", "affine7-tensor-block")
+OTHER_VALUES = ("fp32", "fp16", "codebook4", "codebook2-groups", "binary", "ternary", "affine4-block", "affine8-channel-symmetric")
+OTHER_STRUCTURES = ("sparse", "4:16", "1:32", "20:64", "1x4", "4x1", "4x4")
+ENCODINGS = (*DENSE_VALUES, *(f"{structure} {values}" for structure in OTHER_STRUCTURES for values in OTHER_VALUES))
+"""Values, or a structure and values: ``n:m`` windowed, ``rxc`` blocks."""
 
 
 def encode(array: np.ndarray, kind: str, axis: int = 0, seed: int = 0) -> EncodedTensor:
     """A random tensor of the array's shape in the encoding ``kind`` (for plain kinds: the array itself)."""
     rng = np.random.default_rng(seed)
-    structure_name, _, rest = kind.partition("-") if kind.startswith("sparse") else ("dense", "", kind)
-    values_name, _, detail = (rest or "fp32").partition("-")
-    kept = np.ones(array.size, bool) if structure_name == "dense" else rng.random(array.size) < 0.3
-    held = int(kept.sum())
-    channels = array.shape[axis]
-    extra = {} if structure_name == "dense" else {"structure": Sparse.of(kept)}
-    scale = rng.uniform(0.5, 1.5, channels).astype(np.float32)
-    if values_name.startswith("fp"):
-        data = array.ravel()[kept].astype(np.float16 if values_name == "fp16" else np.float32)
-        return EncodedTensor(array.shape, "float32", Plain(data), axis=axis, **extra)
-    if values_name == "binary":
-        return EncodedTensor(array.shape, "float32", Binary(rng.integers(0, 2, held).astype(np.uint8), scale), axis=axis, **extra)
-    bits = int(values_name.removeprefix("codebook"))
-    groups = min(3, channels) if detail == "groups" else 1
-    entries = rng.uniform(-1, 1, (groups, 2**bits)).astype(np.float32)
-    per_channel: np.ndarray | None = None
-    if detail == "int8":
-        entries, per_channel = np.round(entries * 127).astype(np.int8), scale / 127
-    if detail == "fp16":
-        entries = entries.astype(np.float16)
-    indices = rng.integers(0, 2**bits, held).astype(np.uint8)
-    return EncodedTensor(array.shape, "float32", Codebook(indices, bits, entries, per_channel), axis=axis, **extra)
+    structure_name, _, values_name = kind.rpartition(" ")
+    view = View(array.shape, axis)
+    structure = structure_of(rng, view, structure_name)
+    return EncodedTensor(array.shape, "float32", values_of(rng, view, values_name, array.ravel()[structure.kept(view)]), structure, axis)
+
+
+def structure_of(rng: np.random.Generator, view: View, name: str) -> Structure:
+    if ":" in name:
+        n, m = map(int, name.split(":"))
+        return random_windows(rng, view, n, m)
+    if "x" in name:
+        r, c = int(name[0]), int(name[2])
+        return Blocks.of(rng.random((-(-view.channels // r), -(-view.inputs // c))) < 0.3, (r, c))
+    return Sparse.of(rng.random(view.size) < 0.3) if name == "sparse" else Dense()
+
+
+def values_of(rng: np.random.Generator, view: View, name: str, array: np.ndarray) -> Values:
+    """Of the held elements ``array``, which plain kinds keep."""
+    kind, *details = name.split("-")
+    scale = rng.uniform(0.5, 1.5, view.channels).astype(np.float32)
+    if kind.startswith("fp"):
+        return Plain(array.astype(np.float16 if kind == "fp16" else np.float32))
+    if kind == "binary":
+        return Binary(rng.integers(0, 2, array.size).astype(np.uint8), scale)
+    if kind == "ternary":
+        return Ternary(rng.integers(0, 3, array.size).astype(np.uint8), scale)
+    bits = int(kind[-1])
+    symbols = rng.integers(0, 2**bits, array.size).astype(np.uint8)
+    if kind.startswith("affine"):
+        block = 32 if "block" in details else view.inputs
+        shape = (1 if "tensor" in details else view.channels, -(-view.inputs // block))
+        zero_point = None if "symmetric" in details else rng.integers(0, 2**bits, shape).astype(np.uint8)
+        return Affine(symbols, bits, rng.uniform(0.5, 1.5, shape).astype(np.float32) / 2**bits, zero_point, block)
+    entries = rng.uniform(-1, 1, (min(3, view.channels) if "groups" in details else 1, 2**bits)).astype(np.float32)
+    if "int8" in details:
+        return Codebook(symbols, bits, np.round(entries * 127).astype(np.int8), scale / 127)
+    return Codebook(symbols, bits, entries.astype(np.float16) if "fp16" in details else entries)
 
 
 def graph_of(op: Op, case: Case, encoding: str | None = None, seed: int = 0) -> tuple[Graph, dict[str, np.ndarray]]:

@@ -65,7 +65,7 @@ def test_threads_do_not_change_results(name: str, encoding: str, level: str, mon
 
 
 @pytest.mark.parametrize("level", isa.levels())
-@pytest.mark.parametrize("encoding", ["sparse", "sparse-codebook4", "sparse-binary"])
+@pytest.mark.parametrize("encoding", ["sparse", "sparse codebook4", "sparse binary"])
 @pytest.mark.parametrize("name", ["Conv", "Gemm", "MatMul"])
 def test_absent_weights_are_never_multiplied(name: str, encoding: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With Inf in the activations, an output is finite where none of the weights that read it is present."""

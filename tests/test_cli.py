@@ -318,7 +318,7 @@ def test_inputs_too_large_to_be_made_up(length: int, tmp_path: Path) -> None:
         assert "at most 268,435,456 are made up" in said or said == "there is not enough memory for this model"
 
 def test_wrong_recipes(net: Path, tmp_path: Path) -> None:
-    assert "the presets are binary, codebook-2" in fails("pack", net, "--recipe", "tiny")
+    assert "the presets are affine-4, binary, codebook-2" in fails("pack", net, "--recipe", "tiny")
     recipe = tmp_path / "r.yaml"
     recipe.write_text("overrides:\n- {match: fc, bits: 3}\n")
     assert "there is no key 'bits' in overrides[0]; the valid keys are" in fails("pack", net, "--recipe", recipe)

@@ -53,8 +53,22 @@ WRONG = {
                "prune_weights, small, sparsify, values",
     "values: {kind: codebook, bit: 4}": "there is no key 'bit' in values; the valid keys are bits, entries, groups, kind, scale",
     "values: {kind: fp16, bits: 4}": "there is no key 'bits' in values; the valid keys are kind",
-    "values: {kind: int4}": "values.kind is 'int4'; it must be one of fp32, fp16, codebook, binary",
+    "values: {kind: int4}": "values.kind is 'int4'; it must be one of fp32, fp16, codebook, affine, binary, ternary",
     "values: int4": "values.kind is 'int4'",
+    "values: affine": "values lacks bits, a whole number from 2 to 8",
+    "values: {kind: affine, bits: 1}": "values.bits is 1; it must be a whole number from 2 to 8",
+    "values: {kind: affine, bits: 4, scale: row}": "values.scale is 'row'; it must be one of tensor, channel, block",
+    "values: {kind: affine, bits: 4, block: 32}": "values has a block, but its scale is 'channel'",
+    "values: {kind: affine, bits: 4, groups: 2}": "there is no key 'groups' in values",
+    "values: {kind: ternary, bits: 2}": "there is no key 'bits' in values",
+    "prune_weights: {structure: rows}": "prune_weights.structure is 'rows'; it must be one of any, windowed, blocks",
+    "prune_weights: {structure: windowed, n: 8}": "prune_weights lacks m",
+    "prune_weights: {structure: windowed, n: 8, m: 24}": "prune_weights.m is 24; it must be one of 16, 32, 64",
+    "prune_weights: {structure: windowed, n: 17, m: 16}": "prune_weights.n is 17; it must be a whole number from 1 to 16",
+    "prune_weights: {structure: windowed, n: 8, m: 32, sparsity: 0.5}": "there is no key 'sparsity' in prune_weights",
+    "prune_weights: {structure: blocks, sparsity: 0.5}": "prune_weights lacks shape, which blocks need",
+    "prune_weights: {structure: blocks, shape: 4x1}": "prune_weights lacks sparsity",
+    "prune_weights: {structure: blocks, shape: 2x2, sparsity: 0.5}": "prune_weights.shape is '2x2'; it must be one of 1x4, 4x1, 4x4",
     "values: 4": "values is 4; it must have a kind",
     "values: {bits: 4}": "it must have a kind",
     "values: {kind: codebook}": "values lacks bits",
@@ -109,14 +123,15 @@ def test_whatever_is_wrong_is_said_with_its_place(text: str) -> None:
 
 
 def test_every_preset_is_a_recipe() -> None:
-    names = {"dense", "fp16", "sparse", "codebook-8", "codebook-4", "codebook-3", "codebook-2", "deep-compression", "binary"}
+    names = {"dense", "fp16", "sparse", "codebook-8", "codebook-4", "codebook-3", "codebook-2", "deep-compression", "binary", "affine-4", "ternary",
+             "windowed"}
     assert set(recipes.presets()) == names
     for name in names:
         verify(compress(convnet(), recipes.load(name)))
 
 
 def test_unknown_recipes_list_the_presets(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"no recipe 'densest': it is no file, and the presets are binary, codebook-2, .*sparse"):
+    with pytest.raises(RecipeError, match=r"no recipe 'densest': it is no file, and the presets are affine-4, binary, codebook-2, .*sparse"):
         recipes.load("densest")
     with pytest.raises(RecipeError, match="no recipe"):
         recipes.load(str(tmp_path))

@@ -44,7 +44,7 @@ def image(batch: int = 1, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook4", "sparse", "sparse-codebook4", "binary"])
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook4", "sparse", "sparse codebook4", "binary"])
 def test_whole_net(backend: str, kind: str) -> None:
     graph = small_cnn(kind)
     session = runtime.load(graph, backend=backend)
@@ -310,7 +310,8 @@ def test_a_run_allocates_nothing(tmp_path: Path, kind: str, threads: int) -> Non
 
 def test_weights_stay_encoded_in_ram() -> None:
     """4096 × 4096: codebook-4 in about an eighth of fp32, codebook-2 a sixteenth, 95 % sparse in less than a fifth."""
-    for kind, most in (("codebook4", 0.13), ("codebook2", 0.07), ("binary", 0.04), ("fp16", 0.51)):
+    for kind, most in (("codebook4", 0.13), ("codebook2", 0.07), ("binary", 0.04), ("fp16", 0.51), ("affine4-block-symmetric", 0.17), ("ternary", 0.07),
+                       ("4:16 codebook4", 0.07), ("4x4 fp32", 0.34), ("1:32 affine4-block-symmetric", 0.05)):
         weight = encode(np.zeros((1024, 2048), np.float32), kind)
         graph = Graph((ValueInfo("x", "float32", (1, 2048)),), (ValueInfo("y", "float32", (1, 1024)),),
                       (Node("Gemm", ("x", "w"), ("y",), {"transB": 1}),), {"w": weight})

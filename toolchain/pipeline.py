@@ -18,6 +18,8 @@ from .passes.halve import halve
 from .passes.prune_channels import prune_channels
 from .passes.prune_weights import prune_weights, sparsify
 from .passes.quantize_activations import quantize_activations
+from .passes.quantize_weights import Grid, quantize_weights
+from .passes.ternarize import ternarize
 from .recipe import ChannelPruning, Recipe
 
 Progress = Callable[[str, int, int], None]
@@ -53,8 +55,12 @@ def weights_compressed(graph: Graph, recipe: Recipe, progress: Progress | None =
     graph = sparsify(graph, {name: s.sparsify for name, s in settings.items() if s.sparsify is not None})
     # Before clustering, so that no centroid is spent on weights that go.
     graph = prune_weights(graph, {name: s.prune_weights for name, s in settings.items() if s.prune_weights is not None})
-    graph = _clustered(graph, {name: s.values for name, s in settings.items() if isinstance(s.values, Clustering)}, progress)
+    clusterings = {name: s.values for name, s in settings.items() if isinstance(s.values, Clustering)}
+    graph = cluster(graph, clusterings, done=_counted("clustering", len(clusterings), progress))
+    grids = {name: s.values for name, s in settings.items() if isinstance(s.values, Grid)}
+    graph = quantize_weights(graph, grids, done=_counted("quantizing", len(grids), progress))
     graph = binarize(graph, [name for name, s in settings.items() if s.values == "binary"])
+    graph = ternarize(graph, [name for name, s in settings.items() if s.values == "ternary"])
     graph = halve(graph, [name for name, s in settings.items() if s.values == "fp16"])
     # Last: the coder squeezes whatever the others made.
     return encode(graph, {name: s.coder for name, s in settings.items()})
@@ -77,14 +83,16 @@ def _activations_quantized(graph: Graph, recipe: Recipe, calibration: Mapping[st
     return graph if recipe.activations is None else quantize_activations(graph, recipe.activations, calibration, ran)
 
 
-def _clustered(graph: Graph, choices: Mapping[str, Clustering], progress: Progress | None) -> Graph:
+def _counted(what: str, count: int, progress: Progress | None) -> Callable[[str], object] | None:
+    """Tells ``progress`` of each weight that is finished."""
+    if progress is None or not count:
+        return None
     finished: list[str] = []
+    report = progress
+    report(what, 0, count)
 
     def done(name: str) -> None:
         finished.append(name)
-        if progress is not None:
-            progress("clustering", len(finished), len(choices))
+        report(what, len(finished), count)
 
-    if progress is not None and choices:
-        progress("clustering", 0, len(choices))
-    return cluster(graph, choices, done=done)
+    return done

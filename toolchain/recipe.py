@@ -11,20 +11,18 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from ..formats.graph import Graph
 from ..formats.tensor import CODERS, SMALLEST, CoderChoice
-from .passes.cluster import Clustering
 from .passes.prune_weights import Pruning
 from .passes.quantize_activations import CALIBRATIONS, Activations
+from .recipe_weights import ValueKind, read_pruning, read_values
 from .roles import Role, roles
 from .strict import RecipeError, flag, mapping, number, one_of, optional, section, shown, text, whole
 
-ValueKind = Literal["fp32", "fp16", "binary"] | Clustering
-KINDS = ("fp32", "fp16", "codebook", "binary")
 LISTED = 40
 """Most names that an error message lists."""
 
@@ -188,35 +186,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _pruning(value: Any, where: str) -> Pruning:
-    readers = {"sparsity": number(0, 1), "quality": number(0), "scope": one_of("tensor", "global")}
-    found = Pruning(**mapping(value, where, readers))
-    if (found.sparsity is None) == (found.quality is None):
-        raise RecipeError(f"{where} must have one of sparsity and quality")
-    if found.quality is not None and found.scope == "global":
-        raise RecipeError(f"{where}.scope is 'global'; with quality every tensor has its own threshold")
-    return found
-
-
-_CLUSTERING = {"bits": whole(1, 8), "groups": whole(1), "entries": one_of("float32", "float16", "int8"), "scale": one_of("none", "channel")}
-
-
-def _values(value: Any, where: str) -> ValueKind:
-    if isinstance(value, str):
-        value = {"kind": value}
-    if not isinstance(value, dict) or "kind" not in value:
-        raise RecipeError(f"{where} is {shown(value)}; it must have a kind, one of {', '.join(KINDS)}")
-    kind: Any = one_of(*KINDS)(value["kind"], f"{where}.kind")
-    options = mapping(value, where, {"kind": text, **(_CLUSTERING if kind == "codebook" else {})})
-    del options["kind"]
-    if kind != "codebook":
-        return kind
-    if "bits" not in options:
-        raise RecipeError(f"{where} lacks bits, a whole number from 1 to 8")
-    return Clustering(**options)
-
-
-_SETTINGS = {"prune_weights": optional(_pruning), "sparsify": optional(number(0, 1)), "values": _values, "coder": one_of(*CODERS, SMALLEST)}
+_SETTINGS = {"prune_weights": optional(read_pruning), "sparsify": optional(number(0, 1)), "values": read_values, "coder": one_of(*CODERS, SMALLEST)}
 _CHANNELS = {"fraction": number(0, 1), "scope": one_of("global", "layer"), "importance": one_of("l1", "apoz"), "round_to": whole(1)}
 
 
@@ -260,7 +230,7 @@ def _overrides(value: Any, where: str) -> tuple[Override, ...]:
 def _recipe(value: Any) -> Recipe:
     exempt = section({"first": flag, "last": flag, "biases": flag}, Exempt)
     found = mapping(value, "", {
-        **_SETTINGS, "activations": optional(_activations), "prune_channels": optional(section(_CHANNELS, ChannelPruning)), "exempt": exempt, "small": _small, "depthwise": _patch,
-        "biases": _patch, "min_size": whole(0), "overrides": _overrides})
+        **_SETTINGS, "activations": optional(_activations), "prune_channels": optional(section(_CHANNELS, ChannelPruning)),
+        "exempt": exempt, "small": _small, "depthwise": _patch, "biases": _patch, "min_size": whole(0), "overrides": _overrides})
     settings = Settings(**{key: found.pop(key) for key in _SETTINGS if key in found})
     return Recipe(settings=settings, **found)
