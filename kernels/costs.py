@@ -31,9 +31,9 @@ POOL = {
     "nhwc": 0.07,  # per tap of an output, as the next one
     "nchw": 0.16,
     "row": 25.0,  # per row of the output
-    "mean_rows": 0.03,  # per float read, as the next one
-    "mean_lanes": 0.03,
-    "mean": 6.0,  # per mean_rows row
+    "rows": 0.03,  # per float that a reduction reads, as the next one
+    "lanes": 0.03,
+    "reduced": 6.0,  # per row of a reduction by rows
 }
 
 SLOWER = {"avx2": 2.0, "baseline": 8.0}
@@ -76,7 +76,7 @@ SPARSE = {
 }
 
 SOFTMAX = {
-    "softmax_rows": 0.5,  # per float, as the next one
-    "softmax_lanes": 0.6,
-    "row": 15.0,  # per row of softmax_rows
+    "rows": 0.5,  # per float, as the next one
+    "lanes": 0.6,
+    "start": 15.0,  # per row, where a row lies in one piece
 }

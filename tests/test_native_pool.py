@@ -97,14 +97,36 @@ def test_global_average_pool(level: str, shape: tuple[int, ...]) -> None:
 
 
 @every_level
+@pytest.mark.parametrize("shape", [(1, 3, 7, 7), (2, 70, 5, 3), (1, 17, 200)], ids=str)
+def test_global_max_pool(level: str, shape: tuple[int, ...]) -> None:
+    x = floats(*shape)
+    check("GlobalMaxPool", [x], x.max(tuple(range(2, len(shape))), keepdims=True), level=level, rtol=0, atol=0, least=2)
+
+
+REDUCTIONS: dict[str, Any] = {"ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min}
+
+
+@every_level
+@pytest.mark.parametrize("op", REDUCTIONS)
 @pytest.mark.parametrize("axes", [(2, 3), (-1, -2), (1,), (0,), (3,), (1, 2, 3), (0, 1), (0, 1, 2, 3), (1, 3), None], ids=str)
 @pytest.mark.parametrize("keepdims", [0, 1])
-def test_reduce_mean(level: str, axes: tuple[int, ...] | None, keepdims: int) -> None:
+def test_reductions(level: str, op: str, axes: tuple[int, ...] | None, keepdims: int) -> None:
     for shape in ((2, 35, 5, 3), (1, 3, 1, 300)):
         x = floats(*shape) + np.float32(1)
-        expected = np.asarray(x.astype(np.float64).mean(axes, keepdims=bool(keepdims)))
+        expected = np.asarray(REDUCTIONS[op](x.astype(np.float64), axes, keepdims=bool(keepdims)))
         args = [x, None if axes is None else np.array(axes, np.int64)]
-        check("ReduceMean", args, expected, {"keepdims": keepdims}, level=level, rtol=1e-5, atol=1e-6, constants=(1,), least=1)
+        check(op, args, expected, {"keepdims": keepdims}, level=level, rtol=1e-5, atol=1e-5, constants=(1,), least=1)
+
+
+@every_level
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
+def test_extremes_of_what_is_no_number(level: str, op: str) -> None:
+    for place in range(0, 70, 3):
+        for value in (np.nan, np.inf, -np.inf):
+            x = floats(2, 70)
+            x[1, place] = value
+            for array, axis in ((x, 1), (np.ascontiguousarray(x.T), 0)):
+                check(op, [array, np.array([axis])], REDUCTIONS[op](array, axis, keepdims=True), level=level, rtol=0, atol=0, constants=(1,))
 
 
 @every_level

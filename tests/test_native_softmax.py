@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from native_harness import check, every_level, pytestmark  # noqa: F401
+from scipy import special
 
 RNG = np.random.default_rng(4)
 
@@ -25,6 +27,24 @@ def test_softmax(level: str, shape: tuple[int, ...]) -> None:
             check("Softmax", [x], softmax(x, axis), {"axis": axis}, level=level, rtol=3e-6, atol=1e-9, least=2)
         else:
             check("Softmax", [x], x, {"axis": axis}, level=level, least=2)
+
+
+@every_level
+@pytest.mark.parametrize("shape", [(1, 1000), (3, 10), (5,), (2, 7, 19), (2, 21, 5, 3), (1, 1, 1), (0, 4)], ids=str)
+def test_log_softmax(level: str, shape: tuple[int, ...]) -> None:
+    x = (RNG.standard_normal(shape) * 20).astype(np.float32)
+    for axis in range(-1, len(shape)):
+        expected = special.log_softmax(x.astype(np.float64), axis) if x.size else x
+        check("LogSoftmax", [x], expected, {"axis": axis}, level=level, rtol=1e-6, atol=3e-7, least=2)
+
+
+@every_level
+def test_log_softmax_of_extremes(level: str) -> None:
+    for row in ([1e38, 1, 2], [-np.inf, 1, 2], [np.inf, 1, 2], [np.nan, 1, 2], [-1e38, -1e38, -1e38]):
+        x = np.array([row], np.float32)
+        expected = torch.log_softmax(torch.from_numpy(x).double(), 1).numpy()
+        check("LogSoftmax", [x], expected, {"axis": 1}, level=level, rtol=1e-6)
+        check("LogSoftmax", [x.T], expected.T, {"axis": 0}, level=level, rtol=1e-6)
 
 
 @every_level

@@ -1,4 +1,4 @@
-"""Poolings over windows, and means over axes."""
+"""Poolings over windows, and reductions over axes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from itertools import product
 from math import prod
 
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Site, lowers
+from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
 from ..movement.strides import memory_axes
 from ..ops._window import Window, window
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 LANES = 64
-"""Lanes of a work item of the kernel mean_lanes."""
+"""Lanes of a work item of the kernels that reduce by lanes."""
+JOINS = {"GlobalAveragePool": "sum", "GlobalMaxPool": "max", "ReduceMax": "max", "ReduceMean": "sum", "ReduceMin": "min", "ReduceSum": "sum"}
+"""How each reduction joins elements."""
+MEANS = ("GlobalAveragePool", "ReduceMean")
 
 
 def _is_float(site: Site) -> bool:
@@ -54,14 +57,15 @@ def _pooler(site: Site, kernel: str, where: Window, with_pads: bool) -> Callable
     return emit
 
 
-@lowers("GlobalAveragePool")
-def lower_global_average_pool(site: Site) -> Iterator[Lowering]:
+@lowers("GlobalAveragePool", "GlobalMaxPool")
+def lower_global_pool(site: Site) -> Iterator[Lowering]:
+    """Over all axes but the first two."""
     if site.inputs[0] is not None and _is_float(site):
-        yield from _means(site, range(2, len(site.inputs[0].shape)), keeps=True)
+        yield from _reductions(site, range(2, len(site.inputs[0].shape)), keeps=True)
 
 
-@lowers("ReduceMean")
-def lower_reduce_mean(site: Site) -> Iterator[Lowering]:
+@lowers("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
+def lower_reduce(site: Site) -> Iterator[Lowering]:
     """Over axes that lie side by side in memory."""
     x = site.inputs[0]
     given = len(site.inputs) > 1 and site.inputs[1] is not None
@@ -75,14 +79,15 @@ def lower_reduce_mean(site: Site) -> Iterator[Lowering]:
         reduced: Collection[int] = range(rank)
     else:
         reduced = {int(axis) % rank for axis in axes.reshape(-1)}
-    yield from _means(site, reduced, bool(site.attrs.get("keepdims", 1)))
+    yield from _reductions(site, reduced, bool(site.attrs.get("keepdims", 1)))
 
 
-def _means(site: Site, reduced: Collection[int], keeps: bool) -> Iterator[Lowering]:
+def _reductions(site: Site, reduced: Collection[int], keeps: bool) -> Iterator[Lowering]:
     """One lowering per pair of layouts in which input and output are [outer, reduced, inner] and [outer, inner]."""
     x = site.inputs[0]
     assert x is not None
     shape, out_shape = x.shape, site.outputs[0].shape
+    join = JOINS[site.node.op]
     kept = [axis for axis in range(len(shape)) if axis not in reduced]
     for given, wanted in product(LAYOUTS, LAYOUTS):
         order = [axis for axis in memory_axes(len(shape), given) if shape[axis] != 1]
@@ -95,18 +100,20 @@ def _means(site: Site, reduced: Collection[int], keeps: bool) -> Iterator[Loweri
             continue
         first, last = (places[0], places[-1] + 1) if places else (0, 0)
         outer, count, inner = (prod(shape[axis] for axis in part) for part in (order[:first], order[first:last], order[last:]))
-        kernel = "mean_rows" if inner == 1 else "mean_lanes"
-        cost = costs.STEP + costs.POOL[kernel] * prod(shape) + costs.POOL["mean"] * (outer if inner == 1 else 0)
-        yield Lowering(kernel, (given, *[None] * (len(site.inputs) - 1)), wanted, cost, _averager(kernel, outer, count, inner))
+        way = "rows" if inner == 1 else "lanes"
+        divisor = count if site.node.op in MEANS else 1
+        cost = costs.STEP + costs.POOL[way] * prod(shape) + costs.POOL["reduced"] * (outer if inner == 1 else 0)
+        yield Lowering(f"{join}_{way}", (given, *[None] * (len(site.inputs) - 1)), wanted, cost,
+                       _reducer(f"{join}_{way}", outer, count, inner, divisor))
 
 
-def _averager(kernel: str, outer: int, count: int, inner: int) -> Callable[[Emitter], None]:
+def _reducer(kernel: str, outer: int, count: int, inner: int, divisor: int) -> Callable[[Emitter], None]:
     def emit(em: Emitter) -> None:
         if outer * inner == 0:
             return
-        if kernel == "mean_rows":
-            em.step(kernel, [em.input(0), em.output()], [count], outer)
+        if kernel.endswith("rows"):
+            em.step(kernel, [em.input(0), em.output()], [count, f32(divisor)], outer)
         else:
-            em.step(kernel, [em.input(0), em.output()], [count, inner], outer * -(-inner // LANES))
+            em.step(kernel, [em.input(0), em.output()], [count, inner, f32(divisor)], outer * -(-inner // LANES))
 
     return emit

@@ -1,4 +1,4 @@
-// Softmax over one axis, shifted by the maximum so that no exponential overflows.
+// Softmax and its logarithm over one axis, shifted by the maximum so that no exponential overflows.
 #include "kernel.h"
 #include "strides.h"
 #include "vmath.h"
@@ -23,6 +23,21 @@ inline float fold_sum(vf v) {
   return lanes[0];
 }
 
+// The first n floats, 0 < n <= VL.
+inline vf some(const float* p, int n) { return n == VL ? load(p) : load_n(p, n); }
+inline void put(float* p, vf v, int n) {
+  if (n == VL)
+    store(p, v);
+  else
+    store_n(p, v, n);
+}
+
+// What is left to do with e^(x - max), or with LOG with x - max, once the sum of the former is known.
+template <bool LOG>
+inline vf scaled(vf v, vf total) {
+  return LOG ? v - total : v / total;
+}
+
 // The first n lanes of v, `other` in the rest.
 inline vf keep_n(vf v, int n, float other) {
   vi lane;
@@ -30,11 +45,10 @@ inline vf keep_n(vf v, int n, float other) {
   return lane < n ? v : splat(other);
 }
 
-}  // namespace
-
 // buf: x, y, both [rows, n]. p: n. An item is one row. A NaN, or +Inf, anywhere makes the whole row NaN: it passes the maximum
-// or not, but x - max and then the sum are NaN in either case.
-THIN_KERNEL(softmax_rows) {
+// or not, but x - max and then the sum are NaN in either case. LOG: the logarithm of the result, ln(e^(x - max) / sum).
+template <bool LOG>
+inline void softmax_row(const ThinCall* call, int64_t begin, int64_t end) {
   const int64_t n = call->p[0], whole = n / VL * VL;
   const int rest = (int)(n - whole);
   for (int64_t item = begin; item < end; item++) {
@@ -46,23 +60,24 @@ THIN_KERNEL(softmax_rows) {
     const float shift = fold_max(most);
     vf sum = vf{};
     for (int64_t i = 0; i < whole; i += VL) {
-      const vf e = exp_of(load(x + i) - shift);
-      store(y + i, e);
+      const vf d = load(x + i) - shift, e = exp_of(d);
+      store(y + i, LOG ? d : e);
       sum += e;
     }
     if (rest) {
-      const vf e = exp_of(load_n(x + whole, rest) - shift);
-      store_n(y + whole, e, rest);
+      const vf d = load_n(x + whole, rest) - shift, e = exp_of(d);
+      store_n(y + whole, LOG ? d : e, rest);
       sum += keep_n(e, rest, 0.0f);
     }
-    const float total = fold_sum(sum);
-    for (int64_t i = 0; i < whole; i += VL) store(y + i, load(y + i) / total);
-    if (rest) store_n(y + whole, load_n(y + whole, rest) / total, rest);
+    const vf total = splat(fold_sum(sum)), less = LOG ? log_of(total) : total;
+    for (int64_t i = 0; i < whole; i += VL) store(y + i, scaled<LOG>(load(y + i), less));
+    if (rest) store_n(y + whole, scaled<LOG>(load_n(y + whole, rest), less), rest);
   }
 }
 
 // buf: x, y, both [outer, n, inner]. p: n, inner. An item is LANES lanes of one outer index.
-THIN_KERNEL(softmax_lanes) {
+template <bool LOG>
+inline void softmax_lane(const ThinCall* call, int64_t begin, int64_t end) {
   const int64_t n = call->p[0], inner = call->p[1], blocks = (inner + LANES - 1) / LANES;
   for (int64_t item = begin; item < end; item++) {
     const int64_t first = item % blocks * LANES, stop = smaller(inner, first + LANES);
@@ -71,21 +86,21 @@ THIN_KERNEL(softmax_lanes) {
       const float* x = (const float*)call->buf[0] + item / blocks * n * inner + at;
       float* y = (float*)call->buf[1] + item / blocks * n * inner + at;
       vf most = splat(-__builtin_inff()), sum = vf{};
-      for (int64_t k = 0; k < n; k++) most = vmax(lanes == VL ? load(x + k * inner) : load_n(x + k * inner, lanes), most);
+      for (int64_t k = 0; k < n; k++) most = vmax(some(x + k * inner, lanes), most);
       for (int64_t k = 0; k < n; k++) {
-        const vf e = exp_of((lanes == VL ? load(x + k * inner) : load_n(x + k * inner, lanes)) - most);
+        const vf d = some(x + k * inner, lanes) - most, e = exp_of(d);
         sum += e;
-        if (lanes == VL)
-          store(y + k * inner, e);
-        else
-          store_n(y + k * inner, e, lanes);
+        put(y + k * inner, LOG ? d : e, lanes);
       }
-      for (int64_t k = 0; k < n; k++) {
-        if (lanes == VL)
-          store(y + k * inner, load(y + k * inner) / sum);
-        else
-          store_n(y + k * inner, load_n(y + k * inner, lanes) / sum, lanes);
-      }
+      const vf less = LOG ? log_of(sum) : sum;
+      for (int64_t k = 0; k < n; k++) put(y + k * inner, scaled<LOG>(some(y + k * inner, lanes), less), lanes);
     }
   }
 }
+
+}  // namespace
+
+THIN_KERNEL(softmax_rows) { softmax_row<false>(call, begin, end); }
+THIN_KERNEL(softmax_lanes) { softmax_lane<false>(call, begin, end); }
+THIN_KERNEL(log_softmax_rows) { softmax_row<true>(call, begin, end); }
+THIN_KERNEL(log_softmax_lanes) { softmax_lane<true>(call, begin, end); }
