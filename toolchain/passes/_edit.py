@@ -133,6 +133,13 @@ def _has_free_axis(tensor: EncodedTensor) -> bool:
     return is_plain(tensor) or (isinstance(tensor.structure, Dense) and isinstance(values, Affine) and values.scale.size == 1)
 
 
+def _with_axis(tensor: EncodedTensor, axis: int) -> EncodedTensor:
+    moved = replace(tensor, axis=axis)
+    if not isinstance(tensor.values, Affine):
+        return moved
+    return replace(moved, values=replace(tensor.values, block=max(moved.view.inputs, 1)))
+
+
 def with_channel_axes(graph: Graph) -> Graph:
     """The graph with the ``axis`` of every weight to which it means nothing yet set from the first node that reads it."""
     weights = dict(graph.weights)
@@ -141,5 +148,5 @@ def with_channel_axes(graph: Graph) -> Graph:
         for place, name in enumerate(node.inputs):
             if name in weights and name not in seen and _has_free_axis(weights[name]):
                 seen.add(name)
-                weights[name] = replace(weights[name], axis=channel_axis(node, place, len(weights[name].shape)))
+                weights[name] = _with_axis(weights[name], channel_axis(node, place, len(weights[name].shape)))
     return replace(graph, weights=weights)
