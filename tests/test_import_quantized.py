@@ -318,7 +318,7 @@ CONTRIB = {
 
 @pytest.mark.parametrize("case", CONTRIB)
 def test_operators_on_codes_are_spelled_out(case: str, tmp_path: Path) -> None:
-    """At most a code apart from onnxruntime, which computes some of them by tables of its own."""
+    """At most a code apart from onnxruntime, which rounds otherwise where a result lies between two codes."""
     op, inputs, attrs, name = CONTRIB[case]
     constants = {"as": F(0.05), "az": np.uint8(120), "bs": F(0.03), "bz": np.uint8(140), "ys": F(0.08), "yz": np.uint8(100)}
     two = " b " in f" {inputs} "
@@ -334,4 +334,5 @@ def test_operators_on_codes_are_spelled_out(case: str, tmp_path: Path) -> None:
     feeds = {info.name: normal(0, 2, (1, 3, 4, 4)).astype(F) for info in graph.inputs}
     found, (expected,) = evaluate(graph, feeds)["y"], by_onnxruntime(model, feeds)
     assert np.abs(found - expected).max() <= 0.0801
-    assert np.mean(found != expected) <= {"average": 0.25, "sigmoid": 0.25, "softmax": 0.25}.get(case, 0.02)  # many ties, and tables
+    # With these scales (5 a + 3 b) / 8 is a tie in one of eight cases, means of four more often; onnxruntime looks curves up in tables.
+    assert np.mean(found != expected) <= (0.25 if case in ("average", "global", "sigmoid", "softmax") else 1 / 8)
