@@ -36,6 +36,15 @@ POOL = {
     "reduced": 6.0,  # per row of a reduction by rows
 }
 
+RESAMPLE = {
+    "down": 0.06,  # per float of a row of the input and tap along columns
+    "across": 0.65,  # per output and tap along rows
+    "channels": 0.08,  # per channel, rounded up to 16, and pair of taps
+    "pixel": 10.0,  # per output of all channels
+}
+
+RECURRENT = {"cell": 0.6}  # per gate of a hidden unit
+
 SLOWER = {"avx2": 2.0, "baseline": 8.0}
 """How much longer the products below take at that ISA level than with AVX-512."""
 

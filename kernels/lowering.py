@@ -22,7 +22,7 @@ from .ops._op import Type
 Layout = Literal["NCHW", "NHWC"]
 """Order of a value's axes in memory. NCHW: as in the graph; NHWC: axis 1 last (any rank ≥ 3; the same as NCHW below that)."""
 
-FAMILIES = ("gemm", "depthwise", "sparse", "elementwise", "pool", "softmax", "movement")
+FAMILIES = ("gemm", "depthwise", "sparse", "elementwise", "pool", "softmax", "recurrent", "movement", "resample")
 ALIGNMENT = 64
 
 
@@ -79,6 +79,10 @@ class Emitter(Protocol):
 
     def constant(self, array: np.ndarray) -> Ref:
         """A small table that belongs to the plan."""
+        ...
+
+    def temporary(self, nbytes: int) -> Ref:
+        """Memory for what passes between the steps of this node."""
         ...
 
     def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:

@@ -38,8 +38,8 @@ def sparse(shape: tuple[int, ...], kind: str, density: float) -> EncodedTensor:
 
 
 def node(label: str, op: str, arrays: list[np.ndarray | None], out: tuple[int, ...], level: str, attrs: dict[str, object] | None = None,
-         weights: dict[int, EncodedTensor] | None = None) -> Iterator[Line]:
-    site = site_of(op, arrays, np.empty(out, np.float32), attrs, weights, level)
+         weights: dict[int, EncodedTensor] | None = None, constants: tuple[int, ...] = ()) -> Iterator[Line]:
+    site = site_of(op, arrays, np.empty(out, np.float32), attrs, weights, level, constants)
     for option in lowerings(site):
         yield label, site, option, arrays
 
@@ -74,6 +74,17 @@ def softmax(level: str) -> Iterator[Line]:
         yield from node(f"{shape}, axis {axis}", "Softmax", [floats(*shape)], shape, level, {"axis": axis})
 
 
+def resample(level: str) -> Iterator[Line]:
+    doubled: dict[str, object] = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    for label, shape, size, attrs in (
+            ("nearest, 64×28×28 to 56×56", (1, 64, 28, 28), (56, 56), doubled),
+            ("linear, 64×28×28 to 56×56", (1, 64, 28, 28), (56, 56), {"mode": "linear"}),
+            ("linear, 21×33×33 to 257×257", (1, 21, 33, 33), (257, 257), {"mode": "linear"}),
+            ("cubic, 3×256×256 to 224×224", (1, 3, 256, 256), (224, 224), {"mode": "cubic"})):
+        sizes = np.array((*shape[:2], *size))
+        yield from node(label, "Resize", [floats(*shape), None, None, sizes], (*shape[:2], *size), level, attrs, constants=(3,))
+
+
 def sparse_products(level: str) -> Iterator[Line]:
     for kind in ("fp32", "fp16", "codebook4", "codebook5", "codebook6", "codebook8", "binary"):
         for density in (0.2, 0.1, 0.05):
@@ -95,7 +106,7 @@ def sparse_products(level: str) -> Iterator[Line]:
 
 
 FAMILIES: dict[str, Callable[[str], Iterator[Line]]] = {
-    "movement": movement, "elementwise": elementwise, "pool": pool, "softmax": softmax, "sparse": sparse_products}
+    "movement": movement, "elementwise": elementwise, "pool": pool, "softmax": softmax, "resample": resample, "sparse": sparse_products}
 
 
 def microseconds(line: Line, level: str) -> tuple[float, int]:

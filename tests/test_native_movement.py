@@ -6,7 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from native_harness import check, every_level, from_memory, pytestmark, run, site_of, to_memory  # noqa: F401
+from thinfer import runtime
+from thinfer.formats.graph import Graph, Node, ValueInfo
+from thinfer.formats.tensor import EncodedTensor
 from thinfer.kernels.lowering import Layout, Lowering
 from thinfer.kernels.movement.copies import emit_reorder, reorder_cost, reorder_is_free
 
@@ -91,6 +96,73 @@ def test_gather(level: str, axis: int) -> None:
     x = floats(5, 6, 19)
     for index in (np.array([0, -1, 2, 2]), np.array(3), np.array([[1, 0], [4, -5]])):
         check("Gather", [x, index], np.take(x, index, axis), {"axis": axis}, level=level, rtol=0, atol=0, constants=(1,))
+
+
+@every_level
+@pytest.mark.parametrize("bounds", [((1, 2), (4, 99), (1, 3), (1, 3)), ((-1,), (-99,), (2,), (-2,)),
+                                    ((3, -1, 4), (0, -99, 1), (1, 0, 2), (-1, -1, -1)),
+                                    ((2,), (3,), (3,), (1,))], ids=str)
+def test_slice(level: str, bounds: tuple[tuple[int, ...], ...]) -> None:
+    x = floats(2, 5, 7, 19)
+    starts, ends, axes, steps = (np.array(numbers) for numbers in bounds)
+    at = [slice(None)] * 4
+    for start, end, axis, step in zip(*bounds):
+        at[axis] = slice(*(start, end if end > -99 else None, step))
+    check("Slice", [x, starts, ends, axes, steps], x[tuple(at)], level=level, rtol=0, atol=0, least=2, constants=(1, 2, 3, 4))
+
+
+@every_level
+def test_expand(level: str) -> None:
+    for shape, target in (((3, 1, 5), (3, 4, 5)), ((1, 6, 1, 1), (2, 6, 3, 17)), ((19, 1), (2, 19, 33)), ((1,), (3, 4)),
+                          ((5, 1, 7), (1, 2, 1, 33, 1))):
+        x = floats(*shape)
+        want = x * np.ones(target, np.float32)
+        check("Expand", [x, np.array(target)], want, level=level, rtol=0, atol=0, constants=(1,))
+
+
+@every_level
+def test_tile(level: str) -> None:
+    for shape, repeats in (((2, 3, 5, 7), (1, 2, 1, 1)), ((2, 3, 5, 7), (2, 1, 3, 2)), ((3, 17), (1, 3)), ((4,), (5,)), ((2, 1, 33), (1, 4, 1))):
+        x = floats(*shape)
+        check("Tile", [x, np.array(repeats)], np.tile(x, repeats), level=level, rtol=0, atol=0, least=2, constants=(1,))
+
+
+@every_level
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+@pytest.mark.parametrize(("blocks", "channels"), [(2, 3), (3, 17), (1, 5)])
+def test_depth_to_space_and_back(level: str, mode: str, blocks: int, channels: int) -> None:
+    """By torch's pixel_shuffle, whose channels are in the order CRD."""
+    deep = floats(2, channels * blocks**2, 5, 7)
+    flat = F.pixel_shuffle(torch.from_numpy(deep), blocks).numpy()
+    order = np.arange(channels * blocks**2).reshape(channels, -1).T.ravel() if mode == "DCR" else np.arange(channels * blocks**2)
+    given = np.ascontiguousarray(deep[:, order])
+    attrs = {"blocksize": blocks, "mode": mode}
+    check("DepthToSpace", [given], flat, attrs, level=level, rtol=0, atol=0, least=2)
+    check("SpaceToDepth", [flat], given, attrs, level=level, rtol=0, atol=0, least=2)
+
+
+def test_what_takes_everything_moves_nothing() -> None:
+    x = floats(2, 3, 4)
+    assert all(o.alias for o in check("Slice", [x, np.array([0]), np.array([99]), np.array([1])], x, level="baseline", constants=(1, 2, 3)))
+    assert all(o.alias for o in check("Expand", [x, np.array([2, 1, 4])], x, level="baseline", constants=(1,)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 3])
+def test_a_split_runs_in_one_segment(axis: int) -> None:
+    """Between other native nodes, in whichever layout they want it."""
+    lengths = {0: (1, 1), 1: (2, 5), 3: (4, 5)}[axis]
+    part = tuple(lengths[0] if k == axis else length for k, length in enumerate((2, 7, 6, 9)))
+    weights = {"w": EncodedTensor.dense(floats(7, 3, 3, 3)), "lengths": EncodedTensor.dense(np.array(lengths))}
+    nodes = (Node("Conv", ("x", "w"), ("a",), {"pads": (1, 1, 1, 1)}), Node("Split", ("a", "lengths"), ("b", "c"), {"axis": axis}),
+             Node("Relu", ("b",), ("d",)), Node("Concat", ("c", "d"), ("y",), {"axis": axis}))
+    graph = Graph((ValueInfo("x", "float32", (2, 3, 6, 9)),), (ValueInfo("y", "float32", (2, 7, 6, 9)), ValueInfo("b", "float32", part)),
+                  nodes, weights)
+    feeds = {"x": floats(2, 3, 6, 9)}
+    session = runtime.load(graph, backend="native")
+    expected = runtime.load(graph, backend="numpy").run(feeds)
+    for name, found in session.run(feeds).items():
+        np.testing.assert_allclose(found, expected[name], rtol=1e-5, atol=1e-6)
+    assert len(session._plan(((2, 3, 6, 9),)).stages) == 1
 
 
 def test_renames_are_aliases() -> None:

@@ -30,6 +30,20 @@ class Stretch:
     start: float = 0.0
     end: float = 1.0
 
+    @property
+    def same(self) -> bool:
+        """Whether the axis stays as it is."""
+        return self.scale == 1 and self.new == self.length and (self.start, self.end) == (0, 1)
+
+    def taps(self, attrs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """(int64[new, taps], float64[new, taps]): the elements that count for each new one, and their weights."""
+        if self.same:
+            return np.arange(self.new)[:, None], np.ones((self.new, 1))
+        places = self.places(attrs["coordinate_transformation_mode"])
+        if attrs["mode"] == "nearest":
+            return self.nearest(places, attrs["nearest_mode"])[:, None], np.ones((self.new, 1))
+        return self.weighted(places, attrs)
+
     def places(self, coordinates: str) -> np.ndarray:
         """float64[new]: where on the old axis each new element lies."""
         at, last, wanted = np.arange(self.new, dtype=np.float64), self.length - 1, self.scale * self.length
@@ -53,7 +67,7 @@ class Stretch:
         return np.clip(ROUNDINGS[rounding](places), 0, self.length - 1).astype(np.int64)
 
     def weighted(self, places: np.ndarray, attrs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """(int64[new, taps], float64[new, taps]): the elements that count for each place, and their weights."""
+        """As ``taps``, for the modes that weigh."""
         mode = attrs["mode"]
         stretch = max(1.0, 1 / self.scale) if attrs["antialias"] else 1.0
         index, weights = taps(places, kernel_of(mode, attrs["cubic_coeff_a"]), REACH[mode], stretch)
@@ -61,6 +75,11 @@ class Stretch:
             weights = np.where((index < 0) | (index >= self.length), 0, weights)
             weights = weights / weights.sum(1, keepdims=True)
         return np.clip(index, 0, self.length - 1), weights
+
+
+def numbers(*inputs: np.ndarray | None) -> tuple[Any, ...]:
+    """Region, scales and sizes as lists. Empty ones stand for absent ones, as old models have them."""
+    return tuple(None if array is None or not array.size else array.tolist() for array in inputs)
 
 
 def stretches(place: str, attrs: Mapping[str, Any], shape: Sequence[int], roi: Sequence[float] | None, scales: Sequence[float] | None,

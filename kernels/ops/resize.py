@@ -14,7 +14,7 @@ from ...formats.graph import Node
 from ._check import FLOATS, given, need, want_choice, want_dtype, want_rank, where
 from ._flow import tie_same
 from ._op import Arg, Case, Gone, Op, OpError, Tie, Type
-from ._resize import COORDINATES, MODES, POLICIES, ROUNDINGS, Stretch, stretches
+from ._resize import COORDINATES, MODES, POLICIES, ROUNDINGS, Stretch, numbers, stretches
 
 ATTRIBUTES = {"antialias": 0, "axes": None, "coordinate_transformation_mode": "half_pixel", "cubic_coeff_a": -0.75, "exclude_outside": 0,
               "extrapolation_value": 0.0, "keep_aspect_ratio_policy": "stretch", "mode": "nearest", "nearest_mode": "round_prefer_floor"}
@@ -36,24 +36,19 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
             want_rank(node, kind, 1, f"{what}'", 1)
     if any(kind is not None and kind.value is None and kind.size for kind in places):
         return []
-    found = stretches(where(node), attrs, x.shape, *_numbers(*(None if kind is None or not kind.size else kind.value for kind in places)))
+    found = stretches(where(node), attrs, x.shape, *numbers(*(None if kind is None or not kind.size else kind.value for kind in places)))
     return [Type(x.dtype, tuple(found[axis].new if axis in found else length for axis, length in enumerate(x.shape)))]
-
-
-def _numbers(roi: np.ndarray | None, scales: np.ndarray | None, sizes: np.ndarray | None) -> tuple[Any, Any, Any]:
-    """The inputs as lists. Empty ones stand for absent ones, as old models have them."""
-    return tuple(None if array is None or not array.size else array.tolist() for array in (roi, scales, sizes))  # type: ignore[return-value]
 
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray, roi: np.ndarray | None = None, scales: np.ndarray | None = None,
          sizes: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-    found = stretches("Resize", attrs, x.shape, *_numbers(roi, scales, sizes))
+    found = stretches("Resize", attrs, x.shape, *numbers(roi, scales, sizes))
     y = x if attrs["mode"] == "nearest" or x.dtype == np.float64 else x.astype(np.float64 if x.dtype.kind in "iu" else np.float32)
     outside = np.zeros((1,) * x.ndim, bool)
     for axis, stretch in found.items():
-        places = stretch.places(attrs["coordinate_transformation_mode"])
-        y = _resized(y, axis, stretch, places, attrs)
+        y = _resized(y, axis, stretch, attrs)
         if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize":
+            places = stretch.places("tf_crop_and_resize")
             gone = (places < 0) | (places > stretch.length - 1)
             outside = outside | gone.reshape(-1, *(1,) * (x.ndim - axis - 1))
     if outside.any():
@@ -61,12 +56,12 @@ def _run(attrs: Mapping[str, Any], x: np.ndarray, roi: np.ndarray | None = None,
     return (_back(y, x.dtype),)
 
 
-def _resized(x: np.ndarray, axis: int, stretch: Stretch, places: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    if stretch.scale == 1 and stretch.new == stretch.length and (stretch.start, stretch.end) == (0, 1):
+def _resized(x: np.ndarray, axis: int, stretch: Stretch, attrs: Mapping[str, Any]) -> np.ndarray:
+    if stretch.same:
         return x
+    index, weights = stretch.taps(attrs)
     if attrs["mode"] == "nearest":
-        return np.take(x, stretch.nearest(places, attrs["nearest_mode"]), axis)
-    index, weights = stretch.weighted(places, attrs)
+        return np.take(x, index[:, 0], axis)
     total = np.zeros((*x.shape[:axis], stretch.new, *x.shape[axis + 1:]), x.dtype)
     for tap in range(index.shape[1]):
         weight = weights[:, tap].astype(x.dtype).reshape(-1, *(1,) * (x.ndim - axis - 1))
