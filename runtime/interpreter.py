@@ -13,7 +13,7 @@ from ..formats.graph import Graph, Node, ValueInfo
 from ..kernels import ops
 from ..kernels.ops._op import Body, Type
 from .explicit import explicit
-from .shapes import BodyInference
+from .shapes import BodyInference, type_of
 
 Lookup = Callable[[str], np.ndarray]
 """The elements of a value or weight, by name."""
@@ -50,11 +50,18 @@ class InterpretedBody:
 
 
 class NodeList:
-    """Nodes that run one after another; values that are neither needed later nor in ``keep`` are dropped on the way."""
+    """Nodes that run one after another; values that are neither needed later nor in ``keep`` are dropped on the way.
 
-    def __init__(self, nodes: Sequence[Node], keep: frozenset[str], make_body: MakeBody = InterpretedBody) -> None:
+    ``types``: what is known of the values. Where it is not all that concerns a node, the shapes are checked when they are there,
+    by the operator's own rule, which says what is wrong in words. Without ``types`` nothing is checked.
+    """
+
+    def __init__(self, nodes: Sequence[Node], keep: frozenset[str], make_body: MakeBody = InterpretedBody,
+                 types: Mapping[str, Type | None] | None = None) -> None:
         self._steps = list(zip(nodes, _last_uses(nodes, keep)))
         self._make_body = make_body
+        self._unchecked = {id(node) for node in nodes if types is not None and not any(node.subgraphs())
+                           and any(types[name] is None for name in (*node.inputs, *node.outputs) if name)}
 
     def run(self, values: dict[str, np.ndarray], outer: Lookup) -> None:
         """Adds what the nodes make to ``values``. ``outer``: what is not among the values, so the expanded constants, and in a
@@ -64,7 +71,10 @@ class NodeList:
 
         for node, dying in self._steps:
             bodies = {key: self._make_body(body, find) for key, body in node.subgraphs()}
-            made = run_node(node, [find(name) if name else None for name in node.inputs], bodies)
+            args = [find(name) if name else None for name in node.inputs]
+            if id(node) in self._unchecked:
+                ops.get(node.op).types_of(node, [None if array is None else type_of(array) for array in args])
+            made = run_node(node, args, bodies)
             values.update((name, out) for name, out in zip(node.outputs, made) if name)
             for name in dying:
                 values.pop(name, None)

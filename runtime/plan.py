@@ -58,15 +58,15 @@ class _NativeStage:
 class _PythonStage:
     """One segment that runs in NumPy, expanding the weights of one node at a time. Subgraphs have plans of their own."""
 
-    def __init__(self, segment: PythonSegment, keep: frozenset[str], weights: PackedWeights, known: Mapping[str, np.ndarray],
-                 plans_of: Callable[[Graph], BodyPlans]) -> None:
+    def __init__(self, segment: PythonSegment, keep: frozenset[str], types: Types, weights: PackedWeights,
+                 known: Mapping[str, np.ndarray], plans_of: Callable[[Graph], BodyPlans]) -> None:
         self._weights, self._known = weights, known
         for node in segment.nodes:
             for name in node.inputs:
                 if name in weights.source and name not in known:
                     weights.compact(name)
         bodies = {id(body): plans_of(body) for node in segment.nodes for _, body in node.subgraphs()}
-        self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(bodies[id(body)], outer))
+        self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(bodies[id(body)], outer), types)
 
     def run(self, values: Values) -> None:
         self._nodes.run(values, self._constant)
@@ -99,7 +99,7 @@ class Plan:
         self.stages: list[_NativeStage | _PythonStage] = []
         for segment, keep in zip(self.segments, later):
             if isinstance(segment, PythonSegment):
-                self.stages.append(_PythonStage(segment, keep, weights, self._known, plans_of))
+                self.stages.append(_PythonStage(segment, keep, types, weights, self._known, plans_of))
             else:
                 self.stages.append(_NativeStage(self._program(segment, keep, types), types, target))
 

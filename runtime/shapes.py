@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
 
+import numpy as np
+
 from ..formats.graph import Graph, Node, ValueInfo
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
@@ -57,6 +59,11 @@ def weight_type(weights: Mapping[str, EncodedTensor], name: str) -> Type:
     tensor = outline(weights, name)
     limit = KNOWN_VECTOR if len(tensor.shape) == 1 else KNOWN_ELEMENTS
     return Type(tensor.dtype, tensor.shape, weights[name].decode() if tensor.size <= limit else None)
+
+
+def type_of(array: np.ndarray) -> Type:
+    """The type of an array; its elements are known if there are few."""
+    return Type.of(array) if array.size <= KNOWN_ELEMENTS else Type(array.dtype.name, array.shape)
 
 
 def infer(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, Type | None]:

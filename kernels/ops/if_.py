@@ -24,23 +24,16 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None], bo
         raise OpError(f"{where(node)} has {len(node.outputs)} outputs; its branches give {counts['then_branch']} and {counts['else_branch']}")
     if condition.value is not None:
         return bodies[BRANCHES[bool(condition.value.item())]]()
-    return [_either(a, b) for a, b in zip(*_of_both(bodies))]
+    return [_either(a, b) for a, b in zip(*(_types_of(bodies[key]) for key in BRANCHES))]
 
 
-def _of_both(bodies: Mapping[str, BodyTypes]) -> list[Sequence[Type | None]]:
-    """The types that the branches give. Where the shapes contradict one of them nothing is known of what it gives: this run takes the
-    other, as a model for 8 kHz beside one for 16 kHz, or it will say what is wrong. Raises OpError if they contradict both."""
-    found: list[Sequence[Type | None]] = []
-    errors = []
-    for key in BRANCHES:
-        try:
-            found.append(bodies[key]())
-        except OpError as error:
-            found.append([None] * len(bodies[key].outputs))
-            errors.append(error)
-    if len(errors) == len(BRANCHES):
-        raise errors[0]
-    return found
+def _types_of(branch: BodyTypes) -> Sequence[Type | None]:
+    """The types that a branch gives. Where its shapes contradict each other nothing is known: a run takes the other one, as in a model
+    for 8 kHz beside one for 16 kHz, or will say what is wrong."""
+    try:
+        return branch()
+    except OpError:
+        return [None] * len(branch.outputs)
 
 
 def _either(a: Type | None, b: Type | None) -> Type | None:
