@@ -232,9 +232,6 @@ def test_other_pickles(here: Path) -> None:
     torch.save(torch.zeros(3), "tensor.pt")
     with pytest.raises(importers.UnsupportedModel, match="holds a Tensor, neither a torch module nor a state dict"):
         importers.load("tensor.pt")
-    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), "script.pt")
-    with pytest.raises(importers.UnsupportedModel, match=r"script\.pt is a TorchScript archive"):
-        importers.load("script.pt")
 
 
 def test_truncated_and_damaged_archives(here: Path) -> None:

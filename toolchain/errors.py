@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..formats.errors import ThinferError
 
-EXTRAS = frozenset({"torch", "onnx", "onnxscript", "onnxruntime", "rich", "yaml"})
+EXTRAS = frozenset({"torch", "onnx", "onnxscript", "onnxruntime", "rich", "safetensors", "yaml"})
 """Modules of the toolchain extra (or better ones of the same use) that only some commands import."""
 
 

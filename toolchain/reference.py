@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UsageError, first_line
-from .importers import UnreadableModel, UnsupportedModel
+from .errors import first_line
+from .importers import UnreadableModel, UnsupportedModel, is_for_torch
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -26,14 +25,7 @@ class Reference:
 
 def load(path: Path, *, trust_pickle: bool = False, arch: str | None = None) -> Reference:
     """The model at ``path``, for inputs under the names that the importer gives them. Raises ModelError or UsageError."""
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    return _torch(path, trust_pickle, arch) if _is_torch(path) else _onnx(path)
-
-
-def _is_torch(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return zipfile.is_zipfile(path) or stream.read(1) == b"\x80"
+    return _torch(path, trust_pickle, arch) if is_for_torch(path) else _onnx(path)
 
 
 def _onnx(path: Path) -> Reference:
@@ -71,12 +63,11 @@ def _torch(path: Path, trust_pickle: bool, arch: str | None) -> Reference:
 
     from .importers import torch as importer
 
-    with importer.quiet():
-        if _has(path, "archive_format", "serialized_exported_program.json"):
-            program = importer.read_program(path, trust_pickle)
-            module, positional = program.module(), len(program.example_inputs[0]) if program.example_inputs else None
-        else:
-            module, positional = importer.read_module(path, trust_pickle, arch), 0
+    if importer.is_program(path):
+        program = importer.read_program(path, trust_pickle)
+        module, positional = program.module(), len(program.example_inputs[0]) if program.example_inputs else None
+    else:
+        module, positional = importer.read_module(path, trust_pickle, arch), 0
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in feeds.items()}
@@ -88,14 +79,6 @@ def _torch(path: Path, trust_pickle: bool, arch: str | None) -> Reference:
         return {"output" if len(made) == 1 else f"output_{place}": value.numpy() for place, value in enumerate(made)}
 
     return Reference(f"torch {torch.__version__}", _guarded(path, run))
-
-
-def _has(path: Path, *names: str) -> bool:
-    """Whether the archive holds one of these entries, below its top folder or not."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any((entry.partition("/")[2] or entry) in names for entry in archive.namelist())
 
 
 def _guarded(path: Path, run: Callable[[Feeds], dict[str, Any]]) -> Callable[[Feeds], dict[str, np.ndarray]]:

@@ -13,6 +13,7 @@ from .. import recipe as recipes
 from ..arithmetic import arithmetic
 from ..arrays import checked_calibration, load_npz
 from ..errors import UsageError
+from ..importers import is_name
 from ..passes.quantize_activations import Activations
 from ..pipeline import compress
 from ..report import as_json_text, ratio, ratio_text
@@ -33,11 +34,12 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
             arch: str | None, quiet: bool, as_json: bool) -> None:
     """Compress MODEL as a recipe says and write it as a .thin file.
 
-    MODEL is an ONNX model, a torch.export program, or a pickled torch module or state dict.
+    MODEL is an ONNX model, a torch.export program, a TorchScript archive, a pickled torch module, a state dict (pickled or as
+    safetensors), or the name of an architecture in an installed package (timm:NAME, torchvision:NAME).
     """
     plan = recipes.load(recipe)
     shapes = read_shapes(input_shape)
-    target = output or model.with_suffix(".thin")
+    target = output or default_target(model)
     _check_target(target, model)
     calibration = load_npz(data) if data is not None else None
     with progress(quiet) as show:
@@ -57,6 +59,11 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
                    f"(recipe {recipe})")
         if plan.activations is not None:
             click.echo(f"{arithmetic(compressed).text()}{_why(plan.activations, data is not None)}")
+
+
+def default_target(model: Path) -> Path:
+    """Beside the model; for an architecture's name, a file of that name here."""
+    return Path(f"{str(model).rpartition(':')[2]}.thin") if is_name(model) else model.with_suffix(".thin")
 
 
 def _why(asked: Activations, has_data: bool) -> str:

@@ -1,16 +1,10 @@
-"""torch models: exported programs, pickled modules and state dicts, all through ``torch.onnx.export`` and the ONNX importer."""
+"""torch models: exported programs, modules of every kind and TorchScript, all through ``torch.onnx.export`` and the ONNX importer."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
-import io
-import logging
-import os
-import pickle
-import sys
-import warnings
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -19,62 +13,43 @@ from typing import Any
 
 import torch
 
-from ...formats.errors import ThinferError
 from ...formats.graph import Dim, Graph, Node
 from ..arrays import MOST_ELEMENTS
-from ..errors import described, first_line
+from ..errors import first_line
 from ..passes.fold_constants import fold_constants
-from . import _program_check
+from . import _program_check, _script, _zoo
 from . import onnx as from_onnx
-from ._errors import ArchitectureError, InputShapeError, UnreadableModel, UnsupportedModel, UntrustedModel
+from ._errors import InputShapeError, UnreadableModel, UnsupportedModel
+from ._files import entries, first_bytes, is_name
 from ._interface import named_for_people
-
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-"""Keys under which checkpoints keep their state dict."""
-
-DAMAGED = "it is truncated or damaged, or a pickle of something else"
+from ._modules import read_module
+from ._quiet import quiet
 
 BATCH_SIZES = (2, 3, 5, 7)
 LENGTHS = (224, 160, 192, 128, 96)
 """Example lengths for symbolic dimensions, first and other ones, in order of appearance; torch takes 0 and 1 for fixed."""
 
 
-def load(file: Path, entries: Sequence[str], *, trust_pickle: bool, arch: str | None,
-         input_shapes: Mapping[str, tuple[Dim, ...]]) -> Graph:
-    """The torch model in ``file``, whose archive has ``entries``; see ``importers.load``."""
-    if any(name.startswith("code/") for name in entries):
-        raise UnsupportedModel(f"{file} is a TorchScript archive, which is not supported; save the module with torch.export.save instead")
-    with quiet():
-        if "archive_format" in entries or "serialized_exported_program.json" in entries:
-            program = read_program(file, trust_pickle)
+def load(file: Path, *, trust_pickle: bool, arch: str | None, input_shapes: Mapping[str, tuple[Dim, ...]]) -> Graph:
+    """The torch model in ``file``, or of that name; see ``importers.load``."""
+    if is_program(file):
+        model = _onnx(read_program(file, trust_pickle), file)
+    else:
+        module = read_module(file, trust_pickle, arch)
+        input_shapes = input_shapes or (_zoo.input_shapes(str(file), module) if is_name(file) else {})
+        if isinstance(module, torch.jit.ScriptModule):
+            model = _script.onnx(module, *_examples(module, file, input_shapes), file)
         else:
-            program = _exported(read_module(file, trust_pickle, arch), file, input_shapes)
-        # torch calls symbolic dimensions s77 and the like; the caller's names for them come back with the caller's shapes.
-        return named_for_people(from_onnx.convert(_onnx(program, file), str(file), input_shapes, tidy=without_export_traces))
+            model = _onnx(_exported(module, file, input_shapes), file)
+    # torch calls symbolic dimensions s77 and the like; the caller's names for them come back with the caller's shapes.
+    return named_for_people(from_onnx.convert(model, str(file), input_shapes, tidy=without_export_traces))
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silences what torch prints, warns of and logs while it loads and exports."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
-
-
-@contextlib.contextmanager
-def _current_directory_importable() -> Iterator[None]:
-    """Lets a model's own code be imported from where the user stands."""
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
+def is_program(file: Path) -> bool:
+    """Whether the file is a program of torch.export. Raises UnreadableModel if it is a damaged archive."""
+    if is_name(file) or not first_bytes(file).startswith(b"PK"):
+        return False
+    return not {"archive_format", "serialized_exported_program.json"}.isdisjoint(entries(file))
 
 
 def read_program(file: Path, trust_pickle: bool) -> Any:
@@ -82,103 +57,59 @@ def read_program(file: Path, trust_pickle: bool) -> Any:
     if not trust_pickle:
         _program_check.check(file)
     try:
-        return torch.export.load(file)
+        with quiet():
+            return torch.export.load(file)
     except Exception:  # torch raises many kinds here, which speak of its own insides
         raise UnreadableModel(f"{file} is not a readable torch.export program: it is damaged, or of another version of torch") from None
 
 
-def read_module(file: Path, trust_pickle: bool, arch: str | None) -> torch.nn.Module:
-    """The module in eval mode that the file pickles, or that ``arch`` makes for its state dict. Raises ModelError."""
-    found = _unpickled(file, trust_pickle)
-    if isinstance(found, Mapping):
-        nested = next((found[key] for key in WRAPPERS if isinstance(found.get(key), (Mapping, torch.nn.Module))), found)
-        found = nested if isinstance(nested, torch.nn.Module) else _with_state(nested, file, arch)
-    if not isinstance(found, torch.nn.Module):
-        raise UnsupportedModel(f"{file} holds a {type(found).__name__}, neither a torch module nor a state dict")
-    return found.eval()
-
-
-def _unpickled(file: Path, trust_pickle: bool) -> Any:
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "global" not in str(error).lower() and "class" not in str(error).lower():
-            raise UnreadableModel(f"{file} is no whole torch file: {DAMAGED}") from None
-        if not trust_pickle:
-            raise UntrustedModel(f"{file} is a pickle with more than tensors in it, so that loading it runs code from it; "
-                                 "if you trust where it comes from, allow that with --trust-pickle") from None
-    except Exception:  # a damaged archive can fail in any way
-        raise UnreadableModel(f"{file} is no whole torch file: {DAMAGED}") from None
-    try:
-        with _current_directory_importable():
-            return torch.load(file, map_location="cpu", weights_only=False)
-    except (Exception, SystemExit) as error:  # unpickling runs any code
-        raise UnreadableModel(f"{file} cannot be unpickled: {described(error)}") from None
-
-
-def _with_state(state: Mapping[str, Any], file: Path, arch: str | None) -> torch.nn.Module:
-    """The module that ``arch`` makes, with the weights of ``state``."""
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UnsupportedModel(f"{file} holds a dictionary, but not one of tensors only as a state dict is")
-    if arch is None:
-        raise ArchitectureError(f"{file} is a state dict, which has weights but no architecture; "
-                                "name a function that makes the module with --arch package.module:factory")
-    module = _made_by(arch)
-    prefix = "module." if all(key.startswith("module.") for key in state) else ""
-    own = module.state_dict()
-    given = {key[len(prefix):]: value for key, value in state.items()}
-    wrong = ([f"{key} is lacking" for key in own if key not in given and not key.endswith("num_batches_tracked")]
-             + [f"{key} is not in it" for key in given if key not in own]
-             + [f"{key} is {tuple(value.shape)} instead of {tuple(own[key].shape)}" for key, value in given.items()
-                if key in own and own[key].shape != value.shape])
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ArchitectureError(f"the state dict in {file} does not fit {arch}: {', '.join(wrong[:3])}{more}")
-    module.load_state_dict(given, strict=False)
-    return module
-
-
-def _made_by(arch: str) -> torch.nn.Module:
-    module_name, colon, factory_name = arch.partition(":")
-    if not (module_name and colon and factory_name):
-        raise ArchitectureError(f"the architecture {arch!r} does not have the form package.module:factory")
-    try:
-        with _current_directory_importable():
-            factory = getattr(importlib.import_module(module_name), factory_name, None)
-            if factory is None:
-                raise ArchitectureError(f"the architecture's module {module_name} has no {factory_name!r}")
-            made = factory()
-    except ThinferError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's own code
-        raise ArchitectureError(f"the architecture {arch} cannot be made: {described(error)}") from None
-    if not isinstance(made, torch.nn.Module):
-        raise ArchitectureError(f"the architecture {arch} makes a {type(made).__name__}, not a torch module")
-    return made
-
-
 def _exported(module: torch.nn.Module, file: Path, shapes: Mapping[str, tuple[Dim, ...]]) -> Any:
     """The module as an exported program."""
-    parameters = inspect.signature(module.forward).parameters
-    _check_shapes(module, parameters, file, shapes)
-    symbols = _example_lengths(shapes)
-    example = {name: _zeros(name, [symbols[dim] if isinstance(dim, str) else dim for dim in shape]) for name, shape in shapes.items()}
-    named = {symbol: torch.export.Dim(symbol) for symbol in symbols}
-    dynamic = {name: {place: named[dim] for place, dim in enumerate(shape) if isinstance(dim, str)} for name, shape in shapes.items()}
-    ordered = {name: example[name] for name in parameters if name in example}
+    example, dynamic = _examples(module, file, shapes)
+    named = {dim: torch.export.Dim(dim) for places in dynamic.values() for dim in places.values()}
     try:
-        with _dropout_kept(module):
-            return torch.export.export(module, (), ordered, dynamic_shapes={name: dynamic[name] for name in ordered}, strict=False)
+        with quiet(), _dropout_kept(module):
+            return torch.export.export(module, (), example, strict=False, dynamic_shapes={
+                name: {place: named[dim] for place, dim in places.items()} for name, places in dynamic.items()})
     except (Exception, SystemExit) as error:  # tracing runs the user's own code
         raise UnsupportedModel(f"{file} cannot be exported by torch with these input shapes: {first_line(error)}") from None
 
 
-def _zeros(name: str, shape: Sequence[int]) -> torch.Tensor:
+Examples = dict[str, torch.Tensor]
+Dynamic = dict[str, dict[int, str]]
+
+
+def _examples(module: torch.nn.Module, file: Path, shapes: Mapping[str, tuple[Dim, ...]]) -> tuple[Examples, Dynamic]:
+    """An example of each input in the order of ``forward``, and the names of the dimensions that may vary by place."""
+    parameters = _parameters(module)
+    _check_shapes(module, parameters, file, shapes)
+    lengths = _example_lengths(shapes)
+    ordered = {name: shapes[name] for name in parameters if name in shapes}
+    return ({name: _zeros(name, [lengths[dim] if isinstance(dim, str) else dim for dim in shape], _dtype(parameters[name]))
+             for name, shape in ordered.items()},
+            {name: {place: dim for place, dim in enumerate(shape) if isinstance(dim, str)} for name, shape in ordered.items()})
+
+
+def _parameters(module: torch.nn.Module) -> Mapping[str, inspect.Parameter]:
+    """What ``forward`` takes."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return _script.parameters(module)
+    return inspect.signature(module.forward).parameters
+
+
+def _dtype(parameter: inspect.Parameter) -> torch.dtype:
+    """The dtype that the input's annotation says (``torch.LongTensor``), else float32."""
+    found = re.search(r"\b(Long|Int|Bool|Half|Double)Tensor", str(parameter.annotation))
+    return {"Long": torch.int64, "Int": torch.int32, "Bool": torch.bool, "Half": torch.float16, "Double": torch.float64,
+            "": torch.float32}[found[1] if found else ""]
+
+
+def _zeros(name: str, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """An example of an input. InputShapeError if it would not fit into memory."""
     try:
         if prod(shape) > MOST_ELEMENTS:
             raise MemoryError
-        return torch.zeros(list(shape))
+        return torch.zeros(list(shape), dtype=dtype)
     except (RuntimeError, MemoryError):
         text = "x".join(map(str, shape))
         raise InputShapeError(f"an example of the input {name!r} with the shape {text} is too large to be made") from None
@@ -236,7 +167,8 @@ def _onnx(program: Any, file: Path) -> Any:
     count = len(program.graph_signature.user_outputs)
     names = ["output"] if count == 1 else [f"output_{place}" for place in range(count)]
     try:
-        made = torch.onnx.export(program, (), dynamo=True, optimize=False, verbose=False, output_names=names)
+        with quiet():
+            made = torch.onnx.export(program, (), dynamo=True, optimize=False, verbose=False, output_names=names)
     except (Exception, SystemExit) as error:  # the exporter's errors have no common class
         raise UnsupportedModel(f"{file} cannot be exported to ONNX by torch: {first_line(error.__cause__ or error)}") from None
     return made.model_proto

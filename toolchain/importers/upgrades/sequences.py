@@ -84,17 +84,20 @@ def _split(node: Node, context: Context) -> Iterator[Node]:
     """Into parts of the given lengths, of one given length (the last may be shorter), or of length 1 if none is given."""
     axis, shape = node.attrs.get("axis", 0), context.shape(node.inputs[0])
     length = None if shape is None else shape[axis]
-    given = context.array(node.inputs[1]) if len(node.inputs) > 1 else np.int64(1)
+    given = context.array(node.inputs[1]) if len(node.inputs) > 1 else np.asarray(1)
     if given is None or (length is None and given.ndim == 0):
         yield node
         return
-    step = int(given.ravel()[0]) if given.ndim == 0 else 0
-    sizes = given.tolist() if given.ndim else [min(step, (length or 0) - start) for start in range(0, length or 0, max(step, 1))]
+    if given.ndim:
+        sizes = [int(size) for size in given.ravel()]
+    else:
+        step, whole = max(int(given), 1), length or 0
+        sizes = [min(step, whole - start) for start in range(0, whole, step)]
     parts = tuple(context.value(node, "part") for _ in sizes)
     yield Node("Split", (node.inputs[0], context.ints(node, "sizes", sizes)), parts, {"axis": axis})
     if len(node.inputs) == 1 and not node.attrs.get("keepdims", 1):
-        axes, whole, parts = context.ints(node, "axis", (axis,)), parts, tuple(context.value(node, "squeezed") for _ in sizes)
-        yield from (Node("Squeeze", (name, axes), (made,)) for name, made in zip(whole, parts))
+        axes, kept, parts = context.ints(node, "axis", (axis,)), parts, tuple(context.value(node, "squeezed") for _ in sizes)
+        yield from (Node("Squeeze", (name, axes), (made,)) for name, made in zip(kept, parts))
     context.sequences[node.outputs[0]] = parts
 
 
