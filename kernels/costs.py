@@ -89,3 +89,8 @@ SOFTMAX = {
     "lanes": 0.6,
     "start": 15.0,  # per row, where a row lies in one piece
 }
+
+NORM = {
+    "float": 0.3,  # per float
+    "row": 20.0,  # per row of statistics
+}
