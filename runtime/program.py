@@ -135,6 +135,9 @@ class ProgramBuilder:
     def constant(self, array: np.ndarray) -> Ref:
         return Ref("weight", self._add_weight(np.ascontiguousarray(array)))
 
+    def temporary(self, nbytes: int) -> Ref:
+        return Ref("value", _Buffer(nbytes))
+
     def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:
         self._scratch = max(self._scratch, scratch)
         self._steps.append(_Pending(kernel, [(ref.key, ref.offset) for ref in buffers], tuple(int(p) for p in params), int(items)))

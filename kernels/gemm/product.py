@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -51,14 +51,28 @@ class Product:
 
 
 def lowering(site: Site, product: Product) -> Lowering:
-    """The way to run it: a matrix-vector kernel for one row, else the tiled product."""
-    if product.rows == 1 and isinstance(product.layout, PanelLayout) and product.geometry is None:
-        kernel, cost, emit = _vector(product, product.layout)
-    else:
-        kernel, cost, emit = _matrix(product, site.threads)
+    """The way to run a node that is this product, of its inputs 0 and 1."""
+    way = way_of(product, site.threads, site.isa)
     inputs: tuple[Layout | None, ...] = (product.scheme, *(None,) * (len(site.inputs) - 1))
-    slower = costs.SLOWER.get(site.isa, 1.0)
-    return Lowering(kernel, inputs, product.scheme, costs.STEP + cost * slower, emit, fuses=True)
+    return Lowering(way.kernel, inputs, product.scheme, way.cost, lambda em: way.emit(em, _buffers(product, em)), fuses=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """How to run a product. ``emit`` writes the step, given the buffers x, packed weight, bias by panel, y. ``cost``: nanoseconds."""
+
+    kernel: str
+    cost: float
+    emit: Callable[[Emitter, list[Ref]], None]
+
+
+def way_of(product: Product, threads: int, isa: str) -> Way:
+    """A matrix-vector kernel for one row, else the tiled product."""
+    if product.rows == 1 and isinstance(product.layout, PanelLayout) and product.geometry is None:
+        way = _vector(product, product.layout)
+    else:
+        way = _matrix(product, threads)
+    return replace(way, cost=costs.STEP + way.cost * costs.SLOWER.get(isa, 1.0))
 
 
 def lower_activations(site: Site, a: tuple[int, ...], b: tuple[int, ...]) -> Lowering:
@@ -82,32 +96,29 @@ def lower_activations(site: Site, a: tuple[int, ...], b: tuple[int, ...]) -> Low
     return Lowering("gemm_rows", ("NCHW", "NCHW"), "NCHW", cost, emit, fuses=True)
 
 
-Way = tuple[str, float, Callable[[Emitter], None]]
-
-
 def _vector(product: Product, layout: PanelLayout) -> Way:
     runs = layout.bits in (1, 2) and layout.tables == 1 and layout.groups == 1 and layout.panels >= FEWEST_PANELS_FOR_RUNS
     kernel = f"gemv_runs{layout.bits}" if runs else _named("gemv", layout)
     cost = product.weights * costs.GEMM[f"{kernel}{layout.bits}" if kernel == "gemv_codebook" else kernel]
     scratch = RUN_BLOCK * 64 + layout.panels * PANEL * 4 if runs else 0
 
-    def emit(em: Emitter) -> None:
+    def emit(em: Emitter, buffers: list[Ref]) -> None:
         params = [layout.columns, layout.outputs, layout.groups, *_finish(product, em), *layout.params()]
-        em.step(kernel, _buffers(product, em), params, layout.panels, scratch)
+        em.step(kernel, buffers, params, layout.panels, scratch)
 
-    return kernel, cost, emit
+    return Way(kernel, cost, emit)
 
 
 def _matrix(product: Product, threads: int) -> Way:
     cut = Cut.of(product, threads)
     kernel = _named("gemm", product.layout)
 
-    def emit(em: Emitter) -> None:
+    def emit(em: Emitter, buffers: list[Ref]) -> None:
         params = [*cut.params(product, em), *product.layout.params(), *(product.geometry or ())]
-        em.step(kernel, _buffers(product, em), params, cut.items, cut.scratch)
+        em.step(kernel, buffers, params, cut.items, cut.scratch)
 
     # The cost of one thread's cut, so that the choice of kernels, and with it the last bits, do not depend on the number of threads.
-    return kernel, _cost(product, Cut.of(product, 1)), emit
+    return Way(kernel, _cost(product, Cut.of(product, 1)), emit)
 
 
 @dataclass(frozen=True)

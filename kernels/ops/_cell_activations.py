@@ -63,8 +63,8 @@ def chosen(place: str, attrs: Mapping[str, Any], default: Sequence[str], directi
 
     Raises OpError, which names the node by ``place``, for a function that does not exist, a wrong number of them, or a missing parameter.
     """
-    names = tuple(attrs["activations"] or default * directions)
-    if len(names) == len(default) * 2 and directions == 1 and not attrs["direction"] == "bidirectional":
+    names = tuple(attrs["activations"] or tuple(default) * directions)
+    if directions == 1 and len(names) == len(default) * 2:
         names = names[:len(default)]  # RNN's own default names two, whatever the direction
     if len(names) != len(default) * directions:
         raise OpError(f"{place} has {len(names)} activations; it takes {len(default) * directions}")

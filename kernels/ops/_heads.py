@@ -11,7 +11,7 @@ from ._op import OpError
 def split_shape(place: str, shape: tuple[int, ...], heads: int | None, what: str) -> tuple[int, int, int, int]:
     """[batch, heads, length, size] of an input in either form. Raises OpError, which names the node by ``place``."""
     if len(shape) == 4:
-        return shape  # type: ignore[return-value]
+        return shape
     if len(shape) != 3:
         raise OpError(f"{place} has a {what} of the shape {text(shape)}; it takes 3 dimensions (heads packed into the last) or 4")
     if not heads or heads < 1 or shape[2] % heads:

@@ -47,7 +47,7 @@ class Cell:
     gates: int
     states: int
     activations: tuple[str, ...]
-    make: Callable[[Mapping[str, Any], Weights, "Sequence[Activation]", Callable[[np.ndarray], np.ndarray]], tuple[np.ndarray, Step]]
+    make: Callable[[Mapping[str, Any], Weights, Sequence[Activation], Callable[[np.ndarray], np.ndarray]], tuple[np.ndarray, Step]]
     """(attrs, weights, activations, clip) → (what to add to the inputs' part ahead of the walk, the step)."""
 
 
@@ -94,8 +94,9 @@ def run(cell: Cell, attrs: Mapping[str, Any], name: str, x: np.ndarray, w: np.nd
         lens: np.ndarray | None = None, *others: np.ndarray | None) -> tuple[np.ndarray, ...]:
     """Y, Y_h (and Y_c). Past the length of a sequence Y is 0, and the last states are those at its end."""
     backwards, dtype, layout = checked(cell, name, attrs), x.dtype, attrs["layout"]
-    initial, peepholes = others[:cell.states], others[2] if len(others) > 2 else None
-    x, w, r, bias, peepholes, *initial = (None if a is None else widened(a)[0] for a in (x, w, r, bias, peepholes, *initial))
+    x, w, r = widened(x, w, r)
+    bias, *states = (None if a is None else widened(a)[0] for a in (bias, *others))
+    initial, peepholes = states[:cell.states], states[2] if len(states) > 2 else None
     x = x.swapaxes(0, 1) if layout else x
     length, batch, hidden = *x.shape[:2], r.shape[2]
     if lens is not None and (lens.min(initial=0) < 0 or lens.max(initial=0) > length):
@@ -109,16 +110,17 @@ def run(cell: Cell, attrs: Mapping[str, Any], name: str, x: np.ndarray, w: np.nd
     limit = attrs["clip"]
     clip = (lambda v: v) if limit is None else (lambda v: np.clip(v, -limit, limit))
     for d, functions in enumerate(chosen(name, attrs, cell.activations, len(w))):
-        some = Weights(r[d], *np.split(bias[d], 2), None if peepholes is None else peepholes[d])
+        rows = w.shape[1]
+        some = Weights(r[d], bias[d, :rows], bias[d, rows:], None if peepholes is None else peepholes[d])
         extra, step = cell.make(attrs, some, [one.function(x.dtype) for one in functions], clip)
         order = None if not backwards[d] else _reversed(length, batch, lens)
         along = x if order is None else x[order, np.arange(batch)]
         inputs = (along.reshape(length * batch, -1) @ w[d].T).reshape(length, batch, -1) + extra
-        walked, states = _walk(step, inputs, tuple(last[:, d]), lens, hidden)
+        walked, ends = _walk(step, inputs, tuple(last[:, d]), lens, hidden)
         y[:, d] = walked if order is None else walked[order, np.arange(batch)]
-        last[:, d] = states
-    y, *ends = (a.astype(dtype, copy=False) for a in (y, *last))
-    return (y.transpose(2, 0, 1, 3), *(end.swapaxes(0, 1) for end in ends)) if layout else (y, *ends)
+        last[:, d] = ends
+    y, *after = (a.astype(dtype, copy=False) for a in (y, *last))
+    return (y.transpose(2, 0, 1, 3), *(end.swapaxes(0, 1) for end in after)) if layout else (y, *after)
 
 
 def _walk(step: Step, inputs: np.ndarray, states: States, lens: np.ndarray | None, hidden: int) -> tuple[np.ndarray, States]:

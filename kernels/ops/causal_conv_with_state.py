@@ -30,7 +30,8 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
     if attrs["activation"] not in ACTIVATIONS:
         raise OpError(f"{where(node)} has the activation {attrs['activation']!r}; it takes {', '.join(ACTIVATIONS)}")
     state = (*x.shape[:2], weight.shape[2] - 1)
-    for kind, what, shape in ((weight, "weight", (x.shape[1], 1, max(weight.shape[2], 1))), (bias, "bias", x.shape[1:2]), (past, "past_state", state)):
+    taps = (x.shape[1], 1, max(weight.shape[2], 1))
+    for kind, what, shape in ((weight, "weight", taps), (bias, "bias", x.shape[1:2]), (past, "past_state", state)):
         if kind is not None and kind.shape != shape:
             raise OpError(f"{where(node)} has a {what} of the shape {text(kind.shape)}; here it takes {text(shape)}")
     return [Type(x.dtype, x.shape), Type(x.dtype, state)]

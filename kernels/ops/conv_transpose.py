@@ -84,7 +84,8 @@ def _run(attrs: Mapping[str, Any], x: np.ndarray, w: np.ndarray, bias: np.ndarra
     padded = np.zeros((batch, groups * each, *full), wide.dtype)
     for place, (_, covered) in enumerate(found.taps(padded)):
         covered += columns[:, :, place]
-    y = padded[(..., *(slice(b, b + length) for b, length in zip(found.begin, out)))]
+    inside: tuple[Any, ...] = tuple(slice(b, b + length) for b, length in zip(found.begin, out))
+    y: np.ndarray = padded[(..., *inside)]
     if bias is not None:
         y = y + widened(bias)[0].reshape(-1, *(1,) * (x.ndim - 2))
     return (np.ascontiguousarray(y.astype(x.dtype, copy=False)),)

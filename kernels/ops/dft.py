@@ -46,7 +46,8 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
                 raise OpError(f"{where(node)} has a {what} of the shape {text(kind.shape)}; it takes one number")
     if (length is not None and length.value is None) or (axis is not None and axis.value is None):
         return []
-    shape, *_ = _shape(where(node), attrs, x.shape, *(ints(axis) or (-2,)), *(ints(length) or (None,)))  # type: ignore[arg-type]
+    along, count = ints(axis) or (-2,), ints(length)
+    shape, *_ = _shape(where(node), attrs, x.shape, along[0], count[0] if count else None)
     return [Type(x.dtype, shape)]
 
 

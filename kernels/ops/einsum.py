@@ -84,7 +84,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 def _run(attrs: Mapping[str, Any], *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """By matrix products where they fit, in the order that costs least."""
     equation = parsed("Einsum", attrs["equation"], len(arrays))
-    found = np.einsum(str(equation), *widened(*arrays), optimize="greedy")  # type: ignore[call-overload]
+    found = np.einsum(str(equation), *widened(*arrays), optimize="greedy")
     return (np.array(found, arrays[0].dtype),)
 
 

@@ -23,7 +23,7 @@ def _cell(attrs: Mapping[str, Any], weights: Weights, functions: Sequence[Activa
     ``clip`` bounds what enters the gates, not the cell state on its way to h: the specification can be read either way, and this
     is how onnxruntime reads it.
     """
-    (f, g, h), rt, hidden = functions, weights.r.T, weights.r.shape[1]
+    (f, g, h), rt = functions, weights.r.T
     peeps = None if weights.peepholes is None else np.split(weights.peepholes, 3)
 
     def step(inputs: np.ndarray, states: States) -> States:

@@ -43,7 +43,8 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
         want_rank(node, window, 1, "window", 1)
     if step.value is None or (length is not None and length.value is None):
         return []
-    shape, _ = _shape(where(node), attrs, x.shape, *(ints(step) or (0,)), None if window is None else window.shape, *(ints(length) or (None,)))
+    hop, frame = ints(step) or (0,), ints(length)
+    shape, _ = _shape(where(node), attrs, x.shape, hop[0], None if window is None else window.shape, frame[0] if frame else None)
     return [Type(x.dtype, shape)]
 
 

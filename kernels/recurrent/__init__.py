@@ -1,0 +1,1 @@
+"""Kernels of RNN, LSTM and GRU."""

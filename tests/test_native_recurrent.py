@@ -1,0 +1,91 @@
+"""RNN, LSTM and GRU on the native engine: every encoding of W and R, still encoded, at every ISA level; states, layouts, threads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from graphs import ENCODINGS, encode, error, graph_of, reference
+from thinfer import runtime
+from thinfer.formats.graph import Graph
+from thinfer.kernels import isa, ops
+from thinfer.kernels.ops._op import Case
+from thinfer.kernels.ops._recurrence_cases import case
+from thinfer.kernels.recurrent.slices import Slice
+from thinfer.runtime.partition import NativeSegment
+
+SHAPES = {"RNN": (1, 1), "LSTM": (4, 2), "GRU": (3, 1)}
+SIZES = (3, 2, 64, 32)
+"""Steps, batch, inputs, hidden."""
+TOLERANCE = 1e-5
+"""fp32 against float64: gates are sums of 96 products of up to 1, whose rounding (some 1e-6) the next step multiplies by R once more."""
+
+
+def encoded(name: str, use: Case, encoding: str) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The case with W and R encoded."""
+    graph, feeds = graph_of(ops.get(name), use)
+    weights = dict(graph.weights)
+    for place, key in enumerate(("in1", "in2")):
+        weights[key] = encode(weights[key].decode(), encoding, 1, seed=place)
+    return replace(graph, weights=weights), feeds
+
+
+def run(graph: Graph, feeds: dict[str, np.ndarray], threads: int = 1) -> dict[str, np.ndarray]:
+    session = runtime.load(graph, backend="native", threads=threads)
+    got = session.run(feeds)
+    assert all(isinstance(segment, NativeSegment) for plan in session._plans.values() for segment in plan.segments)
+    return got
+
+
+def check(graph: Graph, feeds: dict[str, np.ndarray], level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINFER_ISA", level)
+    got = run(graph, feeds)
+    for key, expected in reference(graph, feeds).items():
+        assert error(got[key], expected) <= TOLERANCE, key
+
+
+@pytest.mark.parametrize("level", isa.levels())
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_encoding(encoding: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, (gates, states) in SHAPES.items():
+        for attrs in ({}, {"direction": "bidirectional", "initial": True}):
+            for own in ({"linear_before_reset": 1},) if name == "GRU" else ({},):
+                check(*encoded(name, case("", gates, states, sizes=SIZES, **attrs, **own), encoding), level, monkeypatch)
+
+
+@pytest.mark.parametrize("level", isa.levels())
+@pytest.mark.parametrize("encoding", ["fp32", "codebook4", "affine4-block", "sparse binary", "4:16 ternary"])
+def test_reset_before_the_product(encoding: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of the gate h are a matrix of their own."""
+    for attrs in ({}, {"direction": "bidirectional", "layout": 1, "initial": True}):
+        check(*encoded("GRU", case("", 3, 1, sizes=SIZES, **attrs), encoding), level, monkeypatch)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_do_not_change_results(threads: int) -> None:
+    for name, (gates, states) in SHAPES.items():
+        graph, feeds = encoded(name, case("", gates, states, sizes=(6, 3, 33, 130), direction="bidirectional"), "codebook4")
+        one, many = (run(graph, feeds, count) for count in (1, threads))
+        for key in one:
+            np.testing.assert_array_equal(one[key], many[key])
+
+
+def test_weights_stay_encoded() -> None:
+    """4-bit indices take half a byte of RAM per weight, and a panel's padding, whatever the number of steps."""
+    graph, feeds = encoded("LSTM", case("", 4, 2, sizes=(20, 1, 128, 64), direction="bidirectional"), "codebook4")
+    session = runtime.load(graph, backend="native")
+    session.run(feeds)
+    memory: dict[str, dict[str, Any]] = session.weight_memory()
+    for key in ("in1", "in2"):
+        assert memory[key]["nbytes"] <= 0.5 * graph.weights[key].size + 2 * (64 + 16 * 4)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_slices_are_the_rows(encoding: str) -> None:
+    array = np.random.default_rng(0).normal(size=(2, 12, 32)).astype(np.float32)
+    tensor = encode(array, encoding, 1)
+    for part in (Slice(0, 0, 12), Slice(1, 0, 12), Slice(1, 4, 12)):
+        if part.outline(tensor) is not None:
+            np.testing.assert_array_equal(part.of(tensor).decode(), tensor.decode()[part.direction, part.first:part.last])
