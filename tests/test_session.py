@@ -44,7 +44,8 @@ def image(batch: int = 1, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook4", "sparse", "sparse codebook4", "binary"])
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook4", "sparse fp32", "sparse codebook4", "4:16 codebook4", "4x4 affine4-block", "ternary",
+                                  "binary"])
 def test_whole_net(backend: str, kind: str) -> None:
     graph = small_cnn(kind)
     session = runtime.load(graph, backend=backend)
@@ -158,7 +159,7 @@ def test_one_session_from_several_threads(threads: int) -> None:
 
 
 def test_sessions_in_several_threads_agree() -> None:
-    graph, x = small_cnn("sparse"), image()
+    graph, x = small_cnn("sparse fp32"), image()
     expected = runtime.load(graph)(x)
     results: list[np.ndarray] = []
     workers = [threading.Thread(target=lambda: results.append(runtime.load(graph, threads=2)(x))) for _ in range(4)]
@@ -294,7 +295,7 @@ print(count() - before, before)
 @needs_native
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts through glibc's malloc")
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("kind", ["fp32", "codebook4", "sparse"])
+@pytest.mark.parametrize("kind", ["fp32", "codebook4", "sparse fp32", "1:32 affine4-block"])
 def test_a_run_allocates_nothing(tmp_path: Path, kind: str, threads: int) -> None:
     """1,000 engine calls under a malloc that counts: not one allocation."""
     (tmp_path / "counter.c").write_text(COUNTER)
@@ -310,8 +311,8 @@ def test_a_run_allocates_nothing(tmp_path: Path, kind: str, threads: int) -> Non
 
 def test_weights_stay_encoded_in_ram() -> None:
     """4096 × 4096: codebook-4 in about an eighth of fp32, codebook-2 a sixteenth, 95 % sparse in less than a fifth."""
-    for kind, most in (("codebook4", 0.13), ("codebook2", 0.07), ("binary", 0.04), ("fp16", 0.51), ("affine4-block-symmetric", 0.17), ("ternary", 0.07),
-                       ("4:16 codebook4", 0.07), ("4x4 fp32", 0.34), ("1:32 affine4-block-symmetric", 0.05)):
+    for kind, most in (("codebook4", 0.13), ("codebook2", 0.07), ("binary", 0.04), ("fp16", 0.51), ("affine4-block-symmetric", 0.17),
+                       ("ternary", 0.07), ("4:16 codebook4", 0.07), ("4x4 fp32", 0.34), ("1:32 affine4-block-symmetric", 0.05)):
         weight = encode(np.zeros((1024, 2048), np.float32), kind)
         graph = Graph((ValueInfo("x", "float32", (1, 2048)),), (ValueInfo("y", "float32", (1, 1024)),),
                       (Node("Gemm", ("x", "w"), ("y",), {"transB": 1}),), {"w": weight})

@@ -131,7 +131,7 @@ def _plain(value: Any) -> Any:
 
 def _weight_row(name: str, tensor: EncodedTensor, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int]) -> WeightRow:
     ram = in_ram.get(name, {"nbytes": 0, "layout": "in the plan"})
-    structure = type(tensor.structure).__name__.lower()
+    structure = tensor.structure.label
     values = tensor.values
     book = values if isinstance(values, Codebook) else None
     return WeightRow(name, tuple(tensor.shape), tensor.dtype, structure, values_text(tensor),

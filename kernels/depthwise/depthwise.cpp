@@ -153,6 +153,22 @@ void decode_float(const Packed& w, int64_t panel, int64_t, int64_t n, float* out
 
 typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out);
 
+// With activations that are not finite: tap by tap, since an absent one must not see any.
+void one_by_one(const Channels& c, int64_t oh0, int64_t oh1) {
+  const int64_t* p = c.p;
+  for (int64_t oh = oh0; oh < oh1; oh++)
+    for (int64_t ow = 0; ow < p[OW]; ow++)
+      for (int lane = 0; lane < c.lanes; lane++) {
+        float sum = c.bias[lane];
+        for (int64_t tap = 0; tap < p[KH] * p[KW]; tap++) {
+          const int64_t ih = oh * p[SH] - p[PH] + tap / p[KW] * p[DH], iw = ow * p[SW] - p[PW] + tap % p[KW] * p[DW];
+          const float w = c.w[tap * PANEL + lane];
+          if (ih >= 0 && ih < p[H] && iw >= 0 && iw < p[W] && !is_absent(w)) sum += w * c.x[(ih * p[W] + iw) * p[C] + lane];
+        }
+        c.y[(oh * p[OW] + ow) * p[C] + lane] = sum < c.low[0] ? c.low[0] : sum > c.high[0] ? c.high[0] : sum;
+      }
+}
+
 // The panel's taps in fp32, each times its channel's scale.
 void taps(const Packed& packed, int64_t panel, int64_t n, Decode decode, float* out) {
   decode(packed, panel, 0, n, out);
@@ -172,20 +188,22 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   for (int64_t item = begin; item < end; item++) {
     const int64_t first = item % chunks * p[CHUNK], last = first + p[CHUNK] < panels ? first + p[CHUNK] : panels;
     const int64_t oh0 = item / chunks % blocks * p[ROWS], oh1 = oh0 + p[ROWS] < p[OH] ? oh0 + p[ROWS] : p[OH];
-    const int64_t image = item / chunks / blocks;
+    const int64_t image = item / chunks / blocks, size = p[H] * p[W] * p[C];
+    const bool is_finite = decode != decode_tiles<NOTHING> || !has_absent(packed) || all_finite((const float*)call->buf[0] + image * size, size);
     for (int64_t panel = first; panel < last; panel++) {
-      taps(packed, panel, p[KH] * p[KW], decode, w);
+      taps(packed, panel, p[KH] * p[KW], is_finite ? decode : decode_tiles<MARK>, w);
       for (int64_t channel = panel * PANEL; channel < p[C] && channel < (panel + 1) * PANEL; channel += VL) {
         Channels c;
         c.p = p;
-        c.x = (const float*)call->buf[0] + image * p[H] * p[W] * p[C] + channel;
+        c.x = (const float*)call->buf[0] + image * size + channel;
         c.y = (float*)call->buf[3] + image * p[OH] * p[OW] * p[C] + channel;
         c.w = w + channel % PANEL;
         c.bias = load((const float*)call->buf[2] + channel);
         c.low = splat(thin_f32(p[LOW]));
         c.high = splat(thin_f32(p[HIGH]));
         c.lanes = (int)(p[C] - channel < VL ? p[C] - channel : VL);
-        rows(c, oh0, oh1);
+        if (is_finite) rows(c, oh0, oh1);
+        else one_by_one(c, oh0, oh1);
       }
     }
   }

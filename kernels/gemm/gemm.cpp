@@ -132,6 +132,22 @@ inline void all_rows(int panels, int64_t rows, Tile t) {
   }
 }
 
+// The same with activations that are not finite, of which an absent weight must not see any.
+inline void one_by_one(int panels, int64_t rows, const Tile& t) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int i = 0; i < t.columns && i < panels * PANEL; i++) {
+      const float *x = t.x + r * t.ldx, *w = t.w + i / PANEL * t.ldw + i % PANEL;
+      float sum = t.first ? 0.0f : t.y[r * t.ldy + i];
+      for (int64_t k = 0; k < t.n; k++)
+        if (!is_absent(w[k * PANEL])) sum += w[k * PANEL] * x[k];
+      if (t.last) {
+        sum = sum * t.alpha + t.bias[i];
+        sum = sum < t.low ? t.low : sum > t.high ? t.high : sum;
+      }
+      t.y[r * t.ldy + i] = sum;
+    }
+}
+
 typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out);
 
 // One work item: some rows × some panels of one group. Scratch: decoded weights [NP][K_BLOCK][16], patches [ROWS][K_BLOCK].
@@ -151,8 +167,16 @@ struct Block {
   int64_t columns(int64_t k) const { return p[K] - k < p[K_BLOCK] ? p[K] - k : p[K_BLOCK]; }
   int64_t tiles() const { return (panel1 - panel0 + NP - 1) / NP; }  // of nearly equal width
 
+  // Whether `rows` rows of n activations are all finite, where that matters.
+  bool finite(const float* at, int64_t ld, int64_t n) const {
+    if (decode != decode_tiles<NOTHING> || !has_absent(packed)) return true;
+    bool found = true;
+    for (int64_t r = 0; r < rows && found; r++) found = all_finite(at + r * ld, n);
+    return found;
+  }
+
   // Tile i of the panels × the block of columns from k on.
-  void multiply(int64_t i, int64_t k) const {
+  void multiply(int64_t i, int64_t k, bool is_finite) const {
     const int64_t panel = panel0 + (panel1 - panel0) * i / tiles(), next = panel0 + (panel1 - panel0) * (i + 1) / tiles();
     const int64_t index = group * panels + panel, left = p[N] - panel * PANEL;
     const int count = (int)(next - panel);
@@ -172,8 +196,10 @@ struct Block {
     t.alpha = thin_f32(p[ALPHA]);
     t.low = thin_f32(p[LOW]);
     t.high = thin_f32(p[HIGH]);
-    for (int j = 0; decode && j < count; j++) decode(packed, index + j, k, t.n, decoded + j * t.ldw);
-    all_rows(count, rows, t);
+    const Decode into = is_finite ? decode : decode_tiles<MARK>;
+    for (int j = 0; decode && j < count; j++) into(packed, index + j, k, t.n, decoded + j * t.ldw);
+    if (is_finite) all_rows(count, rows, t);
+    else one_by_one(count, rows, t);
   }
 
   // Columns [k, k + n) of the patches; taps side by side, as the decoded weights have them.
@@ -191,11 +217,13 @@ struct Block {
       const Patches source(x, p[LDX], p + CONV);
       for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) {
         gather(source, k, columns(k));
-        for (int64_t i = 0; i < tiles(); i++) multiply(i, k);
+        const bool is_finite = finite(patches, p[K_BLOCK], columns(k));
+        for (int64_t i = 0; i < tiles(); i++) multiply(i, k, is_finite);
       }
     } else {
+      const bool is_finite = finite(x + row0 * p[LDX], p[LDX], p[K]);
       for (int64_t i = 0; i < tiles(); i++)
-        for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) multiply(i, k);
+        for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) multiply(i, k, is_finite);
     }
   }
 };

@@ -256,4 +256,24 @@ void decode_tiles(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* 
   }
 }
 
+// Whether none of the floats is infinite or NaN: then what is absent may be multiplied as zero.
+inline bool all_finite(const float* x, int64_t n) {
+  int32_t found = 0;
+  for (int64_t i = 0; i < n; i++) {
+    int32_t bits;
+    __builtin_memcpy(&bits, x + i, sizeof bits);
+    found |= (bits & 0x7f800000) == 0x7f800000;
+  }
+  return !found;
+}
+
+// Whether a decoded weight is none.
+inline bool is_absent(float w) {
+  int32_t bits;
+  __builtin_memcpy(&bits, &w, sizeof bits);
+  return bits == MARK;
+}
+
+inline bool has_absent(const Packed& w) { return ((const int64_t*)w.base)[T_STRUCTURE] != T_DENSE; }
+
 }  // namespace
