@@ -23,7 +23,7 @@ MOST_PLANS = 8
 """Plans kept per subgraph and plan around it, least recently used out first: states may grow with every iteration."""
 
 MakePlan = Callable[[Graph, Mapping[str, Type]], "Plan"]
-Kinds = tuple[tuple[str, tuple[int, ...]], ...]
+Kinds = tuple[tuple[np.dtype, tuple[int, ...]], ...]
 
 
 class BodyPlans:
@@ -44,14 +44,14 @@ class BodyPlans:
         """Makes the plan for those types now, if those of the inputs and of what is read around the subgraph are known."""
         kinds = [types[name] for name in self._names]
         if all(kind is not None for kind in kinds):
-            self.plan(tuple((kind.dtype, kind.shape) for kind in kinds if kind is not None))
+            self.plan(tuple((np.dtype(kind.dtype), kind.shape) for kind in kinds if kind is not None))
 
     def plan(self, kinds: Kinds) -> Plan:
         """The plan for inputs and captures of these dtypes and shapes."""
         with self._lock:
             found = self._plans.get(kinds)
             if found is None:
-                types = {name: Type(dtype, shape) for name, (dtype, shape) in zip(self._names, kinds)}
+                types = {name: Type(dtype.name, shape) for name, (dtype, shape) in zip(self._names, kinds)}
                 found = self._plans[kinds] = self._make(self.graph, {**types, **self._fixed})
                 if len(self._plans) > MOST_PLANS:
                     self._plans.popitem(last=False)
@@ -77,7 +77,7 @@ class BoundBody:
 
     def __call__(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         feeds = {info.name: np.asarray(array) for info, array in zip(self._plans.graph.inputs, inputs)} | self._captured
-        found = self._plans.plan(tuple((array.dtype.name, array.shape) for array in feeds.values())).run(feeds)
+        found = self._plans.plan(tuple((array.dtype, array.shape) for array in feeds.values())).run(feeds)
         return tuple(found[info.name] for info in self.outputs)
 
     def types(self, *inputs: Type | None) -> list[Type | None]:

@@ -22,10 +22,10 @@ MakeBody = Callable[[Graph, Lookup], Body]
 """(subgraph, what the graphs around it have) → what the operator that holds it runs."""
 
 
-def run_node(node: Node, args: Sequence[np.ndarray | None], bodies: Mapping[str, Body] | None = None) -> tuple[np.ndarray, ...]:
-    """The outputs of one node on concrete arrays."""
+def run_node(node: Node, args: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
+    """The outputs of one node without subgraphs on concrete arrays."""
     with np.errstate(all="ignore"):
-        return ops.get(node.op).outputs_of(node, args, bodies)
+        return ops.get(node.op).prepared(node)(args, None)
 
 
 class InterpretedBody:
@@ -58,7 +58,8 @@ class NodeList:
 
     def __init__(self, nodes: Sequence[Node], keep: frozenset[str], make_body: MakeBody = InterpretedBody,
                  types: Mapping[str, Type | None] | None = None) -> None:
-        self._steps = list(zip(nodes, _last_uses(nodes, keep)))
+        self._steps = [(node, ops.get(node.op).prepared(node), dict(node.subgraphs()), dying)
+                       for node, dying in zip(nodes, _last_uses(nodes, keep))]
         self._make_body = make_body
         self._unchecked = {id(node) for node in nodes if types is not None and not any(node.subgraphs())
                            and any(types[name] is None for name in (*node.inputs, *node.outputs) if name)}
@@ -69,15 +70,15 @@ class NodeList:
         def find(name: str) -> np.ndarray:
             return values[name] if name in values else outer(name)
 
-        for node, dying in self._steps:
-            bodies = {key: self._make_body(body, find) for key, body in node.subgraphs()}
-            args = [find(name) if name else None for name in node.inputs]
-            if id(node) in self._unchecked:
-                ops.get(node.op).types_of(node, [None if array is None else type_of(array) for array in args])
-            made = run_node(node, args, bodies)
-            values.update((name, out) for name, out in zip(node.outputs, made) if name)
-            for name in dying:
-                values.pop(name, None)
+        with np.errstate(all="ignore"):
+            for node, outputs, held, dying in self._steps:
+                args = [find(name) if name else None for name in node.inputs]
+                if id(node) in self._unchecked:
+                    ops.get(node.op).types_of(node, [None if array is None else type_of(array) for array in args])
+                made = outputs(args, {key: self._make_body(body, find) for key, body in held.items()})
+                values.update((name, out) for name, out in zip(node.outputs, made) if name)
+                for name in dying:
+                    values.pop(name, None)
 
 
 def _last_uses(nodes: Sequence[Node], keep: frozenset[str]) -> list[tuple[str, ...]]:

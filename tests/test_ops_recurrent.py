@@ -153,4 +153,4 @@ def test_lengths_beyond_the_input_are_refused() -> None:
     arrays = next(case for case in op.cases if case.name == "lengths").arrays()
     arrays[4] = np.array([6, 1, 2], np.int32)
     with pytest.raises(OpError, match=r"sequence_lens \[6, 1, 2\]; they lie between 0 and the 5 steps"):
-        op.outputs_of(node_of(op, arrays, {}), arrays)
+        op.prepared(node_of(op, arrays, {}))(arrays, None)

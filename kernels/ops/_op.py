@@ -175,15 +175,18 @@ class Op:
     asks: bool = False
     bodies: bool = False
 
-    def outputs_of(self, node: Node, args: Sequence[np.ndarray | None], bodies: Mapping[str, Body] | None = None) -> tuple[np.ndarray, ...]:
-        """The outputs that ``node`` names, on concrete arrays. Raises OpError."""
+    def prepared(self, node: Node) -> Callable[[Sequence[np.ndarray | None], Mapping[str, Body] | None], tuple[np.ndarray, ...]]:
+        """What gives the outputs that ``node`` names from its inputs and, if it holds subgraphs, those; often called. Raises OpError."""
+        attrs, count = self.attrs_of(node), len(node.outputs)
         known: dict[str, Any] = {"asked": tuple(map(bool, node.outputs))} if self.asks else {}
-        if self.bodies:
-            known["bodies"] = bodies
-        found = self.run(self.attrs_of(node), *args, **known)
-        if len(found) < len(node.outputs):
-            raise OpError(f"{self.name} node {node.name or node.outputs[0]!r} has {len(node.outputs)} outputs; here it has {len(found)}")
-        return found[:len(node.outputs)]
+
+        def outputs(args: Sequence[np.ndarray | None], bodies: Mapping[str, Body] | None = None) -> tuple[np.ndarray, ...]:
+            found = self.run(attrs, *args, **known, **({"bodies": bodies} if self.bodies else {}))
+            if len(found) < count:
+                raise OpError(f"{self.name} node {node.name or node.outputs[0]!r} has {count} outputs; here it has {len(found)}")
+            return found[:count]
+
+        return outputs
 
     def types_of(self, node: Node, args: Sequence[Type | None], bodies: Mapping[str, BodyTypes] | None = None) -> list[Type | None]:
         """The types of the outputs that ``node`` names. Raises OpError."""
