@@ -49,6 +49,19 @@ def test_the_last_axes_of_a_volume(level: str) -> None:
 
 
 @every_level
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 17, 6, 33), (3, 4, 9), (4, 19)], ids=str)
+def test_mirrored_padding(level: str, shape: tuple[int, ...], mode: str) -> None:
+    x = RNG.standard_normal(shape).astype(np.float32)
+    widths = [(0, 0)] * (len(shape) - 2) + [(2, 1) if len(shape) != 3 else (0, 0), (3, 4)]
+    pads = np.array([side[k] for k in (0, 1) for side in widths])
+    check("Pad", [x, pads], np.pad(x, widths, mode=mode), {"mode": mode}, level=level, rtol=0, atol=0,  # type: ignore[call-overload]
+          least=1 + (len(shape) > 2), constants=(1,))
+    cropped = np.array([0] * (2 * len(shape) - 1) + [-2])
+    check("Pad", [x, cropped], x[..., :-2], {"mode": mode}, level=level, rtol=0, atol=0, constants=(1,))
+
+
+@every_level
 def test_what_has_no_weight_may_be_infinite(level: str) -> None:
     x = np.array([1, 2, np.inf, 4], np.float32).reshape(1, 1, 1, 4)
     want = np.array([1, 1.5, 2, np.inf, np.inf, np.inf, 4, 4], np.float32).reshape(1, 1, 1, 8)

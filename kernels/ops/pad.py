@@ -16,7 +16,7 @@ from ._op import Arg, Case, Op, OpError, Tie, Type
 MODES = ("constant", "reflect", "edge", "wrap")
 
 
-def _widths(place: str, rank: int, pads: Sequence[int], axes: Sequence[int] | None) -> list[tuple[int, int]]:
+def widths_of(place: str, rank: int, pads: Sequence[int], axes: Sequence[int] | None) -> list[tuple[int, int]]:
     """(before, after) for every axis of the input."""
     named = list(range(rank)) if axes is None else [positive_axis(place, axis, rank) for axis in axes]
     if len(pads) != 2 * len(named) or len(set(named)) < len(named):
@@ -38,7 +38,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
     given_pads = ints(pads)
     if given_pads is None or (axes is not None and axes.value is None):
         return []
-    widths = _widths(where(node), len(x.shape), given_pads, ints(axes))
+    widths = widths_of(where(node), len(x.shape), given_pads, ints(axes))
     _check_widths(where(node), attrs["mode"], x.shape, widths)
     kind = Type(x.dtype, tuple(length + before + after for length, (before, after) in zip(x.shape, widths)))
     return [with_value(kind, args, lambda *values: _run(attrs, *values))]
@@ -55,18 +55,23 @@ def _check_widths(place: str, mode: str, shape: Sequence[int], widths: Sequence[
                           f"where mode {mode} can take at most {limit} from the input")
 
 
+def source(mode: str, length: int, width: tuple[int, int]) -> np.ndarray:
+    """int64[new]: the element along an axis that each new one is, in the modes that take from the input."""
+    before, after = width
+    kept = np.arange(max(-before, 0), length - max(-after, 0))
+    return np.pad(kept, (max(before, 0), max(after, 0)), mode=mode) if max(width) > 0 else kept  # type: ignore[call-overload]
+
+
 def _run(attrs: Mapping[str, Any], x: np.ndarray, pads: np.ndarray, value: np.ndarray | None = None,
          axes: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
     named = None if axes is None else [int(axis) for axis in axes.ravel()]
-    widths = _widths("Pad", x.ndim, [int(width) for width in pads.ravel()], named)
+    widths = widths_of("Pad", x.ndim, [int(width) for width in pads.ravel()], named)
     _check_widths("Pad", attrs["mode"], x.shape, widths)
+    if attrs["mode"] != "constant":
+        return (x[np.ix_(*(source(attrs["mode"], length, width) for length, width in zip(x.shape, widths)))],)
     kept = x[tuple(slice(max(-before, 0), length - max(-after, 0)) for length, (before, after) in zip(x.shape, widths))]
     added = [(max(before, 0), max(after, 0)) for before, after in widths]
-    if not any(map(any, added)):
-        return (kept,)
-    if attrs["mode"] == "constant":
-        return (np.pad(kept, added, constant_values=0 if value is None else value.reshape(()).astype(x.dtype)),)
-    return (np.pad(kept, added, mode=attrs["mode"]),)
+    return (np.pad(kept, added, constant_values=0 if value is None else value.reshape(()).astype(x.dtype)),)
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:
@@ -76,7 +81,7 @@ def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
     pads, axes = known_ints(shapes, node, 1), known_ints(shapes, node, 3)
     if pads is None or (axes is None and len(node.inputs) > 3 and node.inputs[3]):
         return
-    tie_same(tie, x, y, (axis for axis, width in enumerate(_widths(where(node), rank, pads, axes)) if width == (0, 0)))
+    tie_same(tie, x, y, (axis for axis, width in enumerate(widths_of(where(node), rank, pads, axes)) if width == (0, 0)))
 
 
 def _case(name: str, x: tuple[int, ...], pads: Sequence[int], value: float | None = None, axes: Sequence[int] | None = None,

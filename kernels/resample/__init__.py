@@ -1,1 +1,1 @@
-"""Images at other sizes."""
+"""Images at other sizes, or with mirrored borders."""

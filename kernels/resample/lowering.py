@@ -1,18 +1,22 @@
-"""Resize of the last two axes of an image (the last one of a line), by whatever taps the operator's own rules give."""
+"""Resize and mirrored Pad of the last two axes of an image (the last one of a line), by the taps that the operators' own rules give."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 
 import numpy as np
 
 from .. import costs
 from ..lowering import Emitter, Lowering, Site, lowers
-from ..ops._resize import Stretch, numbers, stretches
+from ..ops._resize import numbers, stretches
+from ..ops.pad import source, widths_of
 
 LANES = 16
 """Floats of the widest vector."""
+
+Taps = tuple[np.ndarray, np.ndarray]
+"""(index, weight) [length, taps]: the elements of an axis that count for each new one."""
 
 
 @lowers("Resize")
@@ -21,32 +25,53 @@ def lower_resize(site: Site) -> Iterator[Lowering]:
     there = [i < len(site.inputs) and (kind := site.inputs[i]) is not None and kind.size > 0 for i in (1, 2, 3)]
     if x is None or x.dtype != "float32" or any(here and value is None for here, value in zip(there, known)):
         return
-    rank = len(x.shape)
-    changed = {axis: found for axis, found in stretches("Resize", site.attrs, x.shape, *numbers(*known)).items() if not found.same}
-    images = 2 if rank != 3 else 1  # axes that may change: the last two, but of N, C and a length only the last
-    if rank == 0 or site.attrs["coordinate_transformation_mode"] == "tf_crop_and_resize" or any(axis < rank - images for axis in changed):
+    if site.attrs["coordinate_transformation_mode"] == "tf_crop_and_resize":
         return
-    spatial = ([1] * (2 - images) + [*x.shape[-images:]])[-2:]
-    row, column = (changed.get(axis, Stretch(length, length, 1.0)) for axis, length in zip((rank - images if images > 1 else -1, rank - 1), spatial))
-    yield from _resample(site, row, column, x.shape)
+    found = stretches("Resize", site.attrs, x.shape, *numbers(*known))
+    yield from _resample(site, x.shape, {axis: stretch.taps(site.attrs) for axis, stretch in found.items() if not stretch.same})
 
 
-def _resample(site: Site, row: Stretch, column: Stretch, shape: tuple[int, ...]) -> Iterator[Lowering]:
-    (row_index, row_weight), (column_index, column_weight) = (stretch.taps(site.attrs) for stretch in (row, column))
+@lowers("Pad")
+def lower_mirror(site: Site) -> Iterator[Lowering]:
+    """The modes that take from the input: each new row and column is one of the old ones."""
+    x, pads, mode = site.inputs[0], site.constant(1), site.attrs["mode"]
+    named = len(site.inputs) > 3 and site.inputs[3] is not None
+    axes = site.constant(3) if named else None
+    if mode == "constant" or x is None or x.dtype != "float32" or pads is None or (named and axes is None):
+        return
+    widths = widths_of("Pad", len(x.shape), pads.ravel().tolist(), None if axes is None else axes.ravel().tolist())
+    yield from _resample(site, x.shape, {axis: _one_tap(source(mode, length, width))
+                                         for axis, (length, width) in enumerate(zip(x.shape, widths)) if any(width)})
+
+
+def _one_tap(index: np.ndarray) -> Taps:
+    return index[:, None], np.ones((index.size, 1))
+
+
+def _resample(site: Site, shape: tuple[int, ...], changed: Mapping[int, Taps]) -> Iterator[Lowering]:
+    """The ways to do it if nothing but the last two axes changes, or in N, C and a length the last one."""
+    rank = len(shape)
+    images = 1 if rank == 3 else 2
+    if rank == 0 or any(axis < rank - images for axis in changed):
+        return
+    lengths = [shape[axis] if axis >= rank - images and axis >= 0 else 1 for axis in (rank - 2, rank - 1)]
+    (row_index, row_weight), (column_index, column_weight) = (
+        changed.get(axis, _one_tap(np.arange(length))) for axis, length in zip((rank - 2, rank - 1), lengths))
     taps = row_index.shape[1], column_index.shape[1]
     tables = [table for index, weight in ((row_index, row_weight), (column_index, column_weight))
               for table in (index.astype(np.int32).ravel(), weight.astype(np.float32).ravel())]
-    sizes = [row.length, column.length, row.new, column.new, *taps]
-    outer, y = prod(shape) // (row.length * column.length), site.outputs[0]
+    rows, columns = len(row_index), len(column_index)
+    sizes = [*lengths, rows, columns, *taps]
+    outer, y = prod(shape) // prod(lengths), site.outputs[0]
     absent = [None] * (len(site.inputs) - 1)
 
     def planes(em: Emitter) -> None:
-        em.step("resample_planes", [em.input(0), *map(em.constant, tables), em.output()], sizes, outer * row.new, scratch=column.length * 4)
+        em.step("resample_planes", [em.input(0), *map(em.constant, tables), em.output()], sizes, outer * rows, scratch=lengths[1] * 4)
 
     def channels(em: Emitter) -> None:
-        em.step("resample_channels", [em.input(0), *map(em.constant, tables), em.output()], [*sizes, shape[1]], outer // shape[1] * row.new)
+        em.step("resample_channels", [em.input(0), *map(em.constant, tables), em.output()], [*sizes, shape[1]], outer // shape[1] * rows)
 
-    down = y.size * column.length / max(column.new, 1) * taps[0] if taps[0] > 1 else 0
+    down = y.size * lengths[1] / columns * taps[0] if taps[0] > 1 else 0
     yield Lowering("resample_planes", ("NCHW", *absent), "NCHW",
                    costs.STEP + costs.RESAMPLE["down"] * down + costs.RESAMPLE["across"] * y.size * taps[1], planes)
     if len(shape) > 2:
