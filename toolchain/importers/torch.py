@@ -66,11 +66,11 @@ def read_program(file: Path, trust_pickle: bool) -> Any:
 def _exported(module: torch.nn.Module, file: Path, shapes: Mapping[str, tuple[Dim, ...]]) -> Any:
     """The module as an exported program."""
     example, dynamic = _examples(module, file, shapes)
-    named = {dim: torch.export.Dim(dim) for places in dynamic.values() for dim in places.values()}
     try:
         with quiet(), _dropout_kept(module):
+            # DYNAMIC leaves it to torch in what range a length may lie (of positions there are so many), and fails if there is but one.
             return torch.export.export(module, (), example, strict=False, dynamic_shapes={
-                name: {place: named[dim] for place, dim in places.items()} for name, places in dynamic.items()})
+                name: dict.fromkeys(places, torch.export.Dim.DYNAMIC) for name, places in dynamic.items()})
     except (Exception, SystemExit) as error:  # tracing runs the user's own code
         raise UnsupportedModel(f"{file} cannot be exported by torch with these input shapes: {first_line(error)}") from None
 
