@@ -56,7 +56,7 @@ def movement(level: str) -> Iterator[Line]:
 
 def elementwise(level: str) -> Iterator[Line]:
     x, gate = floats(1, 96, 56, 56), floats(1, 96, 1, 1)
-    for op in ("Relu", "Sigmoid", "Tanh", "HardSwish"):
+    for op in ("Relu", "Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Elu", "Swish", "Gelu", "Mish", "Softplus", "Erf", "Exp", "Log", "Sqrt", "Round"):
         yield from node(op, op, [x], x.shape, level)
     yield from node("Add, same shape", "Add", [x, x], x.shape, level)
     yield from node("Mul, per channel", "Mul", [x, gate], x.shape, level)
@@ -72,6 +72,13 @@ def pool(level: str) -> Iterator[Line]:
 def softmax(level: str) -> Iterator[Line]:
     for shape, axis in (((1, 1000), 1), ((64, 1000), 1), ((1, 21, 64, 64), 1)):
         yield from node(f"{shape}, axis {axis}", "Softmax", [floats(*shape)], shape, level, {"axis": axis})
+
+
+def norm(level: str) -> Iterator[Line]:
+    width, channels = floats(384), floats(64)
+    yield from node("LayerNormalization, 64×384", "LayerNormalization", [floats(64, 384), width, width], (64, 384), level, constants=(1, 2))
+    yield from node("GroupNormalization, 64×28×28", "GroupNormalization", [floats(1, 64, 28, 28), channels, channels], (1, 64, 28, 28), level,
+                    {"num_groups": 32}, constants=(1, 2))
 
 
 def resample(level: str) -> Iterator[Line]:
@@ -106,7 +113,7 @@ def sparse_products(level: str) -> Iterator[Line]:
 
 
 FAMILIES: dict[str, Callable[[str], Iterator[Line]]] = {
-    "movement": movement, "elementwise": elementwise, "pool": pool, "softmax": softmax, "resample": resample, "sparse": sparse_products}
+    "movement": movement, "elementwise": elementwise, "pool": pool, "softmax": softmax, "norm": norm, "resample": resample, "sparse": sparse_products}
 
 
 def microseconds(line: Line, level: str) -> tuple[float, int]:
