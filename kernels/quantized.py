@@ -47,7 +47,7 @@ def quantize(x: np.ndarray, how: ActivationQuantization) -> Integers:
             scale, zero = np.asarray(how.scale, x.dtype), np.asarray(how.zero_point, x.dtype)
         else:
             scale, zero = dynamic_grid(x, how)
-        values = x / scale
+        values = np.asarray(x / scale)
         np.rint(values, out=values)
         np.clip(values, low - zero, high - zero, out=values)
     values[np.isnan(values)] = 0
@@ -88,7 +88,7 @@ def weight_scale(tensor: EncodedTensor) -> np.ndarray | None:
 def weight_integers(w: np.ndarray, scale: np.ndarray) -> Integers:
     """A weight's integers from its values: these were integer × scale, rounded once, so the quotient is within 2^-14 of the integer."""
     with np.errstate(all="ignore"):
-        values = np.rint(w / scale.astype(w.dtype))
+        values = np.asarray(np.rint(w / scale.astype(w.dtype)))
     values[~np.isfinite(values)] = 0  # a channel whose scale is 0 holds zeros
     return Integers(values, scale, float(np.max(np.abs(values), initial=0)))
 
