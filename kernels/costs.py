@@ -93,6 +93,6 @@ SOFTMAX = {
 }
 
 NORM = {
-    "float": 0.3,  # per float
+    "float": 0.2,  # per float
     "row": 20.0,  # per row of statistics
 }

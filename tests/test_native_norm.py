@@ -68,7 +68,16 @@ def test_what_is_no_number_stays_in_its_row(level: str) -> None:
     check("LayerNormalization", [x, np.ones(40, np.float32)], found, level=level, constants=(1,))
 
 
-def test_parameters_that_vary_have_no_kernel() -> None:
-    x, scale = floats(2, 3, 4), floats(4)
-    assert not lowerings(site_of("LayerNormalization", [x, scale], x))
-    assert not lowerings(site_of("LayerNormalization", [x, floats(2, 1, 1)], x, constants=(1,)))
+@every_level
+def test_parameters_that_vary(level: str) -> None:
+    x, scale, bias = floats(2, 3, 4), floats(4), floats(4)
+    check("LayerNormalization", [x, scale, bias], standardized(x, (2,), 1e-5) * scale + bias, level=level, rtol=1e-5, atol=2e-6)
+    expected = standardized(x, (2,), 1e-5) * scale[:3, None] + bias[:3, None]
+    check("InstanceNormalization", [x, scale[:3], bias[:3]], expected, level=level, rtol=1e-5, atol=2e-6)
+    check("InstanceNormalization", [x, scale[:3], bias[:3]], expected, level=level, rtol=1e-5, atol=2e-6, constants=(2,))
+
+
+def test_parameters_that_are_stretched_while_running_have_no_kernel() -> None:
+    x = floats(2, 3, 4)
+    for scale, constants in ((floats(1), ()), (floats(2, 1, 1), ()), (floats(2, 1, 1), (1,))):
+        assert not lowerings(site_of("LayerNormalization", [x, scale], x, constants=constants))

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
 
 from .. import costs
-from ..lowering import Emitter, Lowering, Site, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
+
+Parameter = Callable[[Emitter], Ref]
 
 
-def _parameter(site: Site, place: int, shape: tuple[int, ...], missing: float) -> np.ndarray | None:
-    """A constant input as float32 of ``shape``; None if it is not constant or does not broadcast to it."""
-    if place >= len(site.inputs) or site.inputs[place] is None:
-        return np.full(shape, missing, np.float32)
-    found = site.constant(place)
-    if found is None or found.ndim > len(shape):
-        return None
-    return np.ascontiguousarray(np.broadcast_to(found, shape), np.float32)
+def _parameter(site: Site, place: int, shape: tuple[int, ...], missing: float) -> Parameter | None:
+    """An input as a buffer of ``shape``: a constant stretched to it, or a value that has it. None if it is neither."""
+    kind = site.inputs[place] if place < len(site.inputs) else None
+    found = np.full(shape, missing) if kind is None else site.constant(place)
+    if found is not None and found.ndim <= len(shape):
+        stretched = np.ascontiguousarray(np.broadcast_to(found, shape), np.float32)
+        return lambda em: em.constant(stretched)
+    if kind is not None and kind.shape == shape and kind.dtype == "float32":
+        return lambda em: em.input(place)
+    return None
 
 
 @lowers("LayerNormalization", "RMSNormalization")
 def lower_over_last_axes(site: Site) -> Iterator[Lowering]:
-    """With constant parameters that lie within the axes of the statistics."""
+    """With parameters that lie within the axes of the statistics."""
     x = site.inputs[0]
     if x is None or x.dtype != "float32" or site.attrs["stash_type"] != 1:
         return
@@ -33,7 +37,7 @@ def lower_over_last_axes(site: Site) -> Iterator[Lowering]:
 
 @lowers("InstanceNormalization", "GroupNormalization")
 def lower_over_channels(site: Site) -> Iterator[Lowering]:
-    """With constant parameters, one per channel."""
+    """Per sample and channel, or group of channels."""
     x = site.inputs[0]
     if x is None or x.dtype != "float32" or site.attrs.get("stash_type", 1) != 1:
         return
@@ -43,17 +47,16 @@ def lower_over_channels(site: Site) -> Iterator[Lowering]:
     yield from _standardized(site, channels // groups * positions, positions, groups, scale, bias)
 
 
-def _standardized(site: Site, n: int, run: int, cycle: int, scale: np.ndarray | None, bias: np.ndarray | None) -> Iterator[Lowering]:
+def _standardized(site: Site, n: int, run: int, cycle: int, scale: Parameter | None, bias: Parameter | None) -> Iterator[Lowering]:
     """Rows of ``n`` floats in the graph's own order."""
     size = site.outputs[0].size
-    centred = site.node.op != "RMSNormalization"
+    if scale is None or bias is None or not size:
+        return
+    params = [n, run, cycle, int(site.node.op != "RMSNormalization"), f32(site.attrs["epsilon"])]
 
     def emit(em: Emitter) -> None:
-        assert scale is not None
-        assert bias is not None
-        em.step("standardize_rows", [em.input(0), em.constant(scale), em.constant(bias), em.output()],
-                [n, run, cycle, int(centred), f32(site.attrs["epsilon"]), f32(em.low), f32(em.high)], size // n)
+        em.step("standardize_rows", [em.input(0), scale(em), bias(em), em.output()], [*params, f32(em.low), f32(em.high)], size // n)
 
-    if scale is not None and bias is not None and size:
-        cost = costs.STEP + costs.NORM["float"] * size + costs.NORM["row"] * (size // n)
-        yield Lowering("standardize_rows", ("NCHW", *[None] * (len(site.inputs) - 1)), "NCHW", cost, emit, fuses=True)
+    layouts: tuple[Layout, ...] = tuple("NCHW" for _ in site.inputs)
+    cost = costs.STEP + costs.NORM["float"] * size + costs.NORM["row"] * (size // n)
+    yield Lowering("standardize_rows", layouts, "NCHW", cost, emit, fuses=True)
