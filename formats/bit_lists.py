@@ -12,10 +12,15 @@ from .cursor import Cursor
 from .errors import FormatError
 
 
-def token_cost(values: np.ndarray, runs: np.ndarray, k: int) -> int:
-    """Bits of ``token_bits``."""
-    exponents = np.frexp(runs)[1].astype(np.int64)  # of r > 0: its bits
-    return int(((values >> k) + 1 + k).sum() + (2 * exponents - 1)[runs > 0].sum())
+def _run_bits(runs: np.ndarray) -> int:
+    found = runs[runs > 0]
+    return 2 * int(np.frexp(found)[1].sum()) - found.size if found.size else 0
+
+
+def cheapest(values: np.ndarray, runs: np.ndarray, most: int) -> tuple[int, int]:
+    """(bits of ``token_bits``, k), for the best k up to ``most``."""
+    costs = [int((values >> k).sum()) + (1 + k) * values.size for k in range(most + 1)]
+    return min(costs) + _run_bits(runs), costs.index(min(costs))
 
 
 def token_bits(values: np.ndarray, runs: np.ndarray, k: int) -> list[int]:

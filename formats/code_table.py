@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bit_lists import BitReader, token_bits, token_cost
+from .bit_lists import BitReader, cheapest, token_bits
 from .cursor import Cursor
 from .errors import CodeLengthsError, PaddingError
 from .huffman import MAX_LENGTH, is_complete
 
 _COMPLETE = 1 << MAX_LENGTH
+_MAX_RICE = 3
 
 
 def first_guess(alphabet: int) -> int:
@@ -40,13 +41,13 @@ def tokens(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def table_size(lengths: np.ndarray) -> int:
     """Bytes of ``encode_lengths``."""
     values, runs = tokens(lengths)
-    return -(-(2 + min(token_cost(values, runs, k) for k in range(4))) // 8)
+    return -(-(2 + cheapest(values, runs, _MAX_RICE)[0]) // 8)
 
 
 def encode_lengths(lengths: np.ndarray) -> bytes:
     """The table of a code that ``is_complete``."""
     values, runs = tokens(lengths)
-    k = min(range(4), key=lambda k: token_cost(values, runs, k))
+    _, k = cheapest(values, runs, _MAX_RICE)
     return np.packbits(np.array([k & 1, k >> 1, *token_bits(values, runs, k)], np.uint8), bitorder="little").tobytes()
 
 

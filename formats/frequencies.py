@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bit_lists import BitReader, token_bits, token_cost
+from .bit_lists import BitReader, cheapest, token_bits
 from .cursor import Cursor
 from .errors import FrequencyError, PaddingError
 
@@ -20,6 +20,7 @@ MIN_BITS, MAX_BITS = 8, 15
 MAX_MANTISSA = 3
 MAX_EXPONENT = 31
 _FIRST_EXPONENT = 16
+_MAX_RICE = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +64,27 @@ def fit(counts: np.ndarray, mantissa: int, bits: int) -> Model | None:
 
 def best_model(counts: np.ndarray) -> Model:
     """The model with the smallest table and code together; of 12 bits where that costs at most 0.1 % more, so that a decoder's table stays small."""
-    found: dict[int, tuple[int, Model]] = {}
+    found = {}
     for bits in (12, MAX_BITS):
-        for mantissa in range(MAX_MANTISSA + 1):
-            model = fit(counts, mantissa, bits)
-            if model is not None:
-                cost = 8 * table_size(model) + coded_bits(model, counts)
-                if bits not in found or cost < found[bits][0]:
-                    found[bits] = cost, model
+        models = [model for m in range(MAX_MANTISSA + 1) if (model := fit(counts, m, bits)) is not None]
+        costs = [cost(model, counts) for model in models]
+        if costs:
+            found[bits] = min(costs), models[costs.index(min(costs))]
     finest, best = found[MAX_BITS]
     coarse, small = found.get(12, (2 * finest + 1, best))
     return small if 1000 * coarse <= 1001 * finest else best
+
+
+def quick_model(counts: np.ndarray) -> Model:
+    """A model that is nearly as good as ``best_model``, to compare ways to code by."""
+    model = fit(counts, 1, MAX_BITS)
+    assert model is not None, "there are fewer symbols than slots"
+    return model
+
+
+def cost(model: Model, counts: np.ndarray) -> int:
+    """Bits of table and code."""
+    return 8 * table_size(model) + coded_bits(model, counts)
 
 
 def coded_bits(model: Model, counts: np.ndarray) -> int:
@@ -93,32 +104,22 @@ def tokens(model: Model) -> tuple[np.ndarray, np.ndarray]:
     """(values, runs), as ``bit_lists`` stores them: 0 for a run of symbols that do not occur, else 1 + the zigzag difference to the level before."""
     used = np.flatnonzero(model.levels >= 0)
     delta = np.diff(model.levels[used], prepend=_FIRST_EXPONENT << model.mantissa)
-    values, runs = [], []
-    for zeros, change in zip((np.diff(used, prepend=-1) - 1).tolist(), delta.tolist()):
-        if zeros:
-            values.append(0)
-            runs.append(zeros)
-        values.append(1 + (2 * change if change >= 0 else -2 * change - 1))
-        runs.append(0)
-    rest = model.levels.size - 1 - int(used[-1])
-    if rest:
-        values.append(0)
-        runs.append(rest)
-    return np.array(values), np.array(runs)
-
-
-_RICE = range(8)
+    zeros = np.diff(np.append(used, model.levels.size), prepend=-1) - 1  # before each symbol that occurs, and at the end
+    values = np.stack([np.zeros_like(delta), np.where(delta >= 0, 2 * delta, -2 * delta - 1) + 1], axis=1).ravel()
+    runs = np.stack([zeros[:-1], np.zeros_like(delta)], axis=1).ravel()
+    keep = (values > 0) | (runs > 0)
+    rest = zeros[-1:][zeros[-1:] > 0]
+    return np.append(values[keep], 0 * rest), np.append(runs[keep], rest)
 
 
 def table_size(model: Model) -> int:
     """Bytes of ``encode_table``."""
-    found = tokens(model)
-    return 1 + -(-min(token_cost(*found, k) for k in _RICE) // 8)
+    return 1 + -(-cheapest(*tokens(model), _MAX_RICE)[0] // 8)
 
 
 def encode_table(model: Model) -> bytes:
     found = tokens(model)
-    k = min(_RICE, key=lambda k: token_cost(*found, k))
+    _, k = cheapest(*found, _MAX_RICE)
     head = [model.mantissa & 1, model.mantissa >> 1, *(k >> i & 1 for i in range(3)), *(model.bits - MIN_BITS >> i & 1 for i in range(3))]
     return np.packbits(np.array(head + token_bits(*found, k), np.uint8), bitorder="little").tobytes()
 

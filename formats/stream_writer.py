@@ -14,8 +14,7 @@ from .code_table import encode_lengths, table_size
 from .codes import MAX_RUN
 from .cursor import put_varint
 from .encoders import encode_arithmetic, encode_rans
-from .frequencies import Model, best_model, coded_bits, encode_table
-from .frequencies import table_size as frequencies_size
+from .frequencies import Model, best_model, cost, encode_table, quick_model
 from .places import NOWHERE, Places
 from .transforms import CODED_RUNS, MAX_TUPLE_BITS, RAW_RUNS, RUN, SINGLE, SPLIT, TUPLE, Transform, run_histograms, symbol_width
 
@@ -69,15 +68,22 @@ def _raw_candidates(elements: np.ndarray, alphabet: int, width: int) -> Iterator
             yield _Candidate(transform, symbols, _parameter_size(transform, symbols) + packed)
 
 
-def _coded_candidates(elements: np.ndarray, alphabet: int, width: int, coder: str) -> Iterator[_Candidate]:
+def _coded_candidates(elements: np.ndarray, alphabet: int, width: int, coder: str) -> list[_Candidate]:
     plain = [Transform(SINGLE, width, alphabet)]
     plain += [Transform(TUPLE, width, 2 ** (p * width), p) for p in range(2, MAX_TUPLE_BITS // width + 1)]
     histograms = [(t, np.bincount(t.apply(elements), minlength=t.alphabet)) for t in plain]
-    for transform, counts in histograms + (_runs(elements, CODED_RUNS) if alphabet <= 2 else []):
-        symbols = int(counts.sum())
-        found = _huffman(transform, counts, symbols) if coder == "huffman" else _rans(transform, counts, symbols)
-        if found.nbytes * 8 * MAX_RUN >= elements.size:  # what a file's readers allow; rANS could do without any bytes
-            yield found
+    histograms += _runs(elements, CODED_RUNS) if alphabet <= 2 else []
+    every = [(transform, counts, int(counts.sum())) for transform, counts in histograms]
+    found = [_huffman(*one) for one in every] if coder == "huffman" else _rans_candidates(every)
+    # What a file's readers allow: rANS could do without any bytes.
+    return [candidate for candidate in found if candidate.nbytes * 8 * MAX_RUN >= elements.size]
+
+
+def _rans_candidates(every: list[tuple[Transform, np.ndarray, int]]) -> list[_Candidate]:
+    """With the best models, but only of those ways that come near the smallest with a quick one."""
+    quick = [_rans(*one, quick_model(one[1])) for one in every]
+    near = 1.01 * min(candidate.nbytes for candidate in quick) + 2
+    return [_rans(*one, best_model(one[1])) for one, candidate in zip(every, quick) if candidate.nbytes <= near]
 
 
 def _huffman(transform: Transform, counts: np.ndarray, symbols: int) -> _Candidate:
@@ -87,11 +93,10 @@ def _huffman(transform: Transform, counts: np.ndarray, symbols: int) -> _Candida
     return _Candidate(transform, symbols, _parameter_size(transform, symbols) + table_size(lengths) + lane_cost + payload, counts)
 
 
-def _rans(transform: Transform, counts: np.ndarray, symbols: int) -> _Candidate:
+def _rans(transform: Transform, counts: np.ndarray, symbols: int, model: Model) -> _Candidate:
     """A state is four bytes, of which the symbols fill about one."""
-    model = best_model(counts)
-    payload = 3 * huffman.lanes_for(symbols) + coded_bits(model, counts) // 8
-    return _Candidate(transform, symbols, _parameter_size(transform, symbols) + frequencies_size(model) + payload, model)
+    nbytes = _parameter_size(transform, symbols) + 3 * huffman.lanes_for(symbols) + cost(model, counts) // 8
+    return _Candidate(transform, symbols, nbytes, model)
 
 
 def _parameter_size(transform: Transform, symbols: int) -> int:

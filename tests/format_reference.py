@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import reference_coders
 
 SPEC = (Path(__file__).parent.parent / "formats" / "SPEC.md").read_text(encoding="utf-8")
 DTYPES = "float32 float16 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool".split()  # noqa: SIM905
@@ -54,6 +56,8 @@ class Reference:
     weights: list[dict[str, Any]] = field(default_factory=list)
     defined: list[str] = field(default_factory=list)
     fresh: int = 0
+    coder: int = 0
+    end: int = 0
 
     # ------------------------------------------------------------ small parts
 
@@ -211,6 +215,8 @@ class Reference:
         inner = prod(w["shape"][w["axis"] + 1:])
         inputs = prod(w["shape"][:w["axis"]]) * inner if w["shape"] else 1
         kind, coded = w["kind"], bool(w["coder"])
+        self.coder, self.end = w["coder"], w["offset"] + w["length"]
+        row = prod(w["shape"][1:]) if len(w["shape"]) > 1 else 0
         bits, kinds, table, scale, zeros, block = 8, 256, np.zeros((1, 1)), np.ones((1, 1), np.float32), None, inputs
         if kind == 2:
             code = self.take(1)[0]
@@ -229,13 +235,16 @@ class Reference:
             bits, kinds, table = (1, 2, np.array([[-1, 1]])) if kind == 3 else (2, 3, np.array([[-1, 0, 1]]))
         # Where an element lies in the 2-D view: its channel, and its place among that channel's elements.
         places = [(i // inner % channels, i // inner // channels * inner + i % inner) for i in range(size)] if size else []
-        kept = self.kept(w["structure"], channels, inputs, size, places)
+        kept = self.kept(w["structure"], channels, inputs, size, row, places)
         held = [i for i, place in enumerate(places) if kept is None or kept[i]]
+        columns = rows(row, held)
+        if w["structure"] == 2 and held:
+            columns = rows(len(held) // channels, range(len(held)))
         out = np.zeros(size, w["dtype"])
         if kind < 2:
-            out[held] = self.numbers(w["stored"], len(held), coded)
+            out[held] = self.numbers(w["stored"], len(held), coded, columns)
         else:
-            for i, element in zip(held, self.stream(len(held), kinds, bits)):
+            for i, element in zip(held, self.stream(len(held), kinds, bits, columns)):
                 channel, column = places[i]
                 factor = scale[channel if len(scale) > 1 else 0, column // block if scale.shape[1] > 1 else 0]
                 if zeros is not None:
@@ -245,46 +254,53 @@ class Reference:
         assert self.at == w["offset"] + w["length"]
         return out.reshape(w["shape"])
 
-    def kept(self, structure: int, channels: int, inputs: int, size: int, places: list[tuple[int, int]]) -> list[int] | None:
+    def kept(self, structure: int, channels: int, inputs: int, size: int, row: int,
+             places: list[tuple[int, int]]) -> list[int] | None:
         """For each element whether it is held; None: all are."""
         if structure == 0:
             return None
         if structure == 1:
-            return self.stream(size, 2, 1)
+            return self.stream(size, 2, 1, rows(row, range(size)))
         code = self.take(1)[0]
         if structure == 3:
             r, c = [(1, 4), (4, 1), (4, 4)][code]
             across = -(-inputs // c)
-            mask = self.stream(-(-channels // r) * across, 2, 1)
+            blocks = -(-channels // r) * across
+            mask = self.stream(blocks, 2, 1, rows(across, range(blocks)))
             return [mask[channel // r * across + column // c] for channel, column in places]
         m, n = [16, 32, 64][code & 3], self.take(1)[0] + 1
         if code >> 2:
-            mask = self.stream(size, 2, 1)
+            mask = self.stream(size, 2, 1, rows(inputs, range(size)))
             return [mask[channel * inputs + column] for channel, column in places]
         windows = [(channel, start) for channel in range(channels) for start in range(0, inputs, m)]
         counts = [min(n, inputs - start) for _, start in windows]
-        positions = iter(self.stream(sum(counts), m, m.bit_length() - 1))
+        n = sum(counts)
+        positions = iter(self.stream(n, m, m.bit_length() - 1, rows(n // max(channels, 1), range(n))))
         chosen = {(channel, start + next(positions)) for (channel, start), count in zip(windows, counts) for _ in range(count)}
         return [place in chosen for place in places]
 
-    def numbers(self, dtype: str, n: int, coded: bool) -> np.ndarray:
+    def numbers(self, dtype: str, n: int, coded: bool, columns: list[int] | None = None) -> np.ndarray:
         """Numbers as they are, or a stream for each of their bytes."""
         size = np.dtype(dtype).itemsize
         if not coded:
             return np.frombuffer(self.take(n * size), dtype)
-        planes = [self.stream(n, 256, 8) for _ in range(size)]
+        planes = [self.stream(n, 256, 8, columns) for _ in range(size)]
         return np.frombuffer(bytes(b for element in zip(*planes) for b in element), dtype)
 
-    def stream(self, n: int, alphabet: int, width: int) -> list[int]:
+    def stream(self, n: int, alphabet: int, width: int, columns: list[int] | None = None) -> list[int]:
         if n == 0:
             return []
         code = self.take(1)[0]
-        transform, is_huffman, lanes, dominant = code & 3, code >> 2 & 1, 1 << (code >> 3 & 3), code >> 5
+        transform, is_coded, lanes, dominant = code & 3, code >> 2 & 1, 1 << (code >> 3 & 3), code >> 5
         if transform == 3:
             m = self.take(1)[0]
             where = self.stream(n, 2, 1)
             others = iter(self.stream(sum(where), alphabet - 1, max((alphabet - 2).bit_length(), 1)))
             return [x + (x >= m) if other and (x := next(others)) >= 0 else m for other in where]
+        if is_coded and self.coder == 3:
+            found, used = reference_coders.arithmetic(self.data[self.at:self.end], n, alphabet, width, columns)
+            self.at += used
+            return found
         count, kinds, size = n, alphabet, width
         if transform == 1:
             p = self.take(1)[0]
@@ -292,7 +308,8 @@ class Reference:
         elif transform == 2:
             longest, count = self.varint(), self.varint()
             kinds, size = longest + 1, longest.bit_length()
-        symbols = self.huffman(count, kinds, lanes) if is_huffman else self.packed(count, size)
+        coded = self.huffman if self.coder == 1 else self.rans
+        symbols = coded(count, kinds, lanes) if is_coded else self.packed(count, size)
         if transform == 1:
             return [s >> (i * width) & (2 ** width - 1) for s in symbols for i in range(p)][:n]
         if transform == 2:
@@ -315,6 +332,12 @@ class Reference:
             found.append(codes[code])
         assert all(-(-bits.at // 8) == len(bits.data) for bits in streams)
         return found
+
+    def rans(self, count: int, alphabet: int, lanes: int) -> list[int]:
+        bits = Bits(self.data, 8 * self.at)
+        sizes, b = reference_coders.frequencies(bits.take, alphabet)
+        self.at = -(-bits.at // 8)
+        return reference_coders.rans(self.take, sizes, b, lanes, count)
 
     def codes(self, alphabet: int) -> dict[str, int]:
         """A 1 and the code's bits → symbol."""
@@ -340,6 +363,11 @@ class Reference:
             codes["1" + format(code, f"0{n}b")] = s
             code += 1
         return codes
+
+
+def rows(length: int, places: Iterable[int]) -> list[int] | None:
+    """The columns of elements in these places; None where the format knows no such rows."""
+    return [place % length for place in places] if 0 < length <= 2 ** 20 else None
 
 
 def reference_read(data: bytes) -> dict[str, Any]:

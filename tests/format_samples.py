@@ -11,7 +11,7 @@ from thinfer.formats.graph import DTYPES, ActivationQuantization, Graph, Node, S
 from thinfer.formats.tensor import Codebook, EncodedTensor, View
 
 VALUES = ("plain", "fp16", "codebook", "codebook_fp16_groups", "codebook_int8_scaled", "affine", "binary", "ternary")
-CODERS = ("raw", "huffman")
+CODERS = ("raw", "huffman", "rans", "arithmetic")
 
 
 def weight(rng: np.random.Generator, shape: tuple[int, ...], structure: str, values: str, coder: Any, *, axis: int = 0, bits: int = 4,
