@@ -45,10 +45,10 @@ class Histogram:
         total = int(self.counts.sum())
         if total == 0 or self.reach == 0:
             return 0.0, 0.0
-        below = np.cumsum(self.counts) / total
-        edge = self.reach / HALF
-        low = (int(np.searchsorted(below, 1 - percent / 100, side="right")) - HALF) * edge
-        high = (int(np.searchsorted(below, percent / 100)) + 1 - HALF) * edge
+        below, edge = np.cumsum(self.counts), self.reach / HALF
+        outside = int(total * (100 - percent) / 100 + 1e-6)  # a hair more: 100 - 99.9 is a little less than a tenth
+        low = (int(np.searchsorted(below, outside, side="right")) - HALF) * edge
+        high = (int(np.searchsorted(below, total - 1 - outside, side="right")) + 1 - HALF) * edge
         return min(max(low, self.least), 0.0), max(min(high, self.most), 0.0)
 
     def entropy(self) -> tuple[float, float]:
