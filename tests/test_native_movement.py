@@ -112,6 +112,13 @@ def test_slice(level: str, bounds: tuple[tuple[int, ...], ...]) -> None:
 
 
 @every_level
+def test_a_slice_backwards_from_before_the_start_takes_the_first(level: str) -> None:
+    x = floats(3, 5)
+    args = [x, *(np.array([number]) for number in (-9, -99, 1, -1))]
+    check("Slice", args, x[:, :1], level=level, rtol=0, atol=0, least=2, constants=(1, 2, 3, 4))
+
+
+@every_level
 def test_expand(level: str) -> None:
     for shape, target in (((3, 1, 5), (3, 4, 5)), ((1, 6, 1, 1), (2, 6, 3, 17)), ((19, 1), (2, 19, 33)), ((1,), (3, 4)),
                           ((5, 1, 7), (1, 2, 1, 33, 1))):

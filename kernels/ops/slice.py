@@ -1,4 +1,8 @@
-"""Slice: along each of ``axes`` the elements from ``starts`` up to ``ends`` by ``steps``, counted and clamped as Python's slices are."""
+"""Slice: along each of ``axes`` the elements from ``starts`` up to ``ends`` by ``steps``.
+
+Negative starts and ends count from the end, and what lies outside is brought inside: as Python's slices are read, but that a walk
+backwards which starts before the first element takes that one.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,17 @@ def walk_of(place: str, shape: Sequence[int], starts: Sequence[int], ends: Seque
         at = positive_axis(place, axis, len(shape))
         if at in found:
             raise OpError(f"{place} names the axis {at} twice")
-        found[at] = range(*slice(start, end, step).indices(shape[at]))
+        found[at] = _taken(start, end, step, shape[at])
     return found
+
+
+def _taken(start: int, end: int, step: int, length: int) -> range:
+    """The specification's clamping: starts to [0, length], ends too; backwards to [0, length - 1] and [-1, length - 1]."""
+    if length == 0:
+        return range(0)
+    low, last = (0, length) if step > 0 else (-1, length - 1)
+    start, end = (bound + length if bound < 0 else bound for bound in (start, end))
+    return range(min(max(start, 0), last), min(max(end, low), last), step)
 
 
 def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
@@ -117,6 +130,7 @@ OP = Op("Slice", {}, (3, 5), _infer, _run, flow=_flow, resize_constants=_resize_
     _case("negative", (5, 6), (-4,), (-1,), (-1,)),
     _case("clamped", (5, 6), (-99, 2), (2, END), (0, 1)),
     _case("backwards", (5, 6), (4, -1), (1, -99), (0, 1), (-1, -2)),
+    _case("backwards_from_before", (5, 6), (-9, 2), (-99, -8), (0, 1), (-1, -2)),
     _case("no_axes", (5, 6), (0, 5), (5, 0), None, (2, -1)),
     _case("nothing", (5, 6), (3,), (3,), (1,)),
     _case("whole", (2, 5), (0,), (END,), (1,)),
