@@ -21,19 +21,22 @@ MODES = ("nearest", "linear", "cubic")
 
 @dataclass(frozen=True)
 class Stretch:
-    """What happens to one axis: from ``length`` to ``new`` elements by ``scale`` (new / length, but for rounding), of the part
-    ``start`` to ``end`` (fractions of the axis, for tf_crop_and_resize)."""
+    """What happens to one axis: from ``length`` to ``wanted`` elements, of which ``new`` are made (``wanted`` is a fraction where a
+    scale says so), of the part ``start`` to ``end`` (fractions of the axis, for tf_crop_and_resize).
+
+    Places are computed from lengths, not from their ratio, which is rounded: whether one lies exactly on an element matters.
+    """
 
     length: int
     new: int
-    scale: float
+    wanted: float
     start: float = 0.0
     end: float = 1.0
 
     @property
     def same(self) -> bool:
         """Whether the axis stays as it is."""
-        return self.scale == 1 and self.new == self.length and (self.start, self.end) == (0, 1)
+        return self.wanted == self.new == self.length and (self.start, self.end) == (0, 1)
 
     def taps(self, attrs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """(int64[new, taps], float64[new, taps]): the elements that count for each new one, and their weights."""
@@ -46,13 +49,13 @@ class Stretch:
 
     def places(self, coordinates: str) -> np.ndarray:
         """float64[new]: where on the old axis each new element lies."""
-        at, last, wanted = np.arange(self.new, dtype=np.float64), self.length - 1, self.scale * self.length
+        at, last, wanted = np.arange(self.new, dtype=np.float64), self.length - 1, self.wanted
         if self.new == 0:
             return at
         if coordinates == "align_corners":
             return at * last / (wanted - 1) if wanted != 1 else at * 0
         if coordinates == "asymmetric":
-            return at / self.scale
+            return at * self.length / wanted
         if coordinates == "tf_crop_and_resize":
             if wanted == 1:
                 return at * 0 + (self.start + self.end) * last / 2
@@ -60,7 +63,7 @@ class Stretch:
         if coordinates == "pytorch_half_pixel" and self.new == 1:
             return at * 0
         offset = self.length / 2 * (1 - self.new / wanted) if coordinates == "half_pixel_symmetric" else 0.0
-        return offset + (at + 0.5) / self.scale - 0.5
+        return offset + (at + 0.5) * self.length / wanted - 0.5
 
     def nearest(self, places: np.ndarray, rounding: str) -> np.ndarray:
         """int64[new]: the element that counts for each place."""
@@ -69,7 +72,7 @@ class Stretch:
     def weighted(self, places: np.ndarray, attrs: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """As ``taps``, for the modes that weigh."""
         mode = attrs["mode"]
-        stretch = max(1.0, 1 / self.scale) if attrs["antialias"] else 1.0
+        stretch = max(1.0, self.length / self.wanted) if attrs["antialias"] else 1.0
         index, weights = taps(places, kernel_of(mode, attrs["cubic_coeff_a"]), REACH[mode], stretch)
         if attrs["exclude_outside"]:
             weights = np.where((index < 0) | (index >= self.length), 0, weights)
@@ -98,21 +101,22 @@ def stretches(place: str, attrs: Mapping[str, Any], shape: Sequence[int], roi: S
     lengths = [shape[axis] for axis in axes]
     found = _by_scales(place, lengths, scales) if scales is not None else _by_sizes(place, attrs, lengths, sizes or ())
     spans = zip(roi[:len(axes)], roi[len(axes):]) if crops and roi is not None else [(0.0, 1.0)] * len(axes)
-    return {axis: Stretch(length, new, scale, start, end) for axis, length, (new, scale), (start, end) in zip(axes, lengths, found, spans)}
+    return {axis: Stretch(length, new, wanted, start, end) for axis, length, (new, wanted), (start, end) in zip(axes, lengths, found, spans)}
 
 
 def _by_scales(place: str, lengths: Sequence[int], scales: Sequence[float]) -> list[tuple[int, float]]:
-    """In float32, as onnx's own shape inference multiplies, which leaves the region out."""
+    """(new, wanted) of each axis. In float32, as onnx's own shape inference multiplies, which leaves the region out."""
     if any(not 0 < scale < np.inf for scale in scales):
         raise OpError(f"{place} has the scales {tuple(scales)}; they must be above 0")
-    return [(int(np.floor(np.float32(length) * np.float32(scale))), float(scale)) for length, scale in zip(lengths, scales)]
+    return [(int(np.floor(np.float32(length) * np.float32(scale))), scale * length) for length, scale in zip(lengths, scales)]
 
 
 def _by_sizes(place: str, attrs: Mapping[str, Any], lengths: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, float]]:
+    """(new, wanted) of each axis."""
     if any(size < 0 for size in sizes) or any(length == 0 < size for length, size in zip(lengths, sizes)):
         raise OpError(f"{place} resizes {tuple(lengths)} to {tuple(sizes)}; sizes are 0 or more, and nothing cannot become something")
-    ratios = [size / length if length else 1.0 for length, size in zip(lengths, sizes)]
     if attrs["keep_aspect_ratio_policy"] == "stretch":
-        return list(zip(sizes, ratios))
-    common = (min if attrs["keep_aspect_ratio_policy"] == "not_larger" else max)(ratios)
-    return [(int(np.floor(common * length + 0.5)), common) for length in lengths]
+        return [(size, float(size)) for size in sizes]
+    ratios = [size / length for length, size in zip(lengths, sizes) if length]
+    common = (min if attrs["keep_aspect_ratio_policy"] == "not_larger" else max)(ratios, default=1.0)
+    return [(int(np.floor(common * length + 0.5)), common * length) for length in lengths]
