@@ -45,6 +45,8 @@ RESAMPLE = {
     "pixel": 10.0,  # per output of all channels
 }
 
+FOLD = {"float": 0.15}  # per float that a tap adds
+
 RECURRENT = {"cell": 0.6}  # per gate of a hidden unit
 
 SLOWER = {"avx2": 2.0, "baseline": 8.0}
@@ -57,7 +59,7 @@ GEMM: dict[str, float] = {
     "read_fp16": 0.06,
     "read_codebook": 0.05,
     "read_rows": 0.05,
-    "read_tiles": 0.12,
+    "read_tiles": 0.25,
     "gemv_f32": 0.14,  # per weight, as all below
     "gemv_f16": 0.068,
     "gemv_runs1": 0.0065,

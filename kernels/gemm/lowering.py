@@ -71,6 +71,13 @@ def layouts(tensor: EncodedTensor, groups: int, order: Order) -> Iterator[Panels
         yield tiles
 
 
+def every_layout(tensor: EncodedTensor, groups: int, order: Order) -> list[Panels]:
+    """As ``layouts``, for operators that ``sparse`` does not run: masked weights are tiles."""
+    found = list(layouts(tensor, groups, order))
+    tiles = plan_tiles(tensor, groups, order) if not found else None
+    return found if tiles is None else [tiles]
+
+
 def row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]:
     """(input ``i`` as float32[outputs] or None if it is absent, whether it is known and the same for every row)."""
     if i >= len(site.inputs) or site.inputs[i] is None:

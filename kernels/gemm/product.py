@@ -32,7 +32,8 @@ class Product:
     """y[rows, groups * outputs] = alpha * x · Wᵀ + beta * bias, W packed in ``layout``.
 
     ``ldx``: floats from one row (or pixel) of x to the next. ``geometry``: ConvParam of gather.h where the rows are patches
-    of an image, None where they lie in x as they are needed. ``scheme``: the layout of x and y.
+    of an image, None where they lie in x as they are needed. ``scheme``: the layout of x and y. ``clamps``: y is what the node makes,
+    so that a fused activation's bounds hold for it.
     """
 
     layout: Panels
@@ -43,6 +44,7 @@ class Product:
     beta: float = 1.0
     geometry: tuple[int, ...] | None = None
     scheme: Layout = "NCHW"
+    clamps: bool = True
 
     @property
     def weights(self) -> int:
@@ -162,7 +164,8 @@ def _named(family: str, layout: Panels) -> str:
 
 
 def _finish(product: Product, em: Emitter) -> list[int]:
-    return [f32(product.alpha), f32(em.low), f32(em.high)]
+    low, high = (em.low, em.high) if product.clamps else (-np.inf, np.inf)
+    return [f32(product.alpha), f32(low), f32(high)]
 
 
 def _buffers(product: Product, em: Emitter) -> list[Ref]:

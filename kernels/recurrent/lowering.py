@@ -9,10 +9,9 @@ import numpy as np
 
 from ...formats.tensor import EncodedTensor
 from .. import costs
-from ..gemm.lowering import layouts
+from ..gemm.lowering import every_layout
 from ..gemm.pack import Panels, by_panel
 from ..gemm.product import Product, Way, way_of
-from ..gemm.tiles import plan_tiles
 from ..lowering import Emitter, Lowering, Ref, Site, f32, lowers
 from ..ops._cell_activations import KINDS, Chosen, chosen
 from ..ops._recurrence import DIRECTIONS
@@ -76,9 +75,8 @@ def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int) -> Matr
     outline = part.outline(site.weights[place])
     if outline is None:
         return None
-    tiles = plan_tiles(outline, 1, "rows")
-    found = [Matrix(place, part, layout, way_of(Product(layout, rows, stride, None), site.threads, site.isa))
-             for layout in (*layouts(outline, 1, "rows"), *((tiles,) if tiles is not None else ()))]
+    found = [Matrix(place, part, layout, way_of(Product(layout, rows, stride, None, clamps=False), site.threads, site.isa))
+             for layout in every_layout(outline, 1, "rows")]
     return min(found, key=lambda matrix: matrix.way.cost, default=None)
 
 

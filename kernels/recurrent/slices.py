@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...formats.tensor import Affine, Codebook, Dense, EncodedTensor, Plain, Sparse, Values
+from ..rearranged import is_uniform, outlined, rearranged
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Slice:
     def outline(self, tensor: EncodedTensor) -> EncodedTensor | None:
         """A matrix of the slice's kinds and sizes, for planning; its elements mean nothing. None if no matrix can hold the slice as it is
         encoded: tables or scales would change within it where they may not."""
-        if tensor.axis != 1 and not _is_uniform(tensor.values):
+        if tensor.axis != 1 and not is_uniform(tensor.values):
             return None
         shape = (self.last - self.first, tensor.shape[2])
         if self.is_whole(tensor):
@@ -40,25 +41,15 @@ class Slice:
             return None
         if isinstance(values, Affine) and values.scale.shape[1] > 1 and tensor.shape[2] % values.block:
             return None
-        structure = tensor.structure if isinstance(tensor.structure, Dense) else Sparse(np.empty(0, np.uint8))
-        return replace(tensor, shape=shape, axis=0, structure=structure, values=self._tables(tensor))
+        return outlined(tensor, shape, self._tables(tensor), 0)
 
     def of(self, tensor: EncodedTensor) -> EncodedTensor:
         """The slice as a matrix. Windows and blocks, which may run across directions, become a mask."""
         if self.is_whole(tensor):
             return replace(tensor, shape=tensor.shape[1:], axis=0)
-        start = (self.direction * tensor.shape[1] + self.first) * tensor.shape[2]
-        shape = (self.last - self.first, tensor.shape[2])
-        places = slice(start, start + shape[0] * shape[1])
-        structure: Dense | Sparse = Dense()
-        if not isinstance(tensor.structure, Dense):
-            kept = tensor.kept()
-            before = int(np.count_nonzero(kept[:start]))
-            structure = Sparse.of(kept[places])
-            places = slice(before, before + int(np.count_nonzero(kept[places])))
-        values = self._tables(tensor)
-        held: Values = replace(values, data=values.data[places]) if isinstance(values, Plain) else values.with_symbols(values.symbols[places])
-        return EncodedTensor(shape, tensor.dtype, held, structure, 0)
+        rows, inputs = tensor.shape[1:]
+        positions = (self.direction * rows + np.arange(self.first, self.last))[:, None] * inputs + np.arange(inputs)
+        return rearranged(tensor, positions, self._tables(tensor), 0)
 
     def _tables(self, tensor: EncodedTensor) -> Values:
         """The values with the slice's own scales and zero points; their elements are still all of them."""
@@ -77,10 +68,3 @@ class Slice:
 
         zero = None if values.zero_point is None else own(values.zero_point)
         return replace(values, scale=own(values.scale), zero_point=zero, block=values.block if blocks > 1 else inputs)
-
-
-def _is_uniform(values: Values) -> bool:
-    """Whether symbols mean the same wherever they stand, so that the channels' axis does not matter."""
-    if isinstance(values, Codebook):
-        return values.scale is None and len(values.entries) == 1
-    return isinstance(values, Plain) or (isinstance(values, Affine) and values.scale.size == 1)
