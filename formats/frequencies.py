@@ -21,6 +21,7 @@ MAX_MANTISSA = 3
 MAX_EXPONENT = 31
 _FIRST_EXPONENT = 16
 _MAX_RICE = 7
+_SMALL_BITS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,22 +65,33 @@ def fit(counts: np.ndarray, mantissa: int, bits: int) -> Model | None:
 
 def best_model(counts: np.ndarray) -> Model:
     """The model with the smallest table and code together; of 12 bits where that costs at most 0.1 % more, so that a decoder's table stays small."""
-    found = {}
-    for bits in (12, MAX_BITS):
-        models = [model for m in range(MAX_MANTISSA + 1) if (model := fit(counts, m, bits)) is not None]
-        costs = [cost(model, counts) for model in models]
-        if costs:
-            found[bits] = min(costs), models[costs.index(min(costs))]
-    finest, best = found[MAX_BITS]
-    coarse, small = found.get(12, (2 * finest + 1, best))
-    return small if 1000 * coarse <= 1001 * finest else best
+    small, best = _best_mantissa(counts, _SMALL_BITS), None
+    if small is None or int(counts.sum()) > 1 << _SMALL_BITS:
+        best = _best_mantissa(counts, MAX_BITS)
+    if best is None or (small is not None and 1000 * cost(small, counts) <= 1001 * cost(best, counts)):
+        best = small
+    assert best is not None, "there are no more symbols than slots"
+    return best
+
+
+def _best_mantissa(counts: np.ndarray, bits: int) -> Model | None:
+    """More bits of mantissa make the table larger and the code smaller; where the code is small, what gains nothing ends the search."""
+    is_small, best = int(counts.sum()) <= 1 << _SMALL_BITS, fit(counts, 0, bits)
+    for mantissa in range(1, MAX_MANTISSA + 1):
+        model = fit(counts, mantissa, bits)
+        if best is None or model is None:
+            break
+        if cost(model, counts) < cost(best, counts):
+            best = model
+        elif is_small:
+            break
+    return best
 
 
 def quick_model(counts: np.ndarray) -> Model:
     """A model that is nearly as good as ``best_model``, to compare ways to code by."""
-    model = fit(counts, 1, MAX_BITS)
-    assert model is not None, "there are fewer symbols than slots"
-    return model
+    model = fit(counts, 1, _SMALL_BITS)
+    return best_model(counts) if model is None else model
 
 
 def cost(model: Model, counts: np.ndarray) -> int:

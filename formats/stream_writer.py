@@ -25,6 +25,9 @@ _SAMPLE, _SAMPLE_ROWS, _LARGEST_SAMPLE = 2 ** 16, 8, 2 ** 20
 _SAME_SIZE = 1000
 """Sizes that differ by less than one in so many are the same to who chooses between ways to code."""
 
+_STATE_AND_TABLE = 6
+"""Fewest bytes of rANS."""
+
 _WORTHWHILE_SPLIT = 0.995
 """A split stream is read in three steps, so it must be so much smaller."""
 
@@ -42,7 +45,7 @@ def encode_stream(elements: np.ndarray, alphabet: int, width: int, coder: str, p
     if not elements.size:
         return b""
     candidates = [*_raw_candidates(elements, alphabet, width)]
-    if coder in ("huffman", "rans"):
+    if coder == "huffman" or (coder == "rans" and candidates[0].nbytes > _STATE_AND_TABLE):
         candidates += _coded_candidates(elements, alphabet, width, coder)
     best = _write(elements, _fastest(candidates))
     if coder in ("huffman", "rans") and may_split and alphabet > 2:
