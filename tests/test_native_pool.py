@@ -103,7 +103,12 @@ def test_global_max_pool(level: str, shape: tuple[int, ...]) -> None:
     check("GlobalMaxPool", [x], x.max(tuple(range(2, len(shape))), keepdims=True), level=level, rtol=0, atol=0, least=2)
 
 
-REDUCTIONS: dict[str, Any] = {"ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min}
+REDUCTIONS: dict[str, Any] = {
+    "ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min,
+    "ReduceL1": lambda x, axes, keepdims: np.sum(np.abs(x), axes, keepdims=keepdims),
+    "ReduceL2": lambda x, axes, keepdims: np.sqrt(np.sum(x * x, axes, keepdims=keepdims)),
+    "ReduceSumSquare": lambda x, axes, keepdims: np.sum(x * x, axes, keepdims=keepdims),
+}
 
 
 @every_level

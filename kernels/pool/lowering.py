@@ -14,7 +14,8 @@ from ..ops._window import Window, window
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 LANES = 64
 """Lanes of a work item of the kernels that reduce by lanes."""
-JOINS = {"GlobalAveragePool": "sum", "GlobalMaxPool": "max", "ReduceMax": "max", "ReduceMean": "sum", "ReduceMin": "min", "ReduceSum": "sum"}
+JOINS = {"GlobalAveragePool": "sum", "GlobalMaxPool": "max", "ReduceL1": "sum_sizes", "ReduceL2": "sum_squares", "ReduceMax": "max",
+         "ReduceMean": "sum", "ReduceMin": "min", "ReduceSum": "sum", "ReduceSumSquare": "sum_squares"}
 """How each reduction joins elements."""
 MEANS = ("GlobalAveragePool", "ReduceMean")
 
@@ -64,7 +65,7 @@ def lower_global_pool(site: Site) -> Iterator[Lowering]:
         yield from _reductions(site, range(2, len(site.inputs[0].shape)), keeps=True)
 
 
-@lowers("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
+@lowers("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare")
 def lower_reduce(site: Site) -> Iterator[Lowering]:
     """Over axes that lie side by side in memory."""
     x = site.inputs[0]
@@ -101,19 +102,19 @@ def _reductions(site: Site, reduced: Collection[int], keeps: bool) -> Iterator[L
         first, last = (places[0], places[-1] + 1) if places else (0, 0)
         outer, count, inner = (prod(shape[axis] for axis in part) for part in (order[:first], order[first:last], order[last:]))
         way = "rows" if inner == 1 else "lanes"
-        divisor = count if site.node.op in MEANS else 1
+        last = [f32(count if site.node.op in MEANS else 1), int(site.node.op == "ReduceL2")]
         cost = costs.STEP + costs.POOL[way] * prod(shape) + costs.POOL["reduced"] * (outer if inner == 1 else 0)
         yield Lowering(f"{join}_{way}", (given, *[None] * (len(site.inputs) - 1)), wanted, cost,
-                       _reducer(f"{join}_{way}", outer, count, inner, divisor))
+                       _reducer(f"{join}_{way}", outer, count, inner, last))
 
 
-def _reducer(kernel: str, outer: int, count: int, inner: int, divisor: int) -> Callable[[Emitter], None]:
+def _reducer(kernel: str, outer: int, count: int, inner: int, last: list[int]) -> Callable[[Emitter], None]:
     def emit(em: Emitter) -> None:
         if outer * inner == 0:
             return
         if kernel.endswith("rows"):
-            em.step(kernel, [em.input(0), em.output()], [count, f32(divisor)], outer)
+            em.step(kernel, [em.input(0), em.output()], [count, *last], outer)
         else:
-            em.step(kernel, [em.input(0), em.output()], [count, inner, f32(divisor)], outer * -(-inner // LANES))
+            em.step(kernel, [em.input(0), em.output()], [count, inner, *last], outer * -(-inner // LANES))
 
     return emit
