@@ -11,7 +11,7 @@ import pytest
 from format_samples import CODERS, STRUCTURES, VALUES, everything, lenet5, weight
 from thinfer.formats.errors import GraphError
 from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo, problems, structure_problems, verify
-from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
+from thinfer.formats.tensor import Affine, Binary, Codebook, EncodedTensor, Plain, Sparse, Ternary
 
 X, Y = ValueInfo("x", "float32", ("N", 3)), ValueInfo("y", "float32", ("N", 3))
 RELU = Node("Relu", ("x",), ("y",))
@@ -141,6 +141,14 @@ def test_decode_of_every_encoding(structure: str, values: str) -> None:
                     expected = np.float32(v.data[held])
                 elif isinstance(v, Binary):
                     expected = v.scale[channel] if v.signs[held] else -v.scale[channel]
+                elif isinstance(v, Ternary):
+                    expected = (np.float32(v.trits[held]) - 1) * v.scale[channel]
+                elif isinstance(v, Affine):
+                    others = [other for other in range(3) if other != axis]
+                    column = int(np.ravel_multi_index([index[other] for other in others], [tensor.shape[other] for other in others]))
+                    cell = (channel if len(v.scale) > 1 else 0, column // v.block if v.scale.shape[1] > 1 else 0)
+                    zero = 2 ** (v.bits - 1) if v.zero_point is None else int(v.zero_point[cell])
+                    expected = np.float32(int(v.codes[held]) - zero) * v.scale[cell]
                 else:
                     group = channel // -(-tensor.channels // v.entries.shape[0])
                     expected = np.float32(v.entries[group, v.indices[held]]) * (1 if v.scale is None else v.scale[channel])
