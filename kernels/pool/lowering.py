@@ -102,19 +102,19 @@ def _reductions(site: Site, reduced: Collection[int], keeps: bool) -> Iterator[L
         first, last = (places[0], places[-1] + 1) if places else (0, 0)
         outer, count, inner = (prod(shape[axis] for axis in part) for part in (order[:first], order[first:last], order[last:]))
         way = "rows" if inner == 1 else "lanes"
-        last = [f32(count if site.node.op in MEANS else 1), int(site.node.op == "ReduceL2")]
+        ending = [f32(count if site.node.op in MEANS else 1), int(site.node.op == "ReduceL2")]
         cost = costs.STEP + costs.POOL[way] * prod(shape) + costs.POOL["reduced"] * (outer if inner == 1 else 0)
         yield Lowering(f"{join}_{way}", (given, *[None] * (len(site.inputs) - 1)), wanted, cost,
-                       _reducer(f"{join}_{way}", outer, count, inner, last))
+                       _reducer(f"{join}_{way}", outer, count, inner, ending))
 
 
-def _reducer(kernel: str, outer: int, count: int, inner: int, last: list[int]) -> Callable[[Emitter], None]:
+def _reducer(kernel: str, outer: int, count: int, inner: int, ending: list[int]) -> Callable[[Emitter], None]:
     def emit(em: Emitter) -> None:
         if outer * inner == 0:
             return
         if kernel.endswith("rows"):
-            em.step(kernel, [em.input(0), em.output()], [count, *last], outer)
+            em.step(kernel, [em.input(0), em.output()], [count, *ending], outer)
         else:
-            em.step(kernel, [em.input(0), em.output()], [count, inner, *last], outer * -(-inner // LANES))
+            em.step(kernel, [em.input(0), em.output()], [count, inner, *ending], outer * -(-inner // LANES))
 
     return emit
