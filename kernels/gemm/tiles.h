@@ -58,7 +58,7 @@ struct Unit {
   const char* base;
   const int64_t* h;  // TileField
   int64_t panel, unit;
-  int32_t lanes[UNIT * PANEL];  // [column][row]: symbols, or the bits of floats
+  alignas(64) int32_t lanes[UNIT * PANEL];  // [column][row]: symbols, or the bits of floats
 
   explicit Unit(const char* packed) : base(packed), h((const int64_t*)packed), panel(0), unit(0) {}
 
@@ -68,9 +68,11 @@ struct Unit {
   void fetch(int64_t panel_, int64_t unit_, int32_t absent) {
     panel = panel_, unit = unit_;
     if (h[T_STRUCTURE] == T_DENSE) return dense();
-    for (int i = 0; i < UNIT * PANEL; i++) lanes[i] = absent;
-    if (h[T_STRUCTURE] == T_WINDOWED) windowed();
-    else masked();
+    if (h[T_STRUCTURE] == T_MASKED) return masked(absent);
+    const vi none = vi{} + absent;
+    for (int64_t f = 0; f < columns(); f++)
+      for (int v = 0; v < NV; v++) write(f, v, none);
+    windowed();
   }
 
   const char* held() const { return base + h[T_HELD_AT] + panel * h[T_HELD_BYTES]; }
@@ -117,20 +119,37 @@ struct Unit {
   }
 
   // What is held lies in the order of columns, then rows; a mask of 16 bits says for each column which rows have something.
-  void masked() {
-    int32_t unpacked[UNIT * PANEL + 2 * PANEL];
+  void masked(int32_t absent) {
+    alignas(64) int32_t unpacked[UNIT * PANEL + 2 * PANEL];
     const int32_t* next = unpack(unpacked);
-    for (int64_t f = 0; f < columns(); f++) {
-      unsigned mask = rows_of((unit * UNIT + f) / h[T_BLOCK_COLUMNS]);
-      int32_t* to = lanes + f * PANEL;
-#if defined(__AVX512F__)
-      const __m512i old = _mm512_loadu_si512(to);
-      _mm512_storeu_si512(to, _mm512_mask_expand_epi32(old, (__mmask16)mask, _mm512_loadu_si512(next)));
-      next += __builtin_popcount(mask);
-#else
-      for (; mask; mask &= mask - 1) to[__builtin_ctz(mask)] = *next++;
-#endif
+    if (h[T_BLOCK_ROWS] == 1) h[T_BLOCK_COLUMNS] == 1 ? spread<1, false>(next, absent) : spread<4, false>(next, absent);
+    else h[T_BLOCK_COLUMNS] == 1 ? spread<1, true>(next, absent) : spread<4, true>(next, absent);
+  }
+
+  // WIDTH columns share a mask, and of FOURS rows four share a bit.
+  template <int WIDTH, bool FOURS>
+  void spread(const int32_t* next, int32_t absent) {
+    static const uint16_t fours[16] = {0x0000, 0x000f, 0x00f0, 0x00ff, 0x0f00, 0x0f0f, 0x0ff0, 0x0fff,
+                                       0xf000, 0xf00f, 0xf0f0, 0xf0ff, 0xff00, 0xff0f, 0xfff0, 0xffff};
+    const uint8_t* mask = (const uint8_t*)base + h[T_MASK_AT] + panel * h[T_MASK_BYTES];
+    const unsigned n = (unsigned)columns();
+    mask += unit * (UNIT / WIDTH) * (FOURS ? 4 : 16) / 8;
+    int32_t* to = lanes;
+    for (unsigned block = 0; block * WIDTH < n; block++) {
+      const unsigned rows = FOURS ? fours[mask[block / 2] >> (4 * (block % 2)) & 15u] : mask[2 * block] | (unsigned)mask[2 * block + 1] << 8;
+      for (int i = 0; i < WIDTH; i++, to += PANEL) next = expand(rows, next, absent, to);  // past the last column: never looked at
     }
+  }
+
+  static const int32_t* expand(unsigned rows, const int32_t* from, int32_t absent, int32_t* to) {
+#if defined(__AVX512F__)
+    _mm512_store_si512(to, _mm512_mask_expand_epi32(_mm512_set1_epi32(absent), (__mmask16)rows, _mm512_loadu_si512(from)));
+    return from + __builtin_popcount(rows);
+#else
+    for (int i = 0; i < PANEL; i++) to[i] = absent;
+    for (; rows; rows &= rows - 1) to[__builtin_ctz(rows)] = *from++;
+    return from;
+#endif
   }
 
   const int32_t* unpack(int32_t* to) const {
@@ -145,13 +164,6 @@ struct Unit {
     const int bits = (int)h[T_BITS];
     for (int64_t i = start[0], j = 0; i < start[1]; i++, j += 8) eight((const uint8_t*)from + i * bits, bits, to + j);
     return to;
-  }
-
-  unsigned rows_of(int64_t i) const {
-    const uint8_t* mask = (const uint8_t*)base + h[T_MASK_AT] + panel * h[T_MASK_BYTES];
-    if (h[T_BLOCK_ROWS] == 1) return mask[2 * i] | (unsigned)mask[2 * i + 1] << 8;
-    const unsigned four = mask[i / 2] >> (4 * (i % 2)) & 15u;  // each bit stands for four rows
-    return ((four & 1) | (four & 2) << 3 | (four & 4) << 6 | (four & 8) << 9) * 15u;
   }
 };
 
@@ -200,22 +212,32 @@ inline vf zeros_of(const Unit& u, int64_t run, int v) {
 
 // Columns [from, to) of the tensor, which lie in the unit, to their rows of out.
 template <class Lookup, int32_t ABSENT>
-void values(const Unit& u, Order order, int64_t from, int64_t to, float* out) {
+void values(const Unit& u, const Order& order, int64_t from, int64_t to, float* out) {
   const int64_t* h = u.h;
+  const bool has_scale = h[T_SCALE_AT], has_zeros = h[T_ZEROS_AT];
+  const int64_t run = h[T_RUN];
   for (int v = 0; v < NV; v++) {
     const Lookup lookup(u, v);
     vf scale = splat(1.0f), zero = splat((float)h[T_ZERO]);
     Order row = order;
-    for (int64_t f = from, next = from; f < to; f++) {
-      if (f == next) {
-        const int64_t run = f / h[T_RUN];
-        if (h[T_SCALE_AT]) scale = scale_of(u, run, v);
-        if (h[T_ZEROS_AT]) zero = zeros_of(u, run, v);
-        next = (run + 1) * h[T_RUN];
+    for (int64_t f = from, next; f < to; f = next) {
+      const int64_t which = f / run;
+      next = (which + 1) * run < to ? (which + 1) * run : to;
+      if (has_scale) scale = scale_of(u, which, v);
+      if (has_zeros) zero = zeros_of(u, which, v);
+      const int32_t* symbols = u.lanes + (f - u.unit * UNIT) * PANEL + v * VL;
+      const auto one = [&](int64_t i) {
+        const vi x = loadi(symbols + i * PANEL), absent = x >> 31;
+        const vi y = (vi)((lookup(x & ~absent) - zero) * scale);
+        return (vf)((y & ~absent) | (absent & ABSENT));
+      };
+      if (row.taps == 1) {
+        float* to_row = out + row.channel * PANEL + v * VL;
+        for (int64_t i = 0; i < next - f; i++) store(to_row + i * PANEL, one(i));
+        row.channel += next - f;
+      } else {
+        for (int64_t i = 0; i < next - f; i++) store(out + row.next() * PANEL + v * VL, one(i));
       }
-      const vi x = loadi(u.lanes + (f - u.unit * UNIT) * PANEL + v * VL), absent = x >> 31;
-      const vi y = (vi)((lookup(x & ~absent) - zero) * scale);
-      store(out + row.next() * PANEL + v * VL, (vf)((y & ~absent) | (absent & ABSENT)));
     }
   }
 }

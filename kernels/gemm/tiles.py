@@ -31,8 +31,8 @@ UNIT = 64
 """Columns that are decoded together."""
 FIELDS = 32
 """int64 at the beginning of a packed weight: TileField of tiles.h, filled up."""
-SLACK = 64
-"""Bytes after what kernels read in vectors."""
+SLACK = 256
+"""Bytes after a section: kernels read vectors of 64 bytes, for up to three columns past the last."""
 
 DENSE, MASKED, WINDOWED = range(3)
 FLOATS, HALVES, SYMBOLS, CODES = range(4)
