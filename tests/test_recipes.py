@@ -49,8 +49,8 @@ def folded(text: str) -> Graph:
 # ---------------------------------------------------------------- reading
 
 WRONG = {
-    "bits: 4": "there is no key 'bits'; the valid keys are biases, coder, depthwise, exempt, min_size, overrides, prune_channels, "
-               "prune_weights, small, sparsify, values",
+    "bits: 4": "there is no key 'bits'; the valid keys are activations, biases, coder, correct_biases, depthwise, exempt, min_size, "
+               "overrides, prune_channels, prune_weights, small, sparsify, values",
     "values: {kind: codebook, bit: 4}": "there is no key 'bit' in values; the valid keys are bits, entries, groups, kind, scale",
     "values: {kind: fp16, bits: 4}": "there is no key 'bits' in values; the valid keys are kind",
     "values: {kind: int4}": "values.kind is 'int4'; it must be one of fp32, fp16, codebook, affine, binary, ternary",

@@ -10,6 +10,7 @@ from ..formats.graph import Graph, verify
 from .passes.binarize import binarize
 from .passes.canonicalize import canonicalize, drop_identities
 from .passes.cluster import Clustering, cluster
+from .passes.correct_biases import correct_biases
 from .passes.dead_code import dead_code
 from .passes.encode import encode
 from .passes.fold_batchnorm import fold_batchnorm
@@ -20,7 +21,7 @@ from .passes.prune_weights import prune_weights, sparsify
 from .passes.quantize_activations import quantize_activations
 from .passes.quantize_weights import Grid, quantize_weights
 from .passes.ternarize import ternarize
-from .recipe import ChannelPruning, Recipe
+from .recipe import ChannelPruning, Recipe, Settings
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, weights done, weights in all)."""
@@ -36,21 +37,29 @@ def compress(graph: Graph, recipe: Recipe, *, calibration: Mapping[str, np.ndarr
     # One spelling for one thing, so that the passes after it know fewer cases.
     graph = canonicalize(graph)
     # Before BatchNormalization is folded, whose scales go along with the channels.
-    graph = _channels_pruned(graph, recipe, calibration)
+    graph = folded(_channels_pruned(graph, recipe, calibration))
+    graph = _biases_corrected(graph, weights_compressed(graph, recipe, progress), recipe, calibration, progress)
+    # After the weights: which of them are integers decides what is read quantized, and ranges are those that compressed weights make.
+    return verify(_activations_quantized(graph, recipe, calibration, progress))
+
+
+def folded(graph: Graph) -> Graph:
+    """The graph without what only training needs."""
     # Nothing is trained from here on, so Dropout and Identity go; one between Conv and BatchNormalization would keep them apart.
     graph = drop_identities(graph)
     # Before weights are pruned or shared: what is stored is what the kernel multiplies by, BatchNormalization's scale included.
     graph = fold_batchnorm(graph)
     # After folding and pruning, which leave constants and weights that nothing reads.
-    graph = dead_code(fold_constants(graph))
-    graph = weights_compressed(graph, recipe, progress)
-    # After the weights: which of them are integers decides what is read quantized, and ranges are those that compressed weights make.
-    return verify(_activations_quantized(graph, recipe, calibration, progress))
+    return dead_code(fold_constants(graph))
 
 
 def weights_compressed(graph: Graph, recipe: Recipe, progress: Progress | None = None) -> Graph:
     """The last passes, which change weights alone."""
-    settings = recipe.resolve(graph)
+    return settled(graph, recipe.resolve(graph), progress)
+
+
+def settled(graph: Graph, settings: Mapping[str, Settings], progress: Progress | None = None) -> Graph:
+    """The graph whose weights are as ``settings`` says of each by name."""
     # Zeros that are there count as removed when pruning looks for what is smallest.
     graph = sparsify(graph, {name: s.sparsify for name, s in settings.items() if s.sparsify is not None})
     # Before clustering, so that no centroid is spent on weights that go.
@@ -73,6 +82,15 @@ def _channels_pruned(graph: Graph, recipe: Recipe, calibration: Mapping[str, np.
     asked = recipe.prune_channels or ChannelPruning()
     return prune_channels(graph, fraction=asked.fraction, scope=asked.scope, importance=asked.importance, calibration=calibration,
                           exempt=recipe.exempt_names(graph).__contains__, per_node=per_node, round_to=asked.round_to)
+
+
+def _biases_corrected(before: Graph, after: Graph, recipe: Recipe, calibration: Mapping[str, np.ndarray] | None,
+                      progress: Progress | None) -> Graph:
+    def ran(count: int, runs: int) -> None:
+        if progress is not None:
+            progress("averaging", count, runs)
+
+    return after if calibration is None or not recipe.correct_biases else correct_biases(before, after, calibration, ran)
 
 
 def _activations_quantized(graph: Graph, recipe: Recipe, calibration: Mapping[str, np.ndarray] | None, progress: Progress | None) -> Graph:

@@ -79,10 +79,12 @@ class Override:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole recipe. ``settings``: for every weight that nothing more special is said of. ``activations``: None leaves them floats."""
+    """A whole recipe. ``settings``: for every weight that nothing more special is said of. ``activations``: None leaves them floats.
+    ``correct_biases``: with calibration data, biases make up for what compressed weights take from the mean."""
 
     settings: Settings = UNTOUCHED
     activations: Activations | None = None
+    correct_biases: bool = False
     prune_channels: ChannelPruning | None = None
     exempt: Exempt = Exempt()
     small: Small = Small()
@@ -230,7 +232,7 @@ def _overrides(value: Any, where: str) -> tuple[Override, ...]:
 def _recipe(value: Any) -> Recipe:
     exempt = section({"first": flag, "last": flag, "biases": flag}, Exempt)
     found = mapping(value, "", {
-        **_SETTINGS, "activations": optional(_activations), "prune_channels": optional(section(_CHANNELS, ChannelPruning)),
+        **_SETTINGS, "activations": optional(_activations), "correct_biases": flag, "prune_channels": optional(section(_CHANNELS, ChannelPruning)),
         "exempt": exempt, "small": _small, "depthwise": _patch, "biases": _patch, "min_size": whole(0), "overrides": _overrides})
     settings = Settings(**{key: found.pop(key) for key in _SETTINGS if key in found})
     return Recipe(settings=settings, **found)

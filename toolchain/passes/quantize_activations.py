@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from ...formats.graph import ActivationQuantization, Graph, Node, ValueInfo
+from ...formats.graph import ActivationQuantization, Graph, Node
 from ...kernels.ops._integer import FORMS
 from ...kernels.quantized import weight_scale
-from ...runtime import load
-from ..arrays import in_batches
+from ._calibration import Progress, coarse, observed
 from ._edit import fresh, taken_names
 from ._histogram import Histogram
 from .encode import EncodingError
 
 CALIBRATIONS = ("minmax", "percentile", "entropy")
-BATCH = 4
-"""Samples that run at once: all values that are looked at are held for so many."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -111,28 +106,21 @@ def _with_copies(graph: Graph, names: Mapping[tuple[int, str], str], copies: Map
 def grid(low: float, high: float, dtype: str) -> ActivationQuantization:
     """Scale and zero point of 256 codes over [low, high], which holds zero.
 
-    The scale is rounded up to 9 significant bits, so that the last bits of the data, in which machines differ, seldom reach the file.
+    The scale is a coarse number that is a little larger than the range asks for.
     """
     lowest = -128 if dtype == "int8" else 0
-    mantissa, exponent = np.frexp(max((high - low) / 255, 2.0 ** -100))
-    scale = float(np.float32(np.ldexp(np.ceil(mantissa * 512) / 512, exponent)))
+    scale = float(np.float32(coarse(np.float64(max((high - low) / 255, 2.0 ** -100) * (1 + 2.0 ** -9)))))
     zero_point = int(np.clip(np.rint(lowest - low / scale), lowest, lowest + 255))
     return ActivationQuantization("static", "int8" if dtype == "int8" else "uint8", scale, zero_point)
 
 
 def calibrated(graph: Graph, values: list[str], choice: Activations, data: Mapping[str, np.ndarray],
                progress: Progress | None = None) -> dict[str, tuple[float, float]]:
-    """The range of each value over the data. At most ``BATCH`` samples are held at once, and a histogram of each value."""
-    session = load(replace(graph, outputs=tuple(ValueInfo(name, "float32", ()) for name in values)))
+    """The range of each value over the data. A few samples are held at once, and a histogram of each value."""
     found = {name: Histogram() for name in values}
-    runs = in_batches(graph.inputs, data, BATCH)
-    for count, feeds in enumerate(runs):
-        for name, array in session.run(feeds).items():
-            if not np.isfinite(array).all():
-                raise EncodingError(f"the value {name!r} is infinite or no number on the calibration data, so it cannot be quantized")
+    for arrays in observed(graph, values, data, progress):
+        for name, array in arrays.items():
             found[name].add(array)
-        if progress is not None:
-            progress(count + 1, len(runs))
     return {name: _range(histogram, choice) for name, histogram in found.items()}
 
 
