@@ -49,6 +49,11 @@ FOLD = {"float": 0.15}  # per float that a tap adds
 
 RECURRENT = {"cell": 0.6}  # per gate of a hidden unit
 
+LOGIC = {
+    "element": 0.5,  # per element
+    "row": 4.0,  # per row of a broadcast operation
+}
+
 SLOWER = {"avx2": 2.0, "baseline": 8.0}
 """How much longer the products below take at that ISA level than with AVX-512."""
 

@@ -22,7 +22,9 @@ from .ops._op import Type
 Layout = Literal["NCHW", "NHWC"]
 """Order of a value's axes in memory. NCHW: as in the graph; NHWC: axis 1 last (any rank ≥ 3; the same as NCHW below that)."""
 
-FAMILIES = ("gemm", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample")
+FAMILIES = ("gemm", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample", "logic")
+DTYPES = ("float32", "bool")
+"""What values of native segments may be."""
 ALIGNMENT = 64
 
 
@@ -40,10 +42,10 @@ class Ref:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A node as a family sees it. ``inputs``: type of each input (None: absent). ``outputs``: those that are there, float32 all,
+    """A node as a family sees it. ``inputs``: type of each input (None: absent). ``outputs``: those that are there,
     none left out before another; only lowerings that make them all are chosen from. ``weights``: those inputs that are constants,
     by position: an outline, whose kinds, shapes and sizes hold but whose elements may be missing (use ``constant`` for those).
-    Everything that is not a constant is float32 when a family is asked."""
+    Everything that is not a constant is float32 when a family is asked, unless it says that it takes more."""
 
     node: Node
     attrs: Mapping[str, Any]
@@ -109,15 +111,16 @@ class Lowering:
 
 
 Lower = Callable[[Site], Iterator[Lowering]]
-_LOWERINGS: dict[str, list[Lower]] = {}
+_LOWERINGS: dict[str, list[tuple[Lower, frozenset[str]]]] = {}
 
 
-def lowers(*op_names: str) -> Callable[[Lower], Lower]:
-    """Registers a family's function for these operators."""
+def lowers(*op_names: str, takes: Sequence[str] = ("float32",)) -> Callable[[Lower], Lower]:
+    """Registers a family's function for these operators; it is asked about nodes whose values, but for constants, have these dtypes.
+    Values that are not float32 lie in NCHW: only float32 is reordered."""
 
     def register(function: Lower) -> Lower:
         for name in op_names:
-            _LOWERINGS.setdefault(name, []).append(function)
+            _LOWERINGS.setdefault(name, []).append((function, frozenset(takes)))
         return function
 
     return register
@@ -132,7 +135,9 @@ def _import_families() -> None:
 def lowerings(site: Site) -> list[Lowering]:
     """Every way to run the node natively; empty if there is none."""
     _import_families()
-    return [found for lower in _LOWERINGS.get(site.node.op, ()) for found in lower(site)]
+    values = {kind.dtype for i, kind in enumerate(site.inputs) if kind is not None and i not in site.weights}
+    values.update(kind.dtype for kind in site.outputs)
+    return [found for lower, takes in _LOWERINGS.get(site.node.op, ()) if values <= takes for found in lower(site)]
 
 
 def f32(value: float) -> int:

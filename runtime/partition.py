@@ -10,7 +10,7 @@ import numpy as np
 from ..formats.graph import Graph, Node
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
-from ..kernels.lowering import Lowering, Site, lowerings
+from ..kernels.lowering import DTYPES, Lowering, Site, lowerings
 from ..kernels.ops._op import Type
 from .shapes import outline
 
@@ -105,11 +105,11 @@ class Partitioner:
                 weights[i] = outline(self.graph.weights, name)
             elif name in self.known:
                 weights[i] = EncodedTensor.dense(self.known[name])
-            elif kind is None or kind.dtype != "float32" or kind.size == 0:
+            elif kind is None or kind.dtype not in DTYPES or kind.size == 0:
                 return None
         if any(kind is not None and len(kind.shape) > MOST_AXES for kind in (*inputs, *outputs)):
             return None
-        if any(kind.dtype != "float32" or kind.size == 0 for kind in outputs) or len(weights) == sum(map(bool, node.inputs)):
+        if any(kind.dtype not in DTYPES or kind.size == 0 for kind in outputs) or len(weights) == sum(map(bool, node.inputs)):
             return None
         attrs = ops.get(node.op).attrs_of(node)
         assert self.isa is not None

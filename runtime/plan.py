@@ -44,15 +44,15 @@ class _NativeStage:
         module = native()
         assert module is not None
         code, names = program.serialise()
-        self._results = [(name, kind.shape) for name in program.outputs if (kind := types[name]) is not None]
+        self._results = [(name, kind.shape, kind.dtype) for name in program.outputs if (kind := types[name]) is not None]
         self._engine = module.Engine(code, names, target.isa, program.weights, [_nbytes(types, n) for n in program.inputs],
                                      [_nbytes(types, n) for n in program.outputs], program.arena_bytes, program.scratch_bytes,
                                      target.pool if program.cost >= WORTH_THREADS else target.alone)
 
     def run(self, values: Values) -> None:
-        outputs = tuple(np.empty(shape, np.float32) for _, shape in self._results)
+        outputs = tuple(np.empty(shape, dtype) for _, shape, dtype in self._results)
         self._engine.run(tuple(np.ascontiguousarray(values[name]) for name in self.program.inputs), outputs)
-        values.update((name, out) for (name, _), out in zip(self._results, outputs))
+        values.update((name, out) for (name, *_), out in zip(self._results, outputs))
 
 
 class _PythonStage:
