@@ -18,6 +18,7 @@ from thinfer.formats.errors import (
     CodeError,
     CodeLengthsError,
     FormatError,
+    FrequencyError,
     HeaderChecksumError,
     InconsistentGraphError,
     IndexRangeError,
@@ -74,7 +75,7 @@ def weight(blob: bytes, encoding: int, *dims: int, axis: int = 0, length: int | 
 
 CODEBOOK, BINARY, AFFINE, TERNARY = 2, 3, 4, 5
 SPARSE, WINDOWED, BLOCKS = 1 << 3, 2 << 3, 3 << 3
-HUFFMAN = 1 << 5
+HUFFMAN, RANS, ARITHMETIC = 1 << 5, 2 << 5, 3 << 5
 FLOAT16, UINT8, BOOL = 1 << 7, 4 << 7, 11 << 7
 RAW_PLAIN, SPARSE_PLAIN = UINT8, UINT8 | SPARSE
 ENTRIES = struct.pack("<4f", 1, 2, 3, 4)
@@ -113,6 +114,9 @@ def bits(text: str) -> bytes:
 
 
 FOUR_KINDS = bits("00 10 10 10 10")  # of four symbols, each has two bits
+TWELVE_BITS = "00 000 001 "  # frequencies that add up to 2**12; no mantissas, k = 0, values as in code lengths
+EVEN = bits(TWELVE_BITS + "10 10 10 10")
+ONE_OF_FOUR = bits(TWELVE_BITS + "10 0 101")
 
 
 def nested(depth: int) -> bytes:
@@ -270,6 +274,26 @@ ATTACKS = [
     Attack(StreamLengthError, "more runs than elements", mask(b"\2\3\x09\0\0\0", 8), "9 runs"),
     Attack(StreamLengthError, "fewer runs than there can be", mask(b"\2\3\2\x0f", 8), "2 runs"),
     Attack(StreamLengthError, "a mask of windows that are too full", windows(4, 1, b"\0\7\0"), "more or fewer than 2 of 16"),
+    Attack(FrequencyError, "no symbol that occurs", indices(b"\4" + bits(TWELVE_BITS + "0 11000"), 8, coder=RANS), "no symbol"),
+    Attack(FrequencyError, "a level below 0", indices(b"\4" + bits("00 111 000" + "0 0100010"), 8, coder=RANS), "level -1"),
+    Attack(FrequencyError, "absent symbols beyond the alphabet", indices(b"\4" + bits(TWELVE_BITS + "0 1110000"), 8, coder=RANS), "absent symbols"),
+    Attack(FrequencyError, "a symbol that is too rare", indices(b"\4" + bits("00 000 000 10" + 21 * "1" + "0 10 10"), 8, coder=RANS), "as 0"),
+    Attack(PaddingError, "bits after the frequencies", indices(b"\4" + bits(TWELVE_BITS + "10 0 101 1"), 8, coder=RANS), "frequencies has bits"),
+    Attack(StreamLengthError, "a state that is too small", indices(b"\4" + EVEN + b"\xff\xff\0\0", 8, coder=RANS), "state"),
+    Attack(StreamLengthError, "a state cut short", indices(b"\4" + EVEN + b"\0\0\1", 8, coder=RANS), "state"),
+    Attack(StreamLengthError, "states that end elsewhere", indices(b"\4" + EVEN + b"\0\0\x08\0", 1, coder=RANS), "end"),
+    Attack(StreamLengthError, "words that are not there", indices(b"\4" + EVEN + b"\0\0\1\0", 8, coder=RANS), "words"),
+    Attack(TrailingDataError, "a word too many", indices(b"\4" + ONE_OF_FOUR + b"\0\0\1\0\0\0", 8, coder=RANS), "2 bytes are left"),
+    Attack(CodeError, "digits kept that cannot be", indices(b"\4\xa0" + bytes(9), 8, coder=ARITHMETIC), "contexts 160"),
+    Attack(StreamLengthError, "digits that are not there", indices(b"\4\x80\x55\0\0", 250_000, coder=ARITHMETIC), "digits"),
+    Attack(StreamLengthError, "digits above all codes", indices(b"\4\x80" + b"\xff" * 8, 8, coder=ARITHMETIC), "digits"),
+    Attack(TruncatedError, "kept digits that are not there", indices(b"\4\x80\1", 2, coder=ARITHMETIC), "needs"),
+    Attack(TrailingDataError, "digits too many", indices(b"\4\0" + bytes(9), 2, coder=ARITHMETIC), "8 bytes are left"),
+    Attack(IndexRangeError, "an arithmetic index beyond the codebook",
+           indices(b"\4\0\0", 1, coder=ARITHMETIC, codebook=b"\1\1\3" + ENTRIES[:12]), "symbol 3"),
+    Attack(TransformError, "arithmetic tuples", indices(b"\5\2\0\0", 8, coder=ARITHMETIC), "neither transforms nor lanes"),
+    Attack(TransformError, "lanes of an arithmetic stream", indices(b"\x0c\0\0\0", 8, coder=ARITHMETIC), "neither transforms nor lanes"),
+    Attack(TransformError, "an arithmetic split", indices(b"\3\0\0\0", 8, coder=ARITHMETIC), "split where"),
     Attack(InconsistentGraphError, "a position taken twice", windows(0, 1, b"\0\x55ab"), "do not ascend"),
     Attack(InconsistentGraphError, "a position past the last input", windows(0, 1, b"\0\x41ab", inputs=4), "position 4 in a window"),
     Attack(InconsistentGraphError, "a node without outputs",
