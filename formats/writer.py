@@ -39,6 +39,11 @@ def to_bytes(graph: Graph) -> bytes:
     return b"".join(_parts(graph))
 
 
+def header_size(graph: Graph) -> int:
+    """Bytes before the blobs, about: how long the blobs are takes a byte or two less where they are short."""
+    return len(_preamble(header_bytes(graph, [_entry(name, tensor, "raw", b"") for name, tensor in graph.weights.items()])))
+
+
 def _parts(graph: Graph) -> Iterator[Bytes]:
     """The file, piece by piece: preamble, padding, blobs."""
     verify(graph)

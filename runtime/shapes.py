@@ -18,7 +18,12 @@ KNOWN_VECTOR = 1 << 20
 
 
 class UnsupportedOps(OpError):
-    """The graph uses operators that do not exist here; the message lists all of them with their nodes."""
+    """The graph uses operators that do not exist here; the message lists all of them with their nodes, as does ``missing``."""
+
+    def __init__(self, missing: dict[str, list[str]]) -> None:
+        listed = "; ".join(f"{op} ({', '.join(labels)})" for op, labels in sorted(missing.items()))
+        super().__init__(f"{len(missing)} operator{'s are' if len(missing) > 1 else ' is'} not supported: {listed}")
+        self.missing = missing
 
 
 def check(graph: Graph) -> Graph:
@@ -32,8 +37,7 @@ def check(graph: Graph) -> Graph:
             if ops.find(node.op) is None:
                 missing.setdefault(node.op, []).append(part.label(node))
     if missing:
-        listed = "; ".join(f"{op} ({', '.join(labels)})" for op, labels in sorted(missing.items()))
-        raise UnsupportedOps(f"{len(missing)} operator{'s are' if len(missing) > 1 else ' is'} not supported: {listed}")
+        raise UnsupportedOps(missing)
     for part in graph.scopes():
         for node in part.nodes:
             _check_node(part, node)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..formats.graph import Graph, Node, SourceInfo
+from ..formats.reader import WeightInfo
 from ..formats.tensor import Affine, Codebook, EncodedTensor, Plain
 from .arithmetic import Arithmetic, arithmetic, input_text
 
@@ -21,7 +22,8 @@ class WeightRow:
     """One weight: what it is, and its bytes dense, in RAM (packed for the kernel that runs it) and in the file.
 
     ``bits``, ``entries`` and ``groups`` are those of a codebook: bits per index, dtype of the entries, number of codebooks; None without.
-    ``ratio`` is dense / file. A weight that several nodes read is counted where it is read first.
+    ``bits_per_weight``: of the blob, for each element of the shape. ``entropy_per_weight``: what that would be if every stream (structure, indices,
+    bytes of numbers) took its elements' entropy, each coded on its own; contexts and runs may do better. ``ratio`` is dense / file. A weight that several nodes read is counted where it is read first.
     """
 
     name: str
@@ -38,6 +40,8 @@ class WeightRow:
     nbytes_ram: int
     layout: str
     nbytes_file: int
+    bits_per_weight: float | None
+    entropy_per_weight: float | None
     ratio: float | None
 
 
@@ -93,7 +97,7 @@ def file_report(path: str | os.PathLike[str]) -> FileReport:
     from ..formats import reader
     from ..runtime import load
 
-    in_file = reader.weight_sizes(path)
+    in_file = reader.file_info(path).weights
     with_sizes = load(path)
     graph, in_ram = with_sizes.graph, with_sizes.weight_memory()
     seen: set[str] = set()
@@ -101,17 +105,17 @@ def file_report(path: str | os.PathLike[str]) -> FileReport:
     rows = [row for node in nodes for row in node.weights]
     nbytes = os.stat(path).st_size
     dense = sum(row.nbytes_dense for row in rows)
-    total = Totals(dense, sum(entry["nbytes"] for entry in in_ram.values()), nbytes, nbytes - sum(in_file.values()), ratio(dense, nbytes))
+    total = Totals(dense, sum(entry["nbytes"] for entry in in_ram.values()), nbytes, nbytes - sum(info.entry.nbytes for info in in_file.values()), ratio(dense, nbytes))
     quantized = tuple({"name": name, **asdict(how)} for scope in graph.scopes() for name, how in scope.quantized.items())
-    return FileReport(os.fspath(path), with_sizes.backend, with_sizes.isa, graph.source, _infos(graph.inputs), _infos(graph.outputs), nodes,
+    return FileReport(os.fspath(path), with_sizes.backend, with_sizes.isa, graph.source, as_infos(graph.inputs), as_infos(graph.outputs), nodes,
                       quantized, arithmetic(graph), total)
 
 
-def _infos(infos: Sequence[Any]) -> tuple[dict[str, Any], ...]:
+def as_infos(infos: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     return tuple({"name": info.name, "dtype": info.dtype, "shape": list(info.shape)} for info in infos)
 
 
-def _node_row(graph: Graph, scope: Graph, node: Node, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int],
+def _node_row(graph: Graph, scope: Graph, node: Node, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, WeightInfo],
               seen: set[str]) -> NodeRow:
     own = [name for name in dict.fromkeys(node.inputs) if name in graph.weights and name not in seen]
     seen.update(own)
@@ -129,14 +133,15 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _weight_row(name: str, tensor: EncodedTensor, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, int]) -> WeightRow:
-    ram = in_ram.get(name, {"nbytes": 0, "layout": "in the plan"})
+def _weight_row(name: str, tensor: EncodedTensor, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, WeightInfo]) -> WeightRow:
+    ram, nbytes = in_ram.get(name, {"nbytes": 0, "layout": "in the plan"}), in_file[name].entry.nbytes
     structure = tensor.structure.label
     values = tensor.values
     book = values if isinstance(values, Codebook) else None
     return WeightRow(name, tuple(tensor.shape), tensor.dtype, structure, values_text(tensor),
                      book.bits if book else None, book.entries.dtype.name if book else None, len(book.entries) if book else None, tensor.coder,
-                     tensor.sparsity, tensor.nbytes_dense, ram["nbytes"], ram["layout"], in_file[name], ratio(tensor.nbytes_dense, in_file[name]))
+                     tensor.sparsity, tensor.nbytes_dense, ram["nbytes"], ram["layout"], nbytes, ratio(8 * nbytes, tensor.size),
+                     ratio(in_file[name].entropy, tensor.size), ratio(tensor.nbytes_dense, nbytes))
 
 
 def values_text(tensor: EncodedTensor) -> str:
@@ -156,18 +161,18 @@ def values_text(tensor: EncodedTensor) -> str:
 
 def file_table(report: FileReport) -> str:
     """The report as people read it: a line per weight, then totals."""
-    head = ("node", "op", "shape", "encoding", "sparsity", "dense", "RAM", "file", "ratio", "layout in RAM", "activations")
+    head = ("node", "op", "shape", "encoding", "sparsity", "dense", "RAM", "file", "bits", "entropy", "ratio", "layout in RAM", "activations")
     rows = [(node.label, node.op, shape_text(w.shape), f"{w.structure} {w.values} {w.coder}", f"{100 * w.sparsity:.1f} %",
-             f"{w.nbytes_dense:,}", f"{w.nbytes_ram:,}", f"{w.nbytes_file:,}", ratio_text(w.ratio), w.layout, node.activations if place == 0 else "")
+             f"{w.nbytes_dense:,}", f"{w.nbytes_ram:,}", f"{w.nbytes_file:,}", ratio_text(w.bits_per_weight), ratio_text(w.entropy_per_weight), ratio_text(w.ratio), w.layout, node.activations if place == 0 else "")
             for node in report.nodes for place, w in enumerate(node.weights)]
     t = report.total
-    rows.append(("header", "", "", "", "", "", "", f"{t.nbytes_header:,}", "", "", ""))
-    rows.append(("total", "", "", "", "", f"{t.nbytes_dense:,}", f"{t.nbytes_ram:,}", f"{t.nbytes_file:,}", ratio_text(t.ratio), "", ""))
+    rows.append(("header", "", "", "", "", "", "", f"{t.nbytes_header:,}", "", "", "", "", ""))
+    rows.append(("total", "", "", "", "", f"{t.nbytes_dense:,}", f"{t.nbytes_ram:,}", f"{t.nbytes_file:,}", "", "", ratio_text(t.ratio), "", ""))
     bare = sum(not node.weights for node in report.nodes)
     s = report.source
     return "\n".join([
-        table(head, rows, right=range(4, 9)),
-        f"bytes, in RAM for the backend {report.backend}, ISA level {report.isa or '–'}; {len(report.nodes)} nodes, "
+        table(head, rows, right=range(4, 11)),
+        f"bytes; bits: of the file, for each weight, beside the entropy of its symbols; in RAM for the backend {report.backend}, ISA level {report.isa or '–'}; {len(report.nodes)} nodes, "
         f"{bare} of them without weights of their own",
         report.arithmetic.text(),
         f"before compression: {s.parameters:,} parameters, {s.macs:,} multiply-accumulates, {s.nbytes:,} bytes of weights; "

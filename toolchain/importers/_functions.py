@@ -57,6 +57,13 @@ def has_optional_outputs(op: str) -> bool:
     return schema is not None and any(output.option == defs.OpSchema.FormalParameterOption.Optional for output in schema.outputs)
 
 
+@cache
+def is_function(op: str) -> bool:
+    """Whether onnx defines the operator by others."""
+    schema = _schema(op)
+    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
+
+
 def standard(node: Node, context: Context) -> onnx.FunctionProto | None:
     """The function that defines the node's operator in the newest opset; None if there is none."""
     schema = _schema(node.op)

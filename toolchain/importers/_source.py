@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Graph, Node, SourceInfo
@@ -33,20 +33,24 @@ def macs(graph: Graph) -> int:
 
     A body counts once, whatever the number of its iterations, and of an If the dearer branch.
     """
-    calls: shapes.Calls = {}
     try:
-        types = shapes.infer_types(graph, {info.name: Type(info.dtype, shapes.concrete(info)) for info in graph.inputs}, calls)
+        found = node_macs(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
     except ThinferError:
         return 0
-    return _macs_in(graph, types, calls) // _batch(graph)
+    return _macs_in(graph, found)
 
 
-def _macs_in(graph: Graph, types: Mapping[str, Type | None], calls: shapes.Calls) -> int:
-    found = 0
-    for node in graph.nodes:
-        found += _macs_of(graph, node, types)
-        found += max((_macs_in(body, calls[id(body)], calls) for _, body in node.subgraphs() if id(body) in calls), default=0)
-    return found
+def node_macs(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[int, int]:
+    """id of a node → multiply-accumulates of one inference for inputs of these shapes, a fixed batch divided out. Raises OpError."""
+    calls: shapes.Calls = {}
+    types = shapes.infer_types(graph, {info.name: Type(info.dtype, tuple(input_shapes[info.name])) for info in graph.inputs}, calls)
+    batch = _batch(graph)
+    return {id(node): _macs_of(graph, node, known) // batch
+            for scope in graph.scopes() if (known := types if scope is graph else calls.get(id(scope))) is not None for node in scope.nodes}
+
+
+def _macs_in(graph: Graph, found: Mapping[int, int]) -> int:
+    return sum(found.get(id(node), 0) + max((_macs_in(body, found) for _, body in node.subgraphs()), default=0) for node in graph.nodes)
 
 
 def _macs_of(graph: Graph, node: Node, types: Mapping[str, Type | None]) -> int:

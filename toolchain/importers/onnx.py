@@ -29,7 +29,7 @@ from ._tensors import Tensors, subgraphs
 def load(file: Path, input_shapes: Mapping[str, tuple[Dim, ...]]) -> Graph:
     """The ONNX model in ``file``; see ``importers.load``."""
     tensors = Tensors(str(file), file.parent)
-    light = tensors.light(_parse(file))  # the whole model is let go here
+    light = tensors.light(parse(file))  # the whole model is let go here
     return _converted(light, tensors, input_shapes)
 
 
@@ -66,7 +66,8 @@ def _with_types(model: onnx.ModelProto) -> onnx.ModelProto:
     return found
 
 
-def _parse(file: Path) -> onnx.ModelProto:
+def parse(file: Path) -> onnx.ModelProto:
+    """The model as onnx has it. Raises UnreadableModel."""
     try:
         model = onnx.ModelProto.FromString(file.read_bytes())
     except DecodeError:

@@ -1,0 +1,51 @@
+"""``toolchain convert``: a ``.thin`` file as plain ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...formats import reader
+from ...formats.replacing import replacing
+from ..errors import UsageError
+from ..report import as_json_text
+from ._options import file_argument, json_option, quiet_option
+from ._progress import progress
+
+LARGEST = (1 << 31) - (1 << 20)
+"""Bytes of a model in one file, by protobuf's limit; the weights of larger ones lie in a second file beside it."""
+
+
+@click.command()
+@file_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.onnx", help="Default: FILE with the suffix .onnx.")
+@quiet_option
+@json_option
+def command(file: Path, output: Path | None, quiet: bool, as_json: bool) -> None:
+    """Expand FILE to an ONNX model that any runtime can run, to check the results against.
+
+    Compressed weights become the numbers that they stand for; quantized activations become QuantizeLinear and DequantizeLinear.
+    """
+    import onnx
+
+    from ..to_onnx import to_onnx
+
+    target = output or file.with_suffix(".onnx")
+    if target.resolve() == file.resolve():
+        raise UsageError(f"the output {target} is the file itself")
+    with progress(quiet) as show:
+        show(f"reading {file.name}", 0, 0)
+        graph = reader.read(file)
+        show(f"writing {target.name}", 0, 0)
+        model = to_onnx(graph)
+        if model.ByteSize() > LARGEST:
+            onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data")
+        else:
+            with replacing(target) as stream:
+                stream.write(model.SerializeToString())
+    size = target.stat().st_size
+    if as_json:
+        click.echo(as_json_text({"file": str(target), "opset": model.opset_import[0].version, "nodes": len(model.graph.node), "nbytes": size}))
+    elif not quiet:
+        click.echo(f"{target}: ONNX opset {model.opset_import[0].version}, {len(model.graph.node)} nodes, {size:,} bytes")

@@ -1,0 +1,91 @@
+"""How large a model would be under each recipe, told in seconds from samples of its weights.
+
+A large weight is cut to some of its channels, which the recipe's own passes compress and the writer's own coders write; what of that is
+no table counts for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..formats import writer
+from ..formats.blobs import encode_blob
+from ..formats.graph import Graph
+from ..formats.tensor import Affine, EncodedTensor, Symbols
+from . import recipe as recipes
+from .pipeline import folded, settled
+from .recipe import Recipe, Settings
+
+SAMPLE = 1 << 15
+"""Elements of a weight that are looked at."""
+
+FEWEST_CHANNELS = 4
+"""Channels of which they are, where one is long."""
+
+ALIGNED_FROM, ALIGNMENT = 4096, 32
+"""Raw bytes from which a blob is aligned, and what that costs on average."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``nbytes``: of the whole file, about. ``ratio``: of the source's bytes over it."""
+
+    recipe: str
+    nbytes: int
+    ratio: float
+
+
+def estimates(graph: Graph, names: list[str] | None = None) -> Iterator[Estimate]:
+    """One for each recipe in ``names``, by default every preset."""
+    base = folded(graph)
+    header = writer.header_size(base)
+    known: dict[tuple[str, Settings], float] = {}
+    for name in names if names is not None else recipes.presets():
+        nbytes = header + sum(_sizes(base, recipes.load(name), known))
+        yield Estimate(name, round(nbytes), graph.source.nbytes / max(nbytes, 1))
+
+
+def _sizes(graph: Graph, recipe: Recipe, known: dict[tuple[str, Settings], float]) -> Iterator[float]:
+    """Bytes of each weight. ``known``: what other recipes have asked of the same weight."""
+    settings = recipe.resolve(graph)
+    for name, tensor in graph.weights.items():
+        asked = settings.get(name, Settings())
+        if (name, asked) not in known:
+            known[name, asked] = _size(name, tensor, asked)
+        yield known[name, asked]
+
+
+def _size(name: str, tensor: EncodedTensor, asked: Settings) -> float:
+    """Bytes of one weight's blob."""
+    if asked == Settings() or not tensor.size:
+        return tensor.nbytes_dense + ALIGNMENT * (tensor.nbytes_dense >= ALIGNED_FROM)
+    cut = _cut(tensor)
+    made = settled(Graph((), (), (), {name: cut}), {name: asked}).weights[name]
+    if cut is tensor:
+        return len(encode_blob(name, made)[0])
+    fixed = _tables(made, made.channels, made.view.inputs)
+    return (len(encode_blob(name, made)[0]) - fixed) * tensor.size / cut.size + _tables(made, tensor.channels, tensor.view.inputs)
+
+
+def _cut(tensor: EncodedTensor) -> EncodedTensor:
+    """Some of the channels, whole unless they are very long."""
+    if tensor.size <= SAMPLE:
+        return tensor
+    rows = np.moveaxis(tensor.decode(), tensor.axis, 0).reshape(tensor.channels, -1)
+    width = min(rows.shape[1], SAMPLE // FEWEST_CHANNELS)
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE // width)).astype(int)
+    return EncodedTensor.dense(rows[chosen, :width], axis=0)
+
+
+def _tables(made: EncodedTensor, channels: int, inputs: int) -> int:
+    """Bytes of what the symbols of a weight of so many channels and inputs would stand for, if it were encoded as ``made`` is."""
+    values = made.values
+    if not isinstance(values, Symbols) or values.scale is None:
+        return values.nbytes_tables
+    blocks = -(-inputs // values.block) if isinstance(values, Affine) else 1
+    grids = (channels if values.scale.shape[0] > 1 else 1) * blocks
+    point = 1 if isinstance(values, Affine) and values.zero_point is not None else 0
+    return values.nbytes_tables + (grids - values.scale.size) * (values.scale.itemsize + point)

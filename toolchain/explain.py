@@ -1,0 +1,129 @@
+"""What a model is, before any work is done on it: whether it is supported, what it costs, and what each recipe would make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..formats.errors import ThinferError
+from ..formats.graph import Dim, Graph, Node, SourceInfo
+from ..runtime import shapes
+from ..runtime.shapes import UnsupportedOps
+from . import importers
+from .estimate import Estimate, estimates
+from .importers import UnsupportedModel
+from .importers._interface import COMMON_LENGTHS
+from .importers._obstacles import Obstacle, of_operators, scan
+from .importers._source import node_macs
+from .report import as_infos, as_json_text, ratio_text, shape_text, table
+
+LISTED = 6
+"""Most names of nodes that the text lists."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``macs``: of one inference at batch 1, None if the shapes cannot be known. ``nbytes``: of the node's own weights as the source has
+    them; a weight that several nodes read is counted where it is read first."""
+
+    label: str
+    op: str
+    macs: int | None
+    parameters: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Either ``obstacles``, or everything else."""
+
+    model: str
+    obstacles: tuple[Obstacle, ...]
+    source: SourceInfo
+    inputs: tuple[dict[str, Any], ...]
+    outputs: tuple[dict[str, Any], ...]
+    nodes: tuple[Cost, ...]
+    recipes: tuple[Estimate, ...]
+
+    @property
+    def supported(self) -> bool:
+        return not self.obstacles
+
+    def to_json(self) -> str:
+        return as_json_text({"supported": self.supported, **asdict(self)})
+
+
+def explain(model: Path, *, trust_pickle: bool = False, arch: str | None = None,
+            input_shapes: Mapping[str, Sequence[Dim]] | None = None) -> Explanation:
+    """Raises ModelError where the model cannot be read at all, or needs more to be said (shapes, an architecture)."""
+    try:
+        graph = importers.load(model, trust_pickle=trust_pickle, arch=arch, input_shapes=input_shapes)
+    except UnsupportedOps as error:
+        return _refused(model, _all_obstacles(model) or of_operators(error.missing))
+    except UnsupportedModel as error:
+        return _refused(model, _all_obstacles(model) or [Obstacle(str(error), (), "")])
+    return Explanation(str(model), (), graph.source, as_infos(graph.inputs), as_infos(graph.outputs), tuple(costs(graph)), tuple(estimates(graph)))
+
+
+def _refused(model: Path, found: Sequence[Obstacle]) -> Explanation:
+    return Explanation(str(model), tuple(found), SourceInfo(), (), (), (), ())
+
+
+def _all_obstacles(model: Path) -> list[Obstacle]:
+    """Everything that is in the way, where the model is an ONNX file."""
+    if importers.is_for_torch(model):
+        return []
+    from .importers import onnx as from_onnx
+
+    return scan(from_onnx.parse(model))
+
+
+def costs(graph: Graph) -> list[Cost]:
+    """A row per node, those in subgraphs after the node that holds them."""
+    macs = _macs(graph)
+    seen: set[str] = set()
+    return [_cost(graph, scope, node, macs, seen) for scope in graph.scopes() for node in scope.nodes]
+
+
+def _cost(graph: Graph, scope: Graph, node: Node, macs: Mapping[int, int] | None, seen: set[str]) -> Cost:
+    own = [graph.weights[name] for name in dict.fromkeys(node.inputs) if name in graph.weights and name not in seen]
+    seen.update(node.inputs)
+    parameters = sum(tensor.size for tensor in own if tensor.dtype.startswith("float") and tensor.shape)
+    return Cost(scope.label(node), node.op, None if macs is None else macs.get(id(node), 0), parameters, sum(tensor.nbytes_dense for tensor in own))
+
+
+def _macs(graph: Graph) -> dict[int, int] | None:
+    """id of a node → multiply-accumulates; None where shapes contradict each other at every length that symbolic dimensions may have."""
+    for length in COMMON_LENGTHS:
+        try:
+            return node_macs(graph, {info.name: shapes.concrete(info, default=length) for info in graph.inputs})
+        except ThinferError:
+            continue
+    return None
+
+
+def as_text(found: Explanation) -> str:
+    """The explanation as people read it."""
+    if not found.supported:
+        rows = [(o.what, str(len(o.where)), _listed(o.where), o.advice) for o in found.obstacles]
+        return f"{found.model} is not supported:\n{table(('what', 'times', 'where', 'what to do'), rows, right=[1])}"
+    costly = [(cost.label, cost.op, "–" if cost.macs is None else f"{cost.macs:,}", f"{cost.parameters:,}", f"{cost.nbytes:,}")
+            for cost in found.nodes if cost.macs or cost.nbytes]
+    s = found.source
+    known = [cost.macs for cost in found.nodes if cost.macs is not None]
+    costly.append(("total", "", f"{sum(known):,}", f"{s.parameters:,}", f"{s.nbytes:,}"))
+    sizes = [(e.recipe, f"{e.nbytes:,}", ratio_text(e.ratio)) for e in found.recipes]
+    interface = "\n".join(f"{what} {info['name']}: {info['dtype']}{shape_text(info['shape'])}"
+                          for what, infos in (("input", found.inputs), ("output", found.outputs)) for info in infos)
+    bare = len(found.nodes) - len(costly) + 1
+    return "\n".join([f"{found.model} is supported", interface, "", table(("node", "op", "MACs", "parameters", "bytes"), costly, right=range(2, 5)),
+                      f"{len(found.nodes)} nodes, {bare} of them without products and weights", "",
+                      table(("recipe", "bytes, about", "ratio"), sizes, right=range(1, 3)),
+                      "sizes are estimates from samples of the weights; int8 recipes need calibration data for static activations"])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
