@@ -62,6 +62,9 @@ class Bare:
     def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
         return self.constant(pack(self.site.weights[i]))
 
+    def temporary(self, nbytes: int) -> Ref:
+        return self.constant(np.zeros(nbytes, np.uint8))
+
     def constant(self, array: np.ndarray) -> Ref:
         home = aligned(array.nbytes)
         home[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)

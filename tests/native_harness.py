@@ -48,6 +48,7 @@ class Recorder:
     steps: list[tuple[str, list[Ref], list[int], int]] = field(default_factory=list)
     scratch: int = 0
     packed_bytes: int = 0
+    packed: dict[tuple[int, str], Ref] = field(default_factory=dict)
 
     def input(self, i: int) -> Ref:
         array = self.weights[i].decode() if i in self.weights else self.arrays[i]
@@ -58,9 +59,14 @@ class Recorder:
         return Ref("value", "out")
 
     def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
-        packed = np.ascontiguousarray(pack(self.weights[i])).reshape(-1).view(np.uint8)
-        self.packed_bytes += packed.nbytes
-        return self.constant(packed)
+        if (i, layout) not in self.packed:
+            packed = np.ascontiguousarray(pack(self.weights[i])).reshape(-1).view(np.uint8)
+            self.packed_bytes += packed.nbytes
+            self.packed[i, layout] = self.constant(packed)
+        return self.packed[i, layout]
+
+    def temporary(self, nbytes: int) -> Ref:
+        return self.constant(np.zeros(nbytes, np.uint8))
 
     def constant(self, array: np.ndarray) -> Ref:
         flat = np.ascontiguousarray(array).reshape(-1)

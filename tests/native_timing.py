@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from graphs import encode
 from native_harness import LEVELS, Recorder, site_of
 from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values
 from thinfer.kernels.lowering import Layout, Lowering, Site, lowerings
@@ -92,6 +93,22 @@ def resample(level: str) -> Iterator[Line]:
         yield from node(label, "Resize", [floats(*shape), None, None, sizes], (*shape[:2], *size), level, attrs, constants=(3,))
 
 
+def recurrent(level: str) -> Iterator[Line]:
+    """100 steps of one sequence."""
+    for kind in ("fp32", "fp16", "codebook4", "codebook2", "binary", "sparse fp32", "sparse codebook4"):
+        tables = {i: encode(floats(1, 1024, columns) / 16, kind, 1) for i, columns in ((1, 128), (2, 256))}
+        arrays = [floats(100, 1, 128), *(tensor.decode() for tensor in tables.values()), floats(1, 2048)]
+        yield from node(f"128 → 256, 100 steps, {kind}", "LSTM", arrays, (100, 1, 1, 256), level, {"hidden_size": 256}, tables, (3,))
+
+
+def fold(level: str) -> Iterator[Line]:
+    for x, w, attrs in (((1, 64, 28, 28), (64, 32, 2, 2), {"strides": (2, 2)}),
+                        ((1, 64, 28, 28), (64, 64, 4, 4), {"strides": (2, 2), "pads": (1, 1, 1, 1)})):
+        weight = encode(floats(*w), "fp32", 1)
+        yield from node(f"{w[2]}×{w[3]}/2, {w[0]} → {w[1]}, 28×28", "ConvTranspose", [floats(*x), weight.decode()], (1, w[1], 56, 56), level,
+                        dict(attrs), {1: weight})
+
+
 def sparse_products(level: str) -> Iterator[Line]:
     for kind in ("fp32", "fp16", "codebook4", "codebook5", "codebook6", "codebook8", "binary"):
         for density in (0.2, 0.1, 0.05):
@@ -113,7 +130,8 @@ def sparse_products(level: str) -> Iterator[Line]:
 
 
 FAMILIES: dict[str, Callable[[str], Iterator[Line]]] = {
-    "movement": movement, "elementwise": elementwise, "pool": pool, "softmax": softmax, "norm": norm, "resample": resample, "sparse": sparse_products}
+    "movement": movement, "elementwise": elementwise, "pool": pool, "softmax": softmax, "norm": norm, "resample": resample, "sparse": sparse_products,
+    "recurrent": recurrent, "fold": fold}
 
 
 def microseconds(line: Line, level: str) -> tuple[float, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..lowering import Emitter, Lowering, Ref, Site, f32, lowers
 from ..ops._cell_activations import KINDS, Chosen, chosen
 from ..ops._recurrence import DIRECTIONS
 from ..ops.gru import OP as GRU
+from ..sparse.lowering import Gemv
 from .slices import Slice
 
 MOST_STEPS = 4096
@@ -36,9 +37,13 @@ class Matrix:
     place: int
     slice: Slice
     layout: Panels
-    way: Way
+    way: Way | Gemv
 
     def emit(self, em: Emitter, x: Ref, bias: Ref, y: Ref) -> None:
+        """``bias`` lies as the panels of ``layout`` have it."""
+        if isinstance(self.way, Gemv):
+            self.way.emit(em, self.slice.name, self.slice.of, [x, bias, y])
+            return
         weight = em.weight(self.place, f"{self.layout.name}, {self.slice.name}", lambda tensor: self.layout.pack(self.slice.of(tensor)))
         self.way.emit(em, [x, weight, bias, y])
 
@@ -77,6 +82,9 @@ def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int) -> Matr
         return None
     found = [Matrix(place, part, layout, way_of(Product(layout, rows, stride, None, clamps=False), site.threads, site.isa))
              for layout in every_layout(outline, 1, "rows")]
+    sparse = Gemv.of(site, place, outline, rows) if rows == 1 or stride == outline.shape[1] else None
+    if found and sparse is not None:
+        found.append(replace(found[0], way=sparse))
     return min(found, key=lambda matrix: matrix.way.cost, default=None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -134,6 +134,34 @@ def _with_bias(m: Matrix | None, factor: float = 1.0) -> Matrix | None:
     if prod(found.shape[:-1]) == 1:
         return replace(m, bias=np.broadcast_to(found.reshape(-1), (m.outputs,)), beta=factor)
     return replace(m, addend=found)
+
+
+@dataclass(frozen=True, eq=False)
+class Gemv:
+    """Rows of x, side by side, times a sparse matrix, as a part of some node's work."""
+
+    matrix: Matrix
+    rows: int
+
+    @staticmethod
+    def of(site: Site, at: int, outline: EncodedTensor, rows: int) -> Gemv | None:
+        """``outline``: what input ``at`` becomes, [outputs, K]; None if it is not sparse, or of other values than these kernels take."""
+        kind = kind_of(with_table(outline), "rows")
+        mine = replace(site, weights={**site.weights, at: outline})
+        return None if kind is None else Gemv(Matrix(mine, at, "rows", 1, outline.shape[0], kind), rows)
+
+    @property
+    def cost(self) -> float:
+        """Nanoseconds on one thread."""
+        return costs.STEP + self.matrix.slower * self.matrix.per_weight * self.matrix.tensor.held * self.rows
+
+    def emit(self, em: Emitter, name: str, part: Callable[[EncodedTensor], EncodedTensor], buffers: Sequence[Ref]) -> None:
+        """``part`` makes the matrix of the node's weight, ``name`` tells it from others; ``buffers``: x, bias [outputs], y."""
+        m, (x, bias, y) = self.matrix, buffers
+        packed = em.weight(m.at, f"{m.layout}, {name}", lambda tensor: pack(with_table(part(tensor)), m.kind, m.order, m.outputs, 1))
+        scale = em.weight(m.at, f"fp32 scale of {m.kind}, {name}", lambda tensor: row_scale(m.tensor, m.kind, m.outputs))
+        em.step(f"sparse_gemv_{m.kind}", [packed, x, scale, bias, y], [f32(-np.inf), f32(np.inf), m.columns, m.outputs],
+                self.rows * -(-m.slices // SLICES))
 
 
 @lowers("Gemm")
