@@ -134,6 +134,11 @@ class WeightInfo:
     entry: WeightEntry
     streams: tuple[StreamInfo, ...]
 
+    @property
+    def entropy(self) -> float:
+        """Bits of the weight if each stream took the entropy of its elements, and all else what it takes."""
+        return sum(stream.element_entropy - 8 * stream.nbytes for stream in self.streams) + 8 * self.entry.nbytes
+
 
 @dataclass(frozen=True)
 class FileInfo:

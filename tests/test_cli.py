@@ -17,8 +17,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import scipy.stats
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from thinfer.formats import reader
+from thinfer.formats.tensor import Codebook
 from thinfer.kernels import isa
 
 SCRIPT = Path(sys.executable).parent / "toolchain"
@@ -141,6 +144,23 @@ def test_inspect_adds_up(thin: Path) -> None:
     conv = weights[0]
     assert (conv["structure"], conv["values"], conv["coder"]) == ("sparse", "codebook-4", "huffman")
     assert 0.3 < conv["sparsity"] < 0.9
+
+
+def test_inspect_compares_bits_with_the_entropy_of_mask_and_indices(net: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("{prune_weights: {quality: 0.7}, values: {kind: codebook, bits: 4}, coder: smallest}")
+    thin = tmp_path / "x.thin"
+    works("pack", net, "-o", thin, "--recipe", tmp_path / "r.yaml")
+    weights = {w["name"]: w for node in json.loads(works("inspect", thin, "--json"))["nodes"] for w in node["weights"]}
+    table = reader.read(thin).weights
+    for name, row in weights.items():
+        tensor = table[name]
+        assert row["coder"] == tensor.coder != "smallest"
+        assert row["bits_per_weight"] == pytest.approx(8 * row["nbytes_file"] / tensor.size)
+        if isinstance(tensor.values, Codebook):
+            streams = [tensor.kept(), tensor.values.indices]
+            bits = sum(x.size * scipy.stats.entropy(np.unique(x, return_counts=True)[1], base=2) for x in streams)
+            as_it_is = 8 * (3 + tensor.values.entries.nbytes)
+            assert row["entropy_per_weight"] == pytest.approx((bits + as_it_is) / tensor.size, abs=8 * 4 / tensor.size)
 
 
 def test_inspect_says_what_nodes_and_codebooks_are(net: Path, thin: Path, tmp_path: Path) -> None:
