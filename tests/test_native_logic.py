@@ -13,7 +13,8 @@ from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import EncodedTensor
 
 RNG = np.random.default_rng(0)
-SHAPES = [((3, 5), (3, 5)), ((2, 3, 5, 7), (3, 1, 1)), ((4, 1, 6), (5, 1)), ((), (7,)), ((9001,), (9001,)), ((2, 3, 4099), (2, 1, 4099)), ((1,), (1,))]
+SHAPES = [((3, 5), (3, 5)), ((2, 3, 5, 7), (3, 1, 1)), ((4, 1, 6), (5, 1)), ((), (7,)), ((9001,), (9001,)), ((2, 3, 4099), (2, 1, 4099)),
+          ((1,), (1,))]
 
 
 def integers(*shape: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from .. import costs
-from ..lowering import Emitter, Lowering, Ref, Site, lowers
+from ..lowering import Emitter, Layout, Lowering, Ref, Site, lowers
 from ..movement.strides import MAX_DIMS, contiguous, merged
 
 BLOCK = 4096
@@ -37,8 +37,8 @@ def _broadcast(site: Site, kernel: str, order: Sequence[int]) -> Iterator[Loweri
     for place in order:
         kind = site.inputs[place]
         assert kind is not None
-        lengths = (1,) * (len(shape) - len(kind.shape)) + kind.shape
-        walks.append([0 if length == 1 else stride for length, stride in zip(lengths, contiguous(lengths))])
+        padded = (1,) * (len(shape) - len(kind.shape)) + kind.shape
+        walks.append([0 if length == 1 else stride for length, stride in zip(padded, contiguous(padded))])
     lengths, *strides = merged(shape, *walks)
     if len(lengths) > MAX_DIMS:
         return
@@ -49,7 +49,8 @@ def _broadcast(site: Site, kernel: str, order: Sequence[int]) -> Iterator[Loweri
         em.step(kernel, [*(_operand(em, site, place) for place in order), em.output()], params, prod(lengths[:-1]) * -(-n // min(n, BLOCK)))
 
     cost = costs.STEP + costs.LOGIC["element"] * prod(shape) + costs.LOGIC["row"] * prod(lengths[:-1])
-    yield Lowering(kernel, ("NCHW",) * len(site.inputs), "NCHW", cost, emit)
+    layout: Layout = "NCHW"
+    yield Lowering(kernel, (layout,) * len(site.inputs), layout, cost, emit)
 
 
 def _dtypes(site: Site) -> tuple[set[str], str]:
@@ -78,9 +79,9 @@ def lower_where(site: Site) -> Iterator[Lowering]:
 
 @lowers("IsNaN", "Not", "Cast", takes=("float32", "bool"))
 def lower_map(site: Site) -> Iterator[Lowering]:
-    x, size = site.inputs[0], site.outputs[0].size
-    kernel = MAPS.get((site.node.op, x.dtype)) if x is not None else None
-    if x is None or kernel is None or (x.dtype == site.outputs[0].dtype) != (site.node.op == "Not") or site.outputs[0].dtype not in ("bool", "float32"):
+    (given,), made = _dtypes(site)
+    kernel, size = MAPS.get((site.node.op, given)), site.outputs[0].size
+    if kernel is None or (given == made) != (site.node.op == "Not"):
         return
     yield Lowering(kernel, ("NCHW",), "NCHW", costs.STEP + costs.LOGIC["element"] * size,
                    lambda em: em.step(kernel, [_operand(em, site, 0), em.output()], [size, BLOCK], -(-size // BLOCK)))
