@@ -437,6 +437,14 @@ def test_shape_arithmetic_resolves() -> None:
     assert kinds["y"].shape == (2, 3, 40)
 
 
+def test_a_region_that_means_nothing_leaves_the_shape_known() -> None:
+    arrays = [np.zeros((1, 1, 4, 4), np.float32), np.zeros(8, np.float32), np.array([1, 1, 2, 3], np.float32)]
+    (kind,) = infer(ops.get("Resize"), arrays, {}, [False, False, True])
+    assert kind is not None
+    assert kind.shape == (1, 1, 8, 12)
+    assert infer(ops.get("Resize"), arrays, {"coordinate_transformation_mode": "tf_crop_and_resize"}, [False, False, True]) == []
+
+
 def test_a_target_computed_from_data_leaves_the_shape_open() -> None:
     x, target = np.zeros((2, 6), np.float32), np.array([3, 4])
     assert infer(ops.get("Reshape"), [x, target], {}, [False, False]) == []

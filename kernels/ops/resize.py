@@ -34,6 +34,8 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
         if kind is not None:
             want_dtype(node, kind, dtypes, what)
             want_rank(node, kind, 1, f"{what}'", 1)
+    if attrs["coordinate_transformation_mode"] != "tf_crop_and_resize":
+        places[0] = None  # the region means nothing
     if any(kind is not None and kind.value is None and kind.size for kind in places):
         return []
     found = stretches(where(node), attrs, x.shape, *numbers(*(None if kind is None or not kind.size else kind.value for kind in places)))

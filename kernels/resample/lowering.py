@@ -21,13 +21,13 @@ Taps = tuple[np.ndarray, np.ndarray]
 
 @lowers("Resize")
 def lower_resize(site: Site) -> Iterator[Lowering]:
-    x, known = site.inputs[0], [site.constant(i) for i in (1, 2, 3)]
-    there = [i < len(site.inputs) and (kind := site.inputs[i]) is not None and kind.size > 0 for i in (1, 2, 3)]
+    x, known = site.inputs[0], [site.constant(i) for i in (2, 3)]
+    there = [i < len(site.inputs) and (kind := site.inputs[i]) is not None and kind.size > 0 for i in (2, 3)]
     if x is None or x.dtype != "float32" or any(here and value is None for here, value in zip(there, known)):
         return
     if site.attrs["coordinate_transformation_mode"] == "tf_crop_and_resize":
         return
-    found = stretches("Resize", site.attrs, x.shape, *numbers(*known))
+    found = stretches("Resize", site.attrs, x.shape, *numbers(None, *known))
     yield from _resample(site, x.shape, {axis: stretch.taps(site.attrs) for axis, stretch in found.items() if not stretch.same})
 
 
