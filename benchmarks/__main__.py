@@ -1,6 +1,6 @@
 """``python -m thinfer.benchmarks [SECTION …] [-o FOLDER] [--mnist FOLDER]``: measures, prints tables, writes JSON and Markdown.
 
-One thread everywhere. Sections: dense, compressed, pruned, lenet, layer, clustering, cold-start; all of them without arguments.
+One thread everywhere. Sections: dense, compressed, quantized, pruned, lenet, layer, clustering, cold-start; all of them without arguments.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..formats.errors import ThinferError
-from . import clustering, cold_start, images, layer, lenet, models, networks
+from . import clustering, cold_start, images, layer, lenet, models, networks, quantized
 from .packages import Unreachable
 from .tables import save
 
@@ -35,6 +35,7 @@ def _cold_start(folder: Path, options: argparse.Namespace) -> list[dict[str, Any
 SECTIONS: dict[str, Section] = {
     "dense": ("Dense networks beside onnxruntime, batch 1, one thread", lambda folder, _: list(networks.dense_rows(folder))),
     "compressed": ("Codebooks beside dense, batch 1, one thread", lambda folder, _: list(networks.compressed_rows(folder))),
+    "quantized": ("int8 weights and activations beside dense; nothing is retrained", lambda folder, _: list(quantized.rows(folder))),
     "pruned": ("MobileNetV2 without a fifth of its channels, not retrained", lambda folder, _: list(networks.pruned_rows(folder))),
     "lenet": ("Deep compression without retraining, 10,000 test digits of MNIST", lambda folder, options: list(lenet.rows(options.mnist, folder))),
     "layer": ("y = Wx, 4096 × 4096, batch 1, one thread", lambda _, __: list(layer.rows())),

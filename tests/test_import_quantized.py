@@ -336,3 +336,32 @@ def test_operators_on_codes_are_spelled_out(case: str, tmp_path: Path) -> None:
     assert np.abs(found - expected).max() <= 0.0801
     # With these scales (5 a + 3 b) / 8 is a tie in one of eight cases, means of four more often; onnxruntime looks curves up in tables.
     assert np.mean(found != expected) <= (0.25 if case in ("average", "global", "sigmoid", "softmax") else 1 / 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_mobilenetv2_that_onnxruntime_quantized(form: str, tmp_path: Path) -> None:
+    """All 53 products in integers, and onnxruntime's logits: they differ where its other order of roundings meets a tie somewhere on the way."""
+    models = pytest.importorskip("thinfer.benchmarks.models", reason="needs torch")
+    images = pytest.importorskip("thinfer.benchmarks.images", reason="needs Pillow")
+    packages = pytest.importorskip("thinfer.benchmarks.packages")
+    logging.disable(logging.WARNING)
+    try:
+        source, x = str(models.export("mobilenetv2", tmp_path)[1]), images.labelled("mobilenetv2")[0]
+    except packages.Unreachable as error:
+        pytest.skip(str(error))
+    name = onnx.load(source).graph.input[0].name
+    path = str(tmp_path / "q.onnx")
+    quantize_static(source, path, Batches([{name: x[k:k + 1]} for k in range(8)]), quant_format=QuantFormat[form], per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    graph = importers.load(path)
+    counts = arithmetic(graph)
+    assert (counts.products, counts.integer) == (53, 53)
+    assert not {"QuantizeLinear", "DequantizeLinear"} & set(ops_of(graph))
+    assert len(to_bytes(graph)) < 3_800_000
+    session = runtime.load(graph)
+    found, expected = (np.concatenate(parts) for parts in zip(*[(session(x[k:k + 1]), by_onnxruntime(path, {name: x[k:k + 1]})[0]) for k in range(12)]))
+    cosine = (found * expected).sum() / np.linalg.norm(found) / np.linalg.norm(expected)
+    print(f"{form}: cosine {cosine:.6f}, equal {np.mean(found == expected):.3f}, error {np.abs(found - expected).max() / np.abs(expected).max():.4f}")
+    assert cosine > 0.999
+    assert (found.argmax(1) == expected.argmax(1)).mean() >= 11 / 12
