@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..formats.bits import pack, unpack
-from ..formats.tensor import Blocks, Dense, EncodedTensor, Sparse, Structure, Symbols, Values, Windowed
+from ..formats.tensor import EncodedTensor, Structure, Symbols, Values, Windowed
 
 
 class CompactTensor:
@@ -53,8 +53,4 @@ def _position_bits(structure: Windowed) -> int:
 
 
 def _structure_name(structure: Structure) -> str:
-    if isinstance(structure, Windowed):
-        return f"windows {structure.n}:{structure.m}"
-    if isinstance(structure, Blocks):
-        return f"blocks {structure.shape[0]}x{structure.shape[1]}"
-    return {Dense: "flat", Sparse: "mask"}[type(structure)]
+    return {"dense": "flat", "sparse": "mask"}.get(structure.name, structure.label)

@@ -84,12 +84,8 @@ def plan_tiles(tensor: EncodedTensor, groups: int, order: Order) -> TileLayout |
     place = (" of columns" if order == "columns" else "") + (f" in {groups} groups" if groups > 1 else "")
     block = f"/{values.block}" if isinstance(values, Affine) and values.scale.shape[1] > 1 else ""
     structure = tensor.structure if tensor.axis == out_axis or isinstance(tensor.structure, Dense) else Sparse(np.empty(0, np.uint8))
-    return TileLayout(f"tile16 {_structure_name(structure)} {values.name}{block}{place}", groups, outputs // groups, tensor.size // outputs, order,
+    return TileLayout(f"tile16 {structure.label} {values.name}{block}{place}", groups, outputs // groups, tensor.size // outputs, order,
                       prod(tensor.shape[2:]) if order == "conv" else 1)
-
-
-def _structure_name(structure: Structure) -> str:
-    return structure.label.replace("windowed", "windows")
 
 
 def _is_uniform(values: Values) -> bool:
