@@ -219,6 +219,7 @@ def test_folding_reaches_into_bodies_and_keeps_what_others_read() -> None:
     graph = convert(model(text, w=W), "net", {})
     inner = [node.op for scope in list(graph.scopes())[1:] for node in scope.nodes]
     assert inner == ["MatMul", "MatMul"]
+    assert len(graph.weights) == 3, "w, its transpose, which both branches make, and the sum"
     x = RNG.standard_normal((2, WIDTH)).astype(np.float32)
     for flag, wanted in ((True, x @ W.T), (False, x @ (W.T + W))):
         y, u = runtime.load(graph).run(None, {"x": x, "flag": np.array(flag)})
