@@ -22,8 +22,9 @@ class WeightRow:
     """One weight: what it is, and its bytes dense, in RAM (packed for the kernel that runs it) and in the file.
 
     ``bits``, ``entries`` and ``groups`` are those of a codebook: bits per index, dtype of the entries, number of codebooks; None without.
-    ``bits_per_weight``: of the blob, for each element of the shape. ``entropy_per_weight``: what that would be if every stream (structure, indices,
-    bytes of numbers) took its elements' entropy, each coded on its own; contexts and runs may do better. ``ratio`` is dense / file. A weight that several nodes read is counted where it is read first.
+    ``bits_per_weight``: of the blob, for each element of the shape. ``entropy_per_weight``: what that would
+    be if every stream (structure, indices, bytes of numbers) took its elements' entropy, each coded on its own; contexts and runs
+    may do better. ``ratio`` is dense / file. A weight that several nodes read is counted where it is read first.
     """
 
     name: str
@@ -105,7 +106,8 @@ def file_report(path: str | os.PathLike[str]) -> FileReport:
     rows = [row for node in nodes for row in node.weights]
     nbytes = os.stat(path).st_size
     dense = sum(row.nbytes_dense for row in rows)
-    total = Totals(dense, sum(entry["nbytes"] for entry in in_ram.values()), nbytes, nbytes - sum(info.entry.nbytes for info in in_file.values()), ratio(dense, nbytes))
+    header = nbytes - sum(info.entry.nbytes for info in in_file.values())
+    total = Totals(dense, sum(entry["nbytes"] for entry in in_ram.values()), nbytes, header, ratio(dense, nbytes))
     quantized = tuple({"name": name, **asdict(how)} for scope in graph.scopes() for name, how in scope.quantized.items())
     return FileReport(os.fspath(path), with_sizes.backend, with_sizes.isa, graph.source, as_infos(graph.inputs), as_infos(graph.outputs), nodes,
                       quantized, arithmetic(graph), total)
@@ -163,7 +165,8 @@ def file_table(report: FileReport) -> str:
     """The report as people read it: a line per weight, then totals."""
     head = ("node", "op", "shape", "encoding", "sparsity", "dense", "RAM", "file", "bits", "entropy", "ratio", "layout in RAM", "activations")
     rows = [(node.label, node.op, shape_text(w.shape), f"{w.structure} {w.values} {w.coder}", f"{100 * w.sparsity:.1f} %",
-             f"{w.nbytes_dense:,}", f"{w.nbytes_ram:,}", f"{w.nbytes_file:,}", ratio_text(w.bits_per_weight), ratio_text(w.entropy_per_weight), ratio_text(w.ratio), w.layout, node.activations if place == 0 else "")
+             f"{w.nbytes_dense:,}", f"{w.nbytes_ram:,}", f"{w.nbytes_file:,}",
+             ratio_text(w.bits_per_weight), ratio_text(w.entropy_per_weight), ratio_text(w.ratio), w.layout, node.activations if place == 0 else "")
             for node in report.nodes for place, w in enumerate(node.weights)]
     t = report.total
     rows.append(("header", "", "", "", "", "", "", f"{t.nbytes_header:,}", "", "", "", "", ""))
@@ -172,7 +175,8 @@ def file_table(report: FileReport) -> str:
     s = report.source
     return "\n".join([
         table(head, rows, right=range(4, 11)),
-        f"bytes; bits: of the file, for each weight, beside the entropy of its symbols; in RAM for the backend {report.backend}, ISA level {report.isa or '–'}; {len(report.nodes)} nodes, "
+        "bits: in the file for each element of the weight, and what the entropy of its symbols is",
+        f"bytes, in RAM for the backend {report.backend}, ISA level {report.isa or '–'}; {len(report.nodes)} nodes, "
         f"{bare} of them without weights of their own",
         report.arithmetic.text(),
         f"before compression: {s.parameters:,} parameters, {s.macs:,} multiply-accumulates, {s.nbytes:,} bytes of weights; "
