@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from test_import_onnx import by_onnxruntime, ints, model_of, saved, value, weight
@@ -93,3 +94,16 @@ def test_an_older_form_means_what_it_meant(form: str, tmp_path: Path) -> None:
     for name, array in zip((info.name for info in model.graph.output), wanted):
         assert found[name].dtype == array.dtype
         np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_group_normalization_18_had_a_scale_per_group(constant: bool, tmp_path: Path) -> None:
+    """Against torch: onnx calls this form deprecated, and nothing runs it."""
+    x, scale, bias = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 6, 5), (3,), (3,)))
+    parameters = {"scale": scale, "bias": bias}
+    inputs = [value("x", 2, 6, 5), *([] if constant else [value(name, 3) for name in parameters])]
+    weights = [numpy_helper.from_array(array, name) for name, array in parameters.items()] if constant else []
+    model = model_of([node("GroupNormalization", ["x", "scale", "bias"], ["y"], num_groups=3)], inputs, [value("y", 2, 6, 5)], weights, 18)
+    found = evaluate(importers.load(saved(model, tmp_path)), {"x": x, **({} if constant else parameters)})["y"]
+    plain = torch.nn.functional.group_norm(torch.from_numpy(x), 3).numpy()
+    np.testing.assert_allclose(found, plain * scale.repeat(2)[:, None] + bias.repeat(2)[:, None], atol=1e-5)
