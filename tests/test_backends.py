@@ -16,7 +16,7 @@ ENCODED = [(name, case) for name in ("Conv", "Gemm", "MatMul") for case in weigh
 QUICK = ENCODINGS[len(DENSE_VALUES):]
 """Encodings that large cases are left out for: ``test_native_tiles`` has some."""
 SELL = ("sparse fp32", "sparse codebook4", "sparse binary")
-IN_NUMPY = ("column_bias", "full_bias", "transposed_both", "transposed_first", "vector_second", "vectors", "batch_times_vector", "weight_first")
+IN_NUMPY = ("transposed_both", "transposed_first", "vector_second", "vectors", "batch_times_vector", "weight_first")
 """Cases that no kernel but those of ``SELL`` runs; in NumPy, what is absent is zero."""
 TOLERANCE = 2e-6
 """fp32 against float64, error = max|Δ| / max|reference|: sums of at most a few thousand products."""

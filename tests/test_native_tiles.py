@@ -44,6 +44,18 @@ def test_gemm_of_odd_shapes(structure: str, values: str, level: str) -> None:
 
 
 @every_level
+@pytest.mark.parametrize("shape", [(6, 1), (1, 1), (6, 20)])
+def test_biases_that_differ_between_rows_are_added_and_then_clamped(shape: tuple[int, int], level: str) -> None:
+    rng = np.random.default_rng(5)
+    x, bias = rng.standard_normal((6, 70)).astype(np.float32), rng.standard_normal(shape).astype(np.float32)
+    tensor, attrs = random_weight(rng, (20, 70), "windowed", "affine"), {"transB": 1, "alpha": 0.5, "beta": -2.0}
+    expected = 0.5 * (x.astype(np.float64) @ tensor.decode().astype(np.float64).T) - 2.0 * bias
+    for low, high in ((-np.inf, np.inf), (0.0, 1.0)):
+        check("Gemm", [x, tensor.decode(), bias], np.clip(expected, low, high).astype(np.float32), attrs, level=level, rtol=0, atol=2e-5,
+              low=low, high=high, weights={1: tensor}, constants=[2])
+
+
+@every_level
 @each_encoding
 def test_conv_of_many_kinds(structure: str, values: str, level: str) -> None:
     rng = np.random.default_rng(2)

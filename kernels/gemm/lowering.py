@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from ...formats.tensor import Affine, EncodedTensor, Plain, Sparse
-from ..lowering import Lowering, Site, lowers
+from .. import costs
+from ..elementwise.lowering import emit_add_constant
+from ..lowering import Emitter, Lowering, Site, lowers
 from ..ops._window import Window, window
 from ..tables import table_of
 from .pack import Order, Panels, plan
@@ -24,11 +27,25 @@ def lower_gemm(site: Site) -> Iterator[Lowering]:
     if 0 in site.weights or 1 not in site.weights or site.attrs["transA"]:
         return
     x, outputs = site.inputs[0], site.outputs[0].shape[1]
-    bias, known = row_bias(site, 2, outputs)
-    if x is None or not known:
+    bias, is_row = row_bias(site, 2, outputs)
+    addend = None if is_row else site.constant(2)
+    if x is None or not (is_row or addend is not None):
         return
     for layout in layouts(site.weights[1], 1, "rows" if site.attrs["transB"] else "columns"):
-        yield lowering(site, Product(layout, x.shape[0], layout.columns, bias, site.attrs["alpha"], site.attrs["beta"]))
+        product = Product(layout, x.shape[0], layout.columns, bias, site.attrs["alpha"], site.attrs["beta"], clamps=is_row)
+        option = lowering(site, product)
+        yield option if addend is None else _then_add(site, option, addend * np.float32(site.attrs["beta"]))
+
+
+def _then_add(site: Site, option: Lowering, addend: np.ndarray) -> Lowering:
+    """The product, and a step that adds a constant which is not the same for every row."""
+    shape = site.outputs[0].shape
+
+    def emit(em: Emitter) -> None:
+        option.emit(em)
+        emit_add_constant(em, em.output(), addend, shape)
+
+    return replace(option, emit=emit, cost=option.cost + costs.STEP + costs.ELEMENTWISE["binary"] * prod(shape))
 
 
 @lowers("MatMul")
