@@ -341,6 +341,7 @@ WRONG: list[tuple[str, list[Any], dict[str, Any], tuple[str, ...]]] = [
     ("NegativeLogLikelihoodLoss", [(2, 3), ((2,), "int64"), (2,)], {}, ("takes 3 numbers",)),
     ("SoftmaxCrossEntropyLoss", [(2, 3), ((2,), "int64")], {"reduction": "max"}, ("reduction 'max'",)),
     ("Range", [np.array(0), np.array(3), np.array(0)], {}, ("no number of elements",)),
+    ("Range", [np.array(0.0), np.array(1.0), np.array(1e-30)], {}, ("elements; it makes at most 1099511627776",)),
     ("Range", [ints(0, 1), ints(1), ints(1)], {}, ("shape 2", "scalars")),
     ("ConstantOfShape", [ints(2, -1)], {}, ("(2, -1)",)),
     ("ConstantOfShape", [ints(2)], {"value": np.zeros(2, np.float32)}, ("2 elements",)),

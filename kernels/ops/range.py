@@ -15,6 +15,8 @@ from ._known import LIMIT
 from ._op import Arg, Case, Op, OpError, Type
 
 DTYPES = (*FLOATS, "int16", "int32", "int64")
+MOST = 2**40
+"""Elements that no machine has memory for."""
 STASHES = tuple(CODE_OF_DTYPE[dtype] for dtype in FLOATS)
 
 
@@ -44,8 +46,12 @@ def _count(place: str, attrs: Mapping[str, Any], start: np.ndarray, limit: np.nd
     if step == 0 or not np.isfinite([first, last, step]).all():
         raise OpError(f"{place} goes from {first} to {last} by {step}, which has no number of elements")
     if first.dtype.kind == "f":
-        return max(ceil(float(last - first) / float(step)), 0)
-    return max(-((int(first) - int(last)) // int(step)), 0)
+        count = max(ceil(float(last - first) / float(step)), 0)
+    else:
+        count = max(-((int(first) - int(last)) // int(step)), 0)
+    if count > MOST:
+        raise OpError(f"{place} goes from {first} to {last} by {step}, which are {count} elements; it makes at most {MOST}")
+    return count
 
 
 def _run(attrs: Mapping[str, Any], start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, ...]:
