@@ -17,8 +17,10 @@ Dim = int | str
 DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
 
 
-QUANTIZED_DTYPES = ("int8", "uint8")
-GRANULARITIES = ("tensor", "sample", "row")
+QuantizedDtype = Literal["int8", "uint8"]
+Granularity = Literal["tensor", "sample", "row"]
+QUANTIZED_DTYPES: tuple[QuantizedDtype, ...] = ("int8", "uint8")
+GRANULARITIES: tuple[Granularity, ...] = ("tensor", "sample", "row")
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,10 @@ class ActivationQuantization:
     """
 
     kind: Literal["static", "dynamic"]
-    dtype: Literal["int8", "uint8"] = "int8"
+    dtype: QuantizedDtype = "int8"
     scale: float = 1.0
     zero_point: int = 0
-    granularity: Literal["tensor", "sample", "row"] = "tensor"
+    granularity: Granularity = "tensor"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
     for place, kind in enumerate(args):
         if kind is not None:
             want_dtype(node, kind, EIGHT_BITS, "zero point" if place > 1 else "input")
-    (found,) = CONV.infer(node, attrs, [Type("float32", x.shape), Type("float32", w.shape)])
+    found = CONV.infer(node, attrs, [Type("float32", x.shape), Type("float32", w.shape)])[0]
+    assert found is not None
     for zero, valid, what in ((given(args, 2), 1, "data"), (given(args, 3), w.shape[0], "weight")):
         if zero is not None and zero.size != 1 and zero.shape != (valid,):
             raise OpError(f"{where(node)} has a zero point of the shape {text(zero.shape)} for its {what}; it takes one number"

@@ -19,7 +19,8 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
     for place, kind in enumerate(args):
         if kind is not None:
             want_dtype(node, kind, EIGHT_BITS, "zero point" if place > 1 else "input")
-    (found,) = MATMUL.infer(node, {}, [Type("float32", a.shape), Type("float32", b.shape)])
+    found = MATMUL.infer(node, {}, [Type("float32", a.shape), Type("float32", b.shape)])[0]
+    assert found is not None
     want_zero_point(node, a, given(args, 2), -2, "first")
     want_zero_point(node, b, given(args, 3), -1, "second")
     return [Type("int32", found.shape)]

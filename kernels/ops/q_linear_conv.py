@@ -23,7 +23,8 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
     x, x_scale, x_zero, w, w_scale, w_zero, _, y_zero = want_operands(node, args)
     bias = given(args, 8)
     kinds = [Type("float32", kind.shape) if kind is not None else None for kind in (x, w, bias)]
-    (found,) = CONV.infer(node, attrs, kinds)
+    found = CONV.infer(node, attrs, kinds)[0]
+    assert found is not None
     if bias is not None:
         want_dtype(node, bias, ("int32",), "bias")
     for table, valid, what in ((x_scale, 1, "data"), (x_zero, 1, "data"), (w_scale, w.shape[0], "weight"), (w_zero, w.shape[0], "weight")):

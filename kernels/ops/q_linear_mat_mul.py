@@ -20,7 +20,8 @@ from .mat_mul_integer import want_zero_point
 
 def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
     a, a_scale, a_zero, b, b_scale, b_zero, _, y_zero = want_operands(node, args)
-    (found,) = MATMUL.infer(node, {}, [Type("float32", a.shape), Type("float32", b.shape)])
+    found = MATMUL.infer(node, {}, [Type("float32", a.shape), Type("float32", b.shape)])[0]
+    assert found is not None
     for which, x, tables, axis in (("first", a, (a_scale, a_zero), -2), ("second", b, (b_scale, b_zero), -1)):
         for table in tables:
             want_zero_point(node, x, table, axis, which)

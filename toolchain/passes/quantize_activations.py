@@ -109,7 +109,7 @@ def grid(low: float, high: float, dtype: str) -> ActivationQuantization:
     The scale is a coarse number that is a little larger than the range asks for.
     """
     lowest = -128 if dtype == "int8" else 0
-    scale = float(np.float32(coarse(np.float64(max((high - low) / 255, 2.0 ** -100) * (1 + 2.0 ** -9)))))
+    scale = float(np.float32(coarse(np.asarray(max((high - low) / 255, 2.0 ** -100) * (1 + 2.0 ** -9)))))
     zero_point = int(np.clip(np.rint(lowest - low / scale), lowest, lowest + 255))
     return ActivationQuantization("static", "int8" if dtype == "int8" else "uint8", scale, zero_point)
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ....formats.graph import Node
-from ....formats.tensor import EncodedTensor
+from ....formats.tensor import Affine, EncodedTensor
 from ...passes._affine import from_integers, nbits
 from .._context import REPLACED, Context, Upgrade, without
 
@@ -183,9 +182,9 @@ def _blocks(node: Node, context: Context, codes: np.ndarray, scales: np.ndarray,
         wide = [np.repeat(table.astype(np.float32), block, axis=1)[:, :codes.shape[1]] for table in (scales, zeros)]
         return EncodedTensor.dense(np.ascontiguousarray(((codes - wide[1]) * wide[0]).T.astype(scales.dtype)), axis=1)
     found = from_integers(codes, scales, zeros.astype(np.uint8), axis=0, block=block)
-    if found is None or not hasattr(found.values, "codes"):
+    if found is None or not isinstance(found.values, Affine):
         raise context.refuse(node, "has codes and zero points that 8 bits do not hold")
-    moved: Any = found.values.with_symbols(np.ascontiguousarray(found.values.symbols.reshape(codes.shape).T).ravel())
+    moved = found.values.with_symbols(np.ascontiguousarray(found.values.symbols.reshape(codes.shape).T).ravel())
     return replace(found, shape=codes.shape[::-1], values=moved, axis=1)
 
 
