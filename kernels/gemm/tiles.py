@@ -210,11 +210,11 @@ class _Packer:
 
     def windows(self, structure: Windowed) -> None:
         self.fields.update(structure=WINDOWED, n=structure.n, m=structure.m)
-        columns = structure.columns(self.view)
-        places = words(self.in_panels(columns % structure.m), structure.m.bit_length() - 1)
+        channels = self.view.channels
+        places = words(self.in_panels(structure.positions.reshape(channels, -1)), structure.m.bit_length() - 1)
         self.fields["places_bytes"] = prod(places.shape[1:]) * places.itemsize
         self.sections.append(("places_at", places))
-        self.held_words(np.take_along_axis(self.rows_of_held(), columns, axis=1))
+        self.held_words(self.rows_of_held()[self.view.rows(self.tensor.kept())].reshape(channels, -1))
 
     def masks(self, structure: Structure) -> tuple[np.ndarray, tuple[int, int]]:
         """(bool[panels, columns, 16], the rows and columns that share a bit). Blocks that panels would cut are told row by row."""
@@ -233,16 +233,11 @@ class _Packer:
         mask = np.packbits(padded[:, ::shape[1], ::shape[0]].reshape(layout.panels, -1), axis=1, bitorder="little")
         self.fields.update(structure=MASKED, mask_bytes=mask.shape[1], block_rows=shape[0], block_columns=shape[1])
         self.sections.append(("mask_at", mask))
-        held = self.in_panels(self.rows_of_held())[kept]
-        counts = padded.reshape(layout.panels * units, -1).sum(axis=1)
-        each = 8 if self.fields["bits"] else 1
-        starts = np.concatenate([[0], np.cumsum(-(-counts // each))])
-        if self.fields["bits"]:
-            eights = np.zeros(int(starts[-1]) * 8, np.uint8)
-            first = np.cumsum(counts) - counts
-            eights[np.arange(held.size) + np.repeat(starts[:-1] * 8 - first, counts)] = held
-            held = pack_bits(eights, self.fields["bits"])
-        self.sections += [("starts_at", starts.astype(np.int64)), ("held_at", held)]
+        values, bits = self.in_panels(self.rows_of_held()), self.fields["bits"]
+        counts = padded.reshape(layout.panels, units, -1).sum(axis=2)
+        sizes = -(-counts // 8) if bits else counts
+        held = [in_eights(values[i][kept[i]], counts[i], bits) if bits else values[i][kept[i]] for i in range(layout.panels)]
+        self.sections += [("starts_at", np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)), ("held_at", np.concatenate(held))]
 
 
 _FIELDS = ("structure", "values", "bits", "columns", "taps", "held_at", "held_bytes", "starts_at", "mask_at", "mask_bytes", "block_rows",
@@ -259,6 +254,14 @@ def words(symbols: np.ndarray, bits: int) -> np.ndarray:
         part = symbols[:, j::per]
         out[:, :part.shape[1]] |= part.astype(np.uint32) << np.uint32(bits * j)
     return out
+
+
+def in_eights(symbols: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
+    """uint8: the symbols, of which ``counts`` follow each other, packed; each run is filled up to a multiple of eight symbols."""
+    padding = -counts % 8
+    out = np.zeros(symbols.size + int(padding.sum()), np.uint8)
+    out[np.arange(symbols.size) + np.repeat(np.cumsum(padding) - padding, counts)] = symbols
+    return pack_bits(out, bits)
 
 
 def _entries(values: Values) -> np.ndarray:

@@ -37,8 +37,8 @@ def quantize_weights(graph: Graph, choices: Mapping[str, Grid], *, done: Callabl
         w: [0.52, -0.26, 0.9, 0.11]   ──►   w: affine 3 bits, 0.26 × [2, -1, 3, 0]
 
     Scales are those of least squared error among the tried ones, not those that the largest value asks for: of normally distributed
-    values, 4 bits in blocks of 32 lose 0.74 % of their energy instead of 0.94 %, 3 bits per channel 4.0 % instead of 11 %. ``done`` is called with the
-    name of each weight that is finished. Raises EncodingError for values that are not finite.
+    values, 4 bits in blocks of 32 lose 0.74 % of their energy instead of 0.94 %, 3 bits per channel 4.0 % instead of 11 %. ``done`` is called
+    with the name of each weight that is finished. Raises EncodingError for values that are not finite.
     """
     changed = {}
     for name, choice in choices.items():
