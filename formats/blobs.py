@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from . import codes
@@ -41,6 +39,9 @@ from .tensor import (
 POSITIONS, MASK = range(2)
 """How windows lie in a blob: the places in each of them, or a bit for each input."""
 
+WORTHWHILE = 0.99
+"""A coder that is slower to read must make a blob of so many times the bytes to be chosen for being smallest."""
+
 _KINDS: dict[type, int] = {Codebook: codes.CODEBOOK, Affine: codes.AFFINE, Binary: codes.BINARY, Ternary: codes.TERNARY}
 
 # ---------------------------------------------------------------- writing
@@ -56,8 +57,12 @@ def kind_of(tensor: EncodedTensor) -> int:
 def encode_blob(name: str, tensor: EncodedTensor) -> tuple[bytes | memoryview, Coder]:
     """The bytes of the tensor's blob, and the coder that made them. GraphError if the file cannot hold it."""
     _check(f"weight {name!r}", tensor)
-    coders: Sequence[Coder] = CODERS if tensor.coder == SMALLEST else [tensor.coder]
-    return min(((_encode(tensor, coder), coder) for coder in coders), key=lambda made: len(made[0]))
+    if tensor.coder != SMALLEST:
+        return _encode(tensor, tensor.coder), tensor.coder
+    blobs = {coder: _encode(tensor, coder) for coder in CODERS}
+    enough = min(len(blob) for blob in blobs.values()) / WORTHWHILE
+    coder = next(coder for coder in CODERS if len(blobs[coder]) <= enough)
+    return blobs[coder], coder
 
 
 def _encode(tensor: EncodedTensor, coder: Coder) -> bytes | memoryview:

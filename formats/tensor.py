@@ -19,7 +19,8 @@ __all__ = ["BLOCKS", "CODERS", "ENTRY_DTYPES", "SMALLEST", "WINDOWS", "Affine", 
            "EncodedTensor", "Plain", "Sparse", "Structure", "Symbols", "Ternary", "Values", "View", "Windowed", "absent"]
 
 SMALLEST: Final = "smallest"
-"""What a tensor's coder may be as well until it is written: the writer takes the one that makes the smallest blob."""
+"""What a tensor's coder may be as well until it is written: the writer takes the one that makes the smallest blob, or an earlier one of
+``CODERS``, which are in the order of the time that reading takes, if its blob is at most 1 % larger."""
 
 Coder = Literal["raw", "huffman", "rans", "arithmetic"]
 CoderChoice = Coder | Literal["smallest"]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from thinfer.formats import decoders
 from thinfer.formats.errors import GraphError
 from thinfer.formats.graph import DTYPES, Graph, Node, ValueInfo, verify
-from thinfer.formats.reader import from_bytes
+from thinfer.formats.reader import WeightTable, from_bytes
 from thinfer.formats.strings import STATIC
-from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
+from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, View
 from thinfer.formats.writer import to_bytes
 
 SHAPES: list[tuple[int, ...]] = [(), (1,), (0,), (3, 0, 2), (7,), (13, 5), (1, 1, 1, 9), (4, 3, 3, 3), (257,)]
@@ -85,6 +85,28 @@ def test_skewed_indices_take_the_split_transform_and_come_back() -> None:
         indices = np.where(rng.random(20000) < 0.95, 2 ** bits - 1, rng.integers(0, 2 ** bits, 20000)).astype(np.uint8)
         entries = rng.standard_normal((1, 2 ** bits)).astype(np.float32)
         check({"w": EncodedTensor((200, 100), "float32", Codebook(indices, bits, entries), coder="huffman")})
+
+
+def test_the_smallest_coder_is_chosen_for_each_weight_and_a_faster_one_where_it_is_as_good() -> None:
+    rng = np.random.default_rng(9)
+    density = rng.gamma(0.4, 0.25, 300) * rng.gamma(0.8, 1.25, (200, 1))
+    pruned = Sparse.of(rng.random((200, 300)) < density)
+    tensors = {
+        "noise": EncodedTensor.dense(rng.integers(0, 256, 5000).astype(np.uint8)),
+        "halves": EncodedTensor.dense(rng.integers(0, 2, 50_000).astype(np.uint8) * 255),
+        "thirds": EncodedTensor.dense((rng.random(50_000) < 0.02).astype(np.uint8) * 255),
+        "pruned": EncodedTensor((200, 300), "float32", Plain(rng.integers(0, 4, pruned.kept(View((200, 300))).sum()).astype(np.float32)), pruned)}
+    chosen = {}
+    for name, tensor in tensors.items():
+        sizes = {}
+        for coder in (*CODERS, "smallest"):
+            table = from_bytes(to_bytes(table_graph({name: tensor.with_coder(coder)}))).weights
+            assert isinstance(table, WeightTable)
+            sizes[coder], chosen[name] = table.entry(name).nbytes, table.entry(name).coder
+            assert table[name].coder == chosen[name]
+        assert sizes["smallest"] == sizes[chosen[name]] <= min(sizes.values()) / 0.99
+        assert all(sizes[coder] > min(sizes.values()) / 0.99 for coder in CODERS[:CODERS.index(chosen[name])])
+    assert chosen == {"noise": "raw", "halves": "huffman", "thirds": "rans", "pruned": "arithmetic"}
 
 
 @st.composite
