@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
@@ -32,6 +33,10 @@ Feeds = Mapping[str, np.ndarray]
 
 class BackendError(ThinferError, ValueError):
     """The backend or the number of threads that was asked for does not exist here."""
+
+
+class OutOfMemory(ThinferError, MemoryError):
+    """The values of a run do not fit into memory."""
 
 
 class InputError(ThinferError, ValueError):
@@ -74,7 +79,8 @@ class Session:
         """Raises now what is wrong with the file or the graph: a first plan packs the weights that it reads, and what it leaves
         (all of them where lengths are symbolic and no plan can be made for length 1, then the first run plans) is decoded once."""
         try:
-            self._plan(tuple(concrete(info) for info in self.inputs))
+            with enough_memory():
+                self._plan(tuple(concrete(info) for info in self.inputs))
         except OpError:
             if not any(isinstance(dim, str) for info in self.inputs for dim in info.shape):
                 raise
@@ -125,13 +131,19 @@ class Session:
         return [found[name] for name in names]
 
     def weight_memory(self) -> dict[str, dict[str, Any]]:
-        """Weight name → {"layout": names of the layouts it is held in, "nbytes": bytes in RAM}, for every weight in RAM."""
-        return {name: {"layout": ", ".join(layout for layout, _ in forms), "nbytes": sum(size for _, size in forms)}
+        """Weight name → {"layout": names of the layouts it is held in, "nbytes": bytes in RAM}, for every weight in RAM, and for those
+        that wait for the first run because no shape before it tells how they are read (0 bytes)."""
+        held = {name: {"layout": ", ".join(layout for layout, _ in forms), "nbytes": sum(size for _, size in forms)}
                 for name, forms in self._weights.memory().items()}
+        with self._lock:
+            waiting = [plan.unplanned() for plan in self._plans.values()]
+        missing = set.intersection(*waiting) if waiting else set(self._graph.weights)
+        return held | {name: {"layout": "not planned yet", "nbytes": 0} for name in sorted(missing - held.keys())}
 
     def _run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         arrays = checked_feeds(self.inputs, feeds)
-        return self._plan(tuple(arrays[info.name].shape for info in self.inputs)).run_for_caller(arrays)
+        with enough_memory():
+            return self._plan(tuple(arrays[info.name].shape for info in self.inputs)).run_for_caller(arrays)
 
     def _plan(self, shapes: tuple[tuple[int, ...], ...]) -> Plan:
         with self._lock:
@@ -144,6 +156,15 @@ class Session:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(shapes)
             return plan
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Says in words that there is not."""
+    try:
+        yield
+    except MemoryError:
+        raise OutOfMemory("there is not enough memory to run the model on inputs of these shapes") from None
 
 
 def _checked_backend(backend: str | None) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
+from math import prod
 
 import numpy as np
 
 from ..formats.graph import Graph, Node, ValueInfo
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
-from ..kernels.ops._op import OpError, Type
+from ..kernels.ops._op import BodyTypes, OpError, Type
 
 KNOWN_ELEMENTS = 1024
 KNOWN_VECTOR = 1 << 20
 """Constants of at most this many elements are expanded at plan time, so that shape arithmetic, axes, bounds and biases are known."""
+
+
+MOST_BYTES = 1 << 46
+"""Of one value: more than any machine's memory, and little enough that sums of sizes stay far from the largest integers."""
 
 
 class UnsupportedOps(OpError):
@@ -87,6 +92,9 @@ def infer_types(graph: Graph, inputs: Mapping[str, Type], calls: Calls | None = 
     read = dict.fromkeys(name for node in graph.nodes for name in node.reads())
     read.update(dict.fromkeys(info.name for info in graph.outputs))
     types: dict[str, Type | None] = {name: weight_type(graph.weights, name) for name in read if name in graph.weights}
+    for name, given in inputs.items():
+        if not fits(given):
+            raise OpError(f"input {name!r} has the shape {'x'.join(map(str, given.shape))}, which is larger than any memory")
     types.update(inputs)
     _infer_nodes(graph.nodes, types, {} if calls is None else calls)
     return types
@@ -98,8 +106,23 @@ def _infer_nodes(nodes: Sequence[Node], types: MutableMapping[str, Type | None],
         args = [types[name] if name else None for name in node.inputs]
         unknown = any(arg is None for arg, name in zip(args, node.inputs) if name)
         bodies = {key: BodyInference(body, types, calls) for key, body in node.subgraphs()}
-        found = [None] * len(node.outputs) if unknown else ops.get(node.op).types_of(node, args, bodies)
+        found = [None] * len(node.outputs) if unknown else node_types(node, args, bodies)
         types.update((name, kind) for name, kind in zip(node.outputs, found) if name)
+
+
+def node_types(node: Node, args: Sequence[Type | None], bodies: Mapping[str, BodyTypes] | None = None) -> list[Type | None]:
+    """The types of the outputs that the node names. Raises OpError where shapes contradict each other or are absurdly large."""
+    found = ops.get(node.op).types_of(node, args, bodies)
+    for kind in found:
+        if kind is not None and not fits(kind):
+            raise OpError(f"{node.op} node {node.name or node.outputs[0]!r} makes a value of the shape {'x'.join(map(str, kind.shape))}, "
+                          "which is larger than any memory")
+    return found
+
+
+def fits(kind: Type) -> bool:
+    """Whether a value of that type could lie in some memory."""
+    return prod(max(length, 1) for length in kind.shape) * np.dtype(kind.dtype).itemsize <= MOST_BYTES
 
 
 class BodyInference:

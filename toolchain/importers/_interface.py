@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Dim, Graph, ValueInfo
+from ...kernels.ops._op import Type
 from ...runtime import shapes
 from ..passes._edit import fresh
 from ..passes._samples import PRIMES, samples, symbols
@@ -81,13 +82,27 @@ def fitting(graph: Graph) -> Graph:
     said = ""
     for length in COMMON_LENGTHS[:len(free) + 1]:
         try:
-            shapes.infer(graph, {info.name: shapes.concrete(info, default=length) for info in graph.inputs})
+            types = shapes.infer(graph, {info.name: shapes.concrete(info, default=length) for info in graph.inputs})
         except ThinferError as error:
             said = said or str(error)
         else:
-            return graph
+            return graph if free else _as_said(graph, types)
     hint = f"; if the lengths of {', '.join(free)} must be particular ones, give them with --input-shape" if free else ""
     raise InputShapeError(f"{said}{hint}")
+
+
+def _as_said(graph: Graph, types: Mapping[str, Type | None]) -> Graph:
+    """The graph, if its outputs have the lengths that it says; else InputShapeError."""
+    for info in graph.outputs:
+        found = types.get(info.name)
+        if found is not None and info.shape != UNKNOWN and not _agree(info.shape, found.shape):
+            raise InputShapeError(f"output {info.name!r} is said to have the shape {'x'.join(map(str, info.shape))}, but the nodes make "
+                                  f"{'x'.join(map(str, found.shape)) or 'a scalar'}")
+    return graph
+
+
+def _agree(said: tuple[Dim, ...], found: tuple[int, ...]) -> bool:
+    return len(said) == len(found) and all(isinstance(dim, str) or dim == length for dim, length in zip(said, found))
 
 
 def with_output_shapes(graph: Graph) -> Graph:
