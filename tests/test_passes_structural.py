@@ -116,6 +116,7 @@ BN = ("g", "b", "m", "v")
 @pytest.mark.parametrize(("op", "attrs", "x", "w", "bias"), [
     ("Conv", {}, ("N", 4, 5, 5), (6, 4, 3, 3), None),
     ("Conv", {"group": 2}, ("N", 4, 5, 5), (6, 2, 3, 3), (6,)),
+    ("ConvTranspose", {"pads": (2, 2, 2, 2)}, ("N", 4, 5, 5), (4, 6, 3, 3), (6,)),
     ("Gemm", {}, ("N", 4), (4, 6), (6,)),
     ("Gemm", {"transB": 1, "alpha": 0.5, "beta": 2.0}, ("N", 4), (6, 4), (1, 6)),
     ("Gemm", {"beta": 0.5}, ("N", 4), (4, 6), ()),
@@ -125,7 +126,7 @@ def test_batchnorm_is_folded(op: str, attrs: dict, x: tuple, w: tuple, bias: tup
     weights = {"w": floats(*w), **norm(6), **({} if bias is None else {"bias": floats(*bias)})}
     node = Node(op, ("x", "w", *(() if bias is None else ("bias",))), ("c",), attrs)
     graph = graph_of([node, Node("BatchNormalization", ("c", *BN), ("y",), {"epsilon": 1e-3})], {"x": x},
-                     {"y": ("N", 6, 3, 3) if op == "Conv" else ("N", 6)}, weights)
+                     {"y": ("N", 6, 3, 3) if op.startswith("Conv") else ("N", 6)}, weights)
     after = fold_batchnorm(graph)
     assert ops_of(after) == ["Gemm" if op == "MatMul" else op]
     assert after.outputs[0].name == "y"

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from thinfer import runtime
-from thinfer.formats.graph import Graph
+from thinfer.formats.graph import Graph, Node, ValueInfo
+from thinfer.formats.tensor import EncodedTensor
 from thinfer.toolchain import importers, pipeline, recipe
+from thinfer.toolchain.passes._edit import with_channel_axes
 from thinfer.toolchain.roles import roles
 
 
@@ -103,3 +105,16 @@ def test_every_preset_packs_and_runs(preset: str, tagger: tuple[Graph, np.ndarra
     exact = runtime.load(graph, backend="numpy").run({"x": x})["y"]
     assert np.isfinite(one).all()
     assert np.abs(one - exact).max() <= np.abs(exact).max()
+
+
+def test_weights_of_einsum_are_compressed_along_their_outputs() -> None:
+    rng = np.random.default_rng(0)
+    weights = {"w": EncodedTensor.dense(rng.normal(size=(8, 3, 4)).astype(np.float32))}
+    nodes = (Node("Einsum", ("x", "w"), ("y",), {"equation": "bti,ihd->bthd"}),)
+    graph = with_channel_axes(Graph((ValueInfo("x", "float32", (2, 5, 8)),), (ValueInfo("y", "float32", (2, 5, 3, 4)),), nodes, weights))
+    assert roles(graph)["w"].kind == "weight"
+    assert graph.weights["w"].axis == 2
+    packed = pipeline.compress(graph, recipe.load("codebook-4"))
+    x = rng.normal(size=(2, 5, 8)).astype(np.float32)
+    expected = np.einsum("bti,ihd->bthd", x, packed.weights["w"].decode())
+    np.testing.assert_allclose(runtime.load(packed).run({"x": x})["y"], expected, atol=1e-5)

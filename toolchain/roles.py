@@ -9,7 +9,7 @@ from ..formats.graph import Graph, Node
 from ..formats.tensor import EncodedTensor
 
 MATRICES = {"Conv": (1,), "Gemm": (0, 1), "MatMul": (0, 1), "Gather": (0,), "ConvTranspose": (1,), "RNN": (1, 2), "GRU": (1, 2),
-            "LSTM": (1, 2)}
+            "LSTM": (1, 2), "Einsum": (0, 1)}
 """Operator → inputs that are weights in the narrow sense, if constant."""
 
 BIASES = {"Conv": (2,), "ConvTranspose": (2,), "Gemm": (2,), "RNN": (3,), "GRU": (3,), "LSTM": (3, 7), "BatchNormalization": (1, 2, 3, 4),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...formats.graph import Graph, Node, ValueInfo
 from ...formats.tensor import Affine, Dense, EncodedTensor, Plain
+from ...kernels.ops.einsum import parsed
 
 
 def uses(graph: Graph) -> dict[str, int]:
@@ -124,7 +125,18 @@ def channel_axis(node: Node, place: int, rank: int) -> int:
         return max(rank - 1, 0)
     if place in (1, 2) and node.op in ("RNN", "LSTM", "GRU"):
         return 1  # [directions, gates · hidden, inputs]
+    if node.op == "Einsum":
+        return _einsum_axis(node, place)
     return 1 if place == 1 and node.op == "ConvTranspose" else 0
+
+
+def _einsum_axis(node: Node, place: int) -> int:
+    """The last axis of the operand that the result has and no other operand: what a matrix product calls its columns."""
+    equation = parsed(node.name or node.op, node.attrs["equation"], len(node.inputs))
+    letters = equation.operands[place].replace(".", "")
+    others = "".join(term for k, term in enumerate(equation.operands) if k != place)
+    own = [axis for axis, letter in enumerate(letters) if letter in equation.result and letter not in others]
+    return own[-1] if own and "." not in equation.operands[place] else 0
 
 
 def _has_free_axis(tensor: EncodedTensor) -> bool:

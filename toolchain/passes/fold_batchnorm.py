@@ -19,7 +19,8 @@ EPSILON = 1e-5
 
 
 def fold_batchnorm(graph: Graph) -> Graph:
-    """Scales the weights of Conv and Gemm, and of MatMul with a 2-D weight and input, by the BatchNormalization that follows.
+    """Scales the weights of Conv, of ConvTranspose in one group, of Gemm, and of MatMul with a 2-D weight and input, by the
+    BatchNormalization that follows.
 
         x ──► Conv(w, b) ──► BatchNormalization(γ, β, μ, σ²) ──► y      x ──► Conv(w·s, (b − μ)·s + β) ──► y,  s = γ / √(σ² + ε)
 
@@ -58,7 +59,7 @@ def _foldable(before: Node, norm: Node, weights: dict[str, EncodedTensor], read:
     """Whether the weights of ``before`` may take in ``norm``."""
     if norm.attrs.get("training_mode", 0) or len(norm.outputs) != 1 or any(name not in weights for name in norm.inputs[1:]):
         return False
-    if before.op not in ("Conv", "Gemm", "MatMul"):
+    if before.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or (before.op == "ConvTranspose" and before.attrs.get("group", 1) != 1):
         return False
     weight = weights.get(before.inputs[1])
     if weight is None or not is_plain(weight) or read[before.inputs[1]] != 1:
