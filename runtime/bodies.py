@@ -58,6 +58,12 @@ class BodyPlans:
             self._plans.move_to_end(kinds)
             return found
 
+    def unplanned(self) -> set[str]:
+        """The weights that wait for a first plan."""
+        with self._lock:
+            plans = list(self._plans.values())
+        return set.intersection(*(plan.unplanned() for plan in plans)) if plans else set(self._weights)
+
     def types(self, inputs: Sequence[Type | None], captured: Mapping[str, np.ndarray]) -> list[Type | None]:
         """The types of the outputs."""
         weights = {name: weight_type(self.graph.weights, name) for name in self._weights}

@@ -65,8 +65,8 @@ class _PythonStage:
             for name in node.inputs:
                 if name in weights.source and name not in known:
                     weights.compact(name)
-        bodies = {id(body): plans_of(body) for node in segment.nodes for _, body in node.subgraphs()}
-        self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(bodies[id(body)], outer), types)
+        self.bodies = {id(body): plans_of(body) for node in segment.nodes for _, body in node.subgraphs()}
+        self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(self.bodies[id(body)], outer), types)
 
     def run(self, values: Values) -> None:
         self._nodes.run(values, self._constant)
@@ -124,6 +124,10 @@ class Plan:
         for name, array in self.run(feeds).items():
             found[name] = array if name not in self._fixed and _is_own(array, feeds, found) else array.copy()
         return found
+
+    def unplanned(self) -> set[str]:
+        """The weights that only subgraphs without a plan so far read: their shapes were not known when this plan was made."""
+        return {name for stage in self.stages if isinstance(stage, _PythonStage) for plans in stage.bodies.values() for name in plans.unplanned()}
 
     def _fixed_value(self, name: str) -> np.ndarray:
         known = self._known.get(name)

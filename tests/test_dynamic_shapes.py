@@ -78,7 +78,8 @@ def test_two_hundred_lengths_keep_their_ram(backend: str, tmp_path: Path) -> Non
     writer.write(convert(recurrent(), "net", {}), path)
     assert reader.read(path).inputs[0].shape == (1, 64, "N")
     code = f"import test_dynamic_shapes as t; t.feed_many_lengths({backend!r}, {path!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["same"]
     assert found["finite"]

@@ -171,6 +171,18 @@ def test_a_body_runs_natively_and_its_weight_is_held_once() -> None:
     assert not memory["w"]["layout"].startswith("flat")  # the NumPy backend's layout
 
 
+def test_weights_that_no_plan_reads_yet_say_so() -> None:
+    """No length of which a Conv over five places has a plan is known before the first run."""
+    graph = convert(model("""g (float[1, 2, N] x, bool flag) => (float[1, 3, M] y) {
+        y = If (flag) <then_branch = yes () => (float[1, 3, M] a) { a = Conv (x, k) },
+                       else_branch = no () => (float[1, 3, M] b) { c = Conv (x, k) b = Neg (c) }>
+    }""", k=RNG.standard_normal((3, 2, 5)).astype(np.float32)), "net", {})
+    session = runtime.load(graph)
+    assert session.weight_memory() == {"k": {"layout": "not planned yet", "nbytes": 0}}
+    session.run({"x": np.zeros((1, 2, 9), np.float32), "flag": np.array(False)})
+    assert session.weight_memory()["k"]["nbytes"] > 0
+
+
 def test_constant_conditions_are_inlined() -> None:
     text = """g (float[2, 8] x) => (float[2, 8] y, float[2, 8] z) {
         y, z = If (flag) <
