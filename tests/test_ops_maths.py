@@ -142,6 +142,7 @@ EDGES: list[tuple[str, str, list[Any], Attrs, list[Any]]] = [
     ("ReduceSum", "int32", [[MOST["int32"], 1]], {"keepdims": 0}, LEAST["int32"]),
     ("ReduceProd", "int32", [[2**16, 2**16]], {"keepdims": 0}, 0),
     ("ReduceMean", "int32", [[-3, 0]], {"keepdims": 0}, -1),
+    ("ReduceMean", "int64", [[2**60 + 3, 2**60 + 3, 2**60 + 4]], {"keepdims": 0}, 2**60 + 3),
     ("ReduceL2", "int32", [[3, 4, 1]], {"keepdims": 0}, 5),
     ("ReduceSumSquare", "int32", [[2**16, 3]], {"keepdims": 0}, 9),
     ("ReduceLogSumExp", "float32", [[1000, 1000]], {"keepdims": 0}, np.float32(1000 + math.log(2))),

@@ -1,4 +1,4 @@
-"""Functions that several activations are made of, written so that neither end overflows or cancels."""
+"""Functions that several operators are made of, written so that neither end overflows or cancels."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def exponential_tail(x: np.ndarray) -> np.ndarray:
 def swish(x: np.ndarray, alpha: float) -> np.ndarray:
     """``x · sigmoid(alpha · x)``."""
     return x * sigmoid(np.asarray(x.dtype.type(alpha) * x))
+
+
+def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a / b``, of integers towards zero."""
+    if a.dtype.kind == "f":
+        return np.divide(a, b)
+    quotient = np.floor_divide(a, b)
+    # NumPy rounds down; towards zero is one more where signs differ and something is left over.
+    return quotient + ((quotient < 0) & (quotient * b != a)).astype(quotient.dtype)
