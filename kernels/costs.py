@@ -64,7 +64,7 @@ GEMM: dict[str, float] = {
     "read_fp16": 0.06,
     "read_codebook": 0.05,
     "read_rows": 0.05,
-    "read_tiles": 0.25,
+    "read_tiles": 0.13,
     "gemv_f32": 0.14,  # per weight, as all below
     "gemv_f16": 0.068,
     "gemv_runs1": 0.0065,
