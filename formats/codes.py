@@ -71,6 +71,14 @@ class WeightEntry:
         return self.nbytes * 8 * MAX_RUN * POSITIONS[self.structure]
 
     @property
+    def nbytes_decoded(self) -> int:
+        """Bytes that decoding takes at least: a byte for each symbol and mask bit. Values as they are lie in the file."""
+        if self.is_bare:
+            return 0
+        is_coded_plain = self.structure == "dense" and self.kind in (PLAIN, HALF)
+        return self.size * (np.dtype(self.stored).itemsize if is_coded_plain else 1)
+
+    @property
     def stored(self) -> str:
         """The dtype of plain values."""
         return "float16" if self.kind == HALF else self.dtype

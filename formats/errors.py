@@ -16,6 +16,10 @@ class FileAccessError(ThinferError, OSError):
     """A file cannot be opened, read or written; the message names it and gives the system's reason."""
 
 
+class MemoryLimitError(ThinferError, MemoryError):
+    """A weight cannot be decoded here, since it would take more memory than the machine has."""
+
+
 class FormatError(ThinferError, ValueError):
     """A file is not a well-formed ``.thin`` file. Each failure that SPEC.md names has its own subclass."""
 

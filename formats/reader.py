@@ -20,6 +20,7 @@ from .errors import (
     HeaderChecksumError,
     InconsistentGraphError,
     MagicError,
+    MemoryLimitError,
     PaddingError,
     TrailingDataError,
     TruncatedError,
@@ -102,6 +103,9 @@ class WeightTable(Mapping[str, EncodedTensor]):
         entry = self._entries[name]
         if name in self._checked:
             return entry
+        if entry.nbytes_decoded > memory():
+            raise MemoryLimitError(f"weight {name!r} has {entry.size} elements, which take {entry.nbytes_decoded} bytes to decode, but this machine "
+                                   f"has {memory()} bytes of memory")
         crc = zlib.crc32(self._buffer[entry.offset:entry.offset + entry.nbytes])
         if crc != entry.crc:
             raise BlobChecksumError(f"weight {name!r}, bytes {entry.offset} to {entry.offset + entry.nbytes} of the file: "
@@ -125,6 +129,14 @@ class WeightTable(Mapping[str, EncodedTensor]):
         if found:
             raise InconsistentGraphError("; ".join(found))
         return tensor
+
+
+def memory() -> int:
+    """Bytes of memory that the machine has; 2**40 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2 ** 40
 
 
 @dataclass(frozen=True)

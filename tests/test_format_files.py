@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from format_reference import reference_read
 from format_samples import CODERS, STRUCTURES, VALUES, assert_same_weight, everything, lenet5, signature, table_graph, weight
-from thinfer.formats import decoders
-from thinfer.formats.errors import BlobChecksumError, FileAccessError, FormatError, GraphError, MagicError
+from thinfer.formats import decoders, reader
+from thinfer.formats.errors import BlobChecksumError, FileAccessError, FormatError, GraphError, MagicError, MemoryLimitError, ThinferError
 from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from thinfer.formats.reader import file_info, from_bytes, read, weight_sizes
 from thinfer.formats.tensor import EncodedTensor
@@ -52,6 +52,27 @@ def test_golden_files_are_still_written_and_read(name: str) -> None:
         assert list(found.weights) == list(expected)
         for key, array in expected.items():
             assert np.array_equal(found.weights[key].decode(), array)
+
+
+@pytest.mark.parametrize("coder", CODERS)
+def test_weights_that_take_more_memory_than_there_is_are_refused_before_anything_is_made(coder: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    tensors = {f"{s} {v}": weight(rng, (300, 400), s, v, coder, kept=0.01) for s in STRUCTURES for v in ("codebook", "fp16")}
+    write(table_graph({**tensors, "small": weight(rng, (5, 4), "sparse", "codebook", coder)}), tmp_path / "x.thin")
+    table = read(tmp_path / "x.thin").weights
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "memory", lambda: 100_000)
+        assert table["small"].shape == (5, 4)
+        for name, tensor in tensors.items():
+            if coder == "raw" and name == "dense fp16":
+                assert_same_weight(table[name], tensor)  # it lies in the file as it is
+                continue
+            with pytest.raises(MemoryLimitError, match=f"{name}.* has 120000 elements.* this machine has 100000 bytes") as caught:
+                table[name]
+            assert isinstance(caught.value, ThinferError)
+    for name, tensor in tensors.items():
+        assert_same_weight(table[name], tensor)
+    assert 2 ** 20 < reader.memory() < 2 ** 50
 
 
 SCRIPT = """
