@@ -162,6 +162,39 @@ class SqueezeExcite(nn.Module):
         return self.out(x * gate)
 
 
+class Resized(nn.Module):
+    """Down and up again, by scale and to a size, with shortcuts (Ronneberger et al. 2015, U-Net)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top, self.middle, self.bottom = conv_bn(3, 8), conv_bn(8, 12), conv_bn(12, 16)
+        self.up, self.out = conv_bn(28, 10), nn.Conv2d(18, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        top = self.top(x)
+        middle = self.middle(nn.functional.max_pool2d(top, 2))
+        bottom = self.bottom(nn.functional.max_pool2d(middle, 2))
+        wide = nn.functional.interpolate(bottom, scale_factor=2, mode="bilinear", align_corners=True)
+        x = self.up(torch.cat([wide, middle], 1))
+        return self.out(torch.cat([nn.functional.interpolate(x, size=(8, 8), mode="nearest"), top], 1))
+
+
+class Cut(nn.Module):
+    """Channels in two halves and in a stretch, every other pixel, blocks of pixels as channels and back (ShuffleNetV2's and YOLO's kind)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.branch, self.focus = conv_bn(3, 12), conv_bn(6, 6), conv_bn(48, 20)
+        self.deep, self.out = nn.Conv2d(11, 8, 1), nn.Conv2d(2, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = self.stem(x).chunk(2, 1)
+        x = torch.cat([first, self.branch(second)], 1)
+        x = torch.cat([x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1)
+        x = self.focus(x)[:, 4:15].repeat(1, 1, 1, 2)
+        return self.out(nn.functional.pixel_shuffle(self.deep(x), 2))
+
+
 NETS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "plain": (Plain, (1, 16, 16)),
     "residual": (Residual, (3, 12, 12)),
@@ -170,6 +203,8 @@ NETS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "grouped": (Grouped, (3, 8, 8)),
     "shared": (Shared, (3, 8, 8)),
     "squeeze_excite": (SqueezeExcite, (3, 8, 8)),
+    "resized": (Resized, (3, 8, 8)),
+    "cut": (Cut, (3, 8, 8)),
 }
 """Name → (net, shape of one sample)."""
 

@@ -131,6 +131,14 @@ def test_squeeze_excite_gates_go_with_their_channels() -> None:
     assert shapes["down.weight"][0] == shapes["up.weight"][1] == 3
 
 
+def test_channels_go_from_stretches_of_a_slice_and_parts_of_a_split() -> None:
+    """Of 12, 6, 20 and 8 channels each layer loses half; what no slice takes may go too. Blocks of four channels go together."""
+    _, graph, x = net("cut")
+    pruned = assert_pruned_equals_zeroed(graph, x, fraction=0.5, scope="layer")
+    rows = {name: tensor.shape[0] for name, tensor in pruned.weights.items() if name.endswith("0.weight") or name == "deep.weight"}
+    assert rows == {"stem.0.weight": 6, "branch.0.weight": 3, "focus.0.weight": 10, "deep.weight": 4}
+
+
 def test_inputs_and_outputs_keep_their_shape() -> None:
     for name in NETS:
         _, graph, x = net(name)
