@@ -9,7 +9,7 @@ import pytest
 import reference_coders
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from thinfer.formats import arithmetic, decoders
+from thinfer.formats import arithmetic, decoders, encoders
 from thinfer.formats.arithmetic import ALONG, COLUMN, DISTANCE, NEAR, STEADY
 from thinfer.formats.cursor import Cursor
 from thinfer.formats.encoders import encode_arithmetic
@@ -82,6 +82,17 @@ def test_codes_are_within_1_percent_of_their_models_entropy(kind: str, contexts:
     digits, _ = encode_arithmetic(elements, alphabet, width, contexts, places)
     assert ideal <= 8 * len(digits) + 1
     assert 8 * len(digits) <= 1.01 * ideal + 16
+
+
+@pytest.mark.parametrize("coder", ["rans", "arithmetic"])
+def test_an_install_without_a_compiler_writes_the_same_bytes(coder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    clustered = np.clip(np.round(rng.standard_normal(3000) * 2.5 + 7.5), 0, 15).astype(np.uint8)
+    cases = [(structured(rng, 40, 100), 2, 1, Places(100)), (clustered, 16, 4, Places(60)),
+             (clustered, 16, 4, Places(100, rng.integers(0, 100, 3000).astype(np.uint32)))]
+    native = [encode_stream(elements, alphabet, width, coder, places) for elements, alphabet, width, places in cases]
+    monkeypatch.setattr(encoders, "native", None)
+    assert [encode_stream(elements, alphabet, width, coder, places) for elements, alphabet, width, places in cases] == native
 
 
 def test_rows_and_columns_of_a_pruned_net_are_worth_a_fifth() -> None:
