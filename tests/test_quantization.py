@@ -251,3 +251,26 @@ def test_a_file_cannot_hold_the_nodes_of_plans() -> None:
     graph = Graph((ValueInfo("x", "float32", (2, 2)),), (ValueInfo("y", "float32", (2, 2)),), (Node("thinfer::MatMul", ("x", "x"), ("y",)),))
     with pytest.raises(OpError, match="only plans may hold"):
         runtime.load(graph)
+
+
+def test_only_floats_can_be_quantized() -> None:
+    info = ValueInfo("x", "int64", (2, 2))
+    graph = Graph((info,), (replace(info, name="y"),), (Node("MatMul", ("x", "x"), ("y",)),), quantized={"x": STATIC8})
+    with pytest.raises(OpError, match="got int64"):
+        runtime.load(graph)
+
+
+def test_captured_values_are_quantized_in_subgraphs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both branches of an If read a quantized value of the graph around them: one by a product, one by a sum."""
+    x, tensor = data((3, 7)), weight("affine8", (7, 7), 1)
+    y = ValueInfo("y", "float32", (3, 7))
+    branches = {"then_branch": Graph((), (replace(y, name="t"),), (Node("MatMul", ("v", "w"), ("t",)),)),
+                "else_branch": Graph((), (replace(y, name="e"),), (Node("Add", ("v", "v"), ("e",)),))}
+    nodes = (Node("Identity", ("x",), ("v",)), Node("If", ("c",), ("y",), branches))
+    graph = Graph((ValueInfo("x", "float32", (3, 7)), ValueInfo("c", "bool", ())), (y,), nodes, {"w": tensor}, {"v": STATIC8})
+    codes, scales = codes_by_loop(x, STATIC8)
+    w, scale = integers_of(tensor)
+    product = (codes @ w).astype(F) * (scales[:, :1] * scale)
+    seen = codes.astype(F) * scales
+    for condition, expected in ((True, product), (False, seen + seen)):
+        np.testing.assert_array_equal(everywhere(graph, {"x": x, "c": np.array(condition)}, monkeypatch), expected)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from graphs import error
@@ -29,6 +30,7 @@ from thinfer.toolchain.passes.encode import EncodingError
 from thinfer.toolchain.passes.quantize_activations import Activations, grid, quantize_activations
 from thinfer.toolchain.pipeline import compress
 from thinfer.toolchain.strict import RecipeError
+from thinfer.toolchain.to_onnx import to_onnx
 
 LENET = Path(__file__).parent.parent / "examples" / "lenet"
 PRESETS = ("int8", "codebook-4-int8", "codebook-3-int8", "codebook-2-int8")
@@ -276,3 +278,17 @@ def test_the_same_weights_with_and_without_int8_activations_are_different_models
     feeds = {graph.inputs[0].name: images}
     a, b = (next(iter(runtime.load(g).run(feeds).values())) for g in (graph, floats))
     assert 0 < error(a, b) < 0.1
+
+
+@pytest.mark.parametrize("has_data", [True, False])
+def test_onnxruntime_computes_the_same_from_what_the_file_says(digits: tuple[np.ndarray, np.ndarray], packed: Callable[[str, bool], Graph],
+                                                               has_data: bool) -> None:
+    """The model spelled out as plain ONNX, in floats; float sums may fall on the other side of a tie, which is a code further on."""
+    graph = packed("int8", has_data)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(to_onnx(graph).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feeds = {graph.inputs[0].name: digits[0][:50]}
+    (expected,), found = session.run(None, feeds), next(iter(runtime.load(graph).run(feeds).values()))
+    assert np.median(np.abs(found - expected)) < 1e-5
+    assert error(found, expected) < 1e-2
