@@ -13,6 +13,7 @@ from thinfer.formats.graph import Graph
 from thinfer.kernels import isa, ops
 from thinfer.kernels.ops._op import Case
 from thinfer.kernels.ops._recurrence_cases import case
+from thinfer.kernels.recurrent import lowering
 from thinfer.kernels.recurrent.slices import Slice
 from thinfer.runtime.partition import NativeSegment
 
@@ -70,6 +71,18 @@ def test_threads_do_not_change_results(threads: int) -> None:
         one, many = (run(graph, feeds, count) for count in (1, threads))
         for key in one:
             np.testing.assert_array_equal(one[key], many[key])
+
+
+@pytest.mark.parametrize("block", [1, 3, 4])
+@pytest.mark.parametrize("attrs", [{}, {"direction": "bidirectional"}, {"layout": 1, "direction": "reverse"}], ids=str)
+def test_blocks_of_steps(block: int, attrs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight steps, of which so many are multiplied with W at a time; one sequence, and several."""
+    monkeypatch.setattr(lowering, "BLOCK", block)
+    for batch in (1, 2):
+        graph, feeds = graph_of(ops.get("GRU"), case("", 3, 1, sizes=(8, batch, 6, 5), **attrs))
+        got, expected = run(graph, feeds), reference(graph, feeds)
+        for key in got:
+            assert error(got[key], expected[key]) <= TOLERANCE
 
 
 def test_weights_stay_encoded() -> None:

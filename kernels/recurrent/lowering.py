@@ -21,6 +21,8 @@ from .slices import Slice
 
 MOST_STEPS = 4096
 """Steps in time of a node, over both directions; with more of them, a program would grow too long, and NumPy runs the node."""
+BLOCK = 128
+"""Steps whose inputs are multiplied with W at a time, so that a long sequence takes no more memory than a short one."""
 CHUNK = 64
 """Hidden units of a work item of a cell (CHUNK of recurrent.cpp)."""
 FUNCTIONS = tuple(KINDS)
@@ -75,14 +77,16 @@ def _present(site: Site, place: int) -> bool:
     return place < len(site.inputs) and site.inputs[place] is not None
 
 
-def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int) -> Matrix | None:
-    """The cheapest product with a slice of the weight; None if nothing can hold it."""
+def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int, like: Matrix | None = None) -> Matrix | None:
+    """The cheapest product with a slice of the weight, or the one that reads it as ``like`` does; None if nothing can hold it."""
     outline = part.outline(site.weights[place])
     if outline is None:
         return None
     found = [Matrix(place, part, layout, way_of(Product(layout, rows, stride, None, clamps=False), site.threads, site.isa))
-             for layout in every_layout(outline, 1, "rows")]
+             for layout in (every_layout(outline, 1, "rows") if like is None else [like.layout])]
     sparse = Gemv.of(site, place, outline, rows) if rows == 1 or stride == outline.shape[1] else None
+    if like is not None:
+        return replace(found[0], way=sparse) if isinstance(like.way, Gemv) and sparse is not None else found[0]
     if found and sparse is not None:
         found.append(replace(found[0], way=sparse))
     return min(found, key=lambda matrix: matrix.way.cost, default=None)
@@ -94,7 +98,9 @@ class _Walk:
 
     site: Site
     direction: int
-    inputs: Matrix
+    block: int
+    inputs: tuple[Matrix, Matrix]
+    """W for a block of steps, and for the shorter one at the end."""
     steps: tuple[Matrix, Matrix]
     """R for the first step, whose state may lie elsewhere, and for the others."""
     late: Matrix | None
@@ -111,12 +117,16 @@ class _Walk:
         whole, early = Slice(direction, 0, gates * hidden), Slice(direction, 0, (gates - split) * hidden)
         first = directions * hidden if site.attrs["layout"] and _present(site, HIDDEN_STATE) else hidden
         later = length * directions * hidden if site.attrs["layout"] else hidden
-        inputs = _matrix(site, W, whole, length * batch, x.shape[2])
-        steps = [_matrix(site, R, early, batch, stride) for stride in (first, later)]
+        block = length if site.attrs["layout"] and batch > 1 else min(length, BLOCK)  # rows of a block have to lie together
+        inputs = _matrix(site, W, whole, block * batch, x.shape[2])
+        rest = _matrix(site, W, whole, (length % block or block) * batch, x.shape[2], inputs)
+        step = _matrix(site, R, early, batch, later)
+        start = _matrix(site, R, early, batch, first, step)
         late = _matrix(site, R, Slice(direction, 2 * hidden, 3 * hidden), batch, hidden) if split else None
-        if inputs is None or steps[0] is None or steps[1] is None or (split and late is None):
+        if inputs is None or rest is None or step is None or start is None or (split and late is None):
             return None
-        return _Walk(site, direction, inputs, (steps[0], steps[1]), late, chosen(site.node.op, site.attrs, own, directions)[direction])
+        functions = chosen(site.node.op, site.attrs, own, directions)[direction]
+        return _Walk(site, direction, block, (inputs, rest), (start, step), late, functions)
 
     @property
     def hidden(self) -> int:
@@ -139,27 +149,34 @@ class _Walk:
         step = self.steps[1].way.cost + costs.STEP + costs.RECURRENT["cell"] * batch * self.gates * self.hidden
         if self.late is not None:
             step += self.late.way.cost + costs.STEP
-        return self.inputs.way.cost + length * step
+        return self.inputs[0].way.cost * length / self.block + length * step
 
     def emit(self, em: Emitter) -> None:
         length, batch, _ = self.sizes
         rows = self.gates * self.hidden
-        parts = em.temporary(4 * length * batch * rows)
+        parts = em.temporary(4 * self.block * batch * rows)
         early_bias, late_bias = self._biases(em)
-        self.inputs.emit(em, em.input(X), early_bias, parts)
         products = em.temporary(4 * batch * rows)
         backwards = DIRECTIONS[self.site.attrs["direction"]][self.direction]
         times = list(reversed(range(length))) if backwards else list(range(length))
         memory = _Memory(self, em)
         for k, t in enumerate(times):
+            if k == 0 or t // self.block != times[k - 1] // self.block:
+                self._multiply_inputs(em, t // self.block, early_bias, parts)
             h, stride = memory.hidden(None if k == 0 else times[k - 1])
             self.steps[0 if k == 0 else 1].emit(em, h, late_bias, products)
             self._cell(em, memory, t, k == len(times) - 1, parts, products, (h, stride), k == 0)
 
+    def _multiply_inputs(self, em: Emitter, block: int, bias: Ref, parts: Ref) -> None:
+        """The inputs' part of the gates for the steps of a block."""
+        length, batch, _ = self.sizes
+        x = em.input(X).plus(4 * block * self.block * batch * self.site.weights[W].shape[2])
+        self.inputs[int(length - block * self.block < self.block)].emit(em, x, bias, parts)
+
     def _cell(self, em: Emitter, memory: _Memory, t: int, last: bool, parts: Ref, products: Ref, before: tuple[Ref, int], first: bool) -> None:
         length, batch, _ = self.sizes
         hidden, rows, turned = self.hidden, self.gates * self.hidden, self.site.attrs["layout"]
-        mine = parts.plus(4 * t * (1 if turned else batch) * rows)
+        mine = parts.plus(4 * (t % self.block) * (1 if turned else batch) * rows)
         y, y_stride = memory.hidden(t)
         end, end_stride = memory.end(1) if last and len(self.site.outputs) > 1 else (y, 0)
         has_end = int(last and len(self.site.outputs) > 1)
@@ -193,7 +210,7 @@ class _Walk:
         """What is added to the inputs' part of the gates, by panel, and what to the product with R: only the bias that the reset gate scales."""
         rows, hidden = self.gates * self.hidden, self.hidden
         after = self.late is None and self.site.node.op == GRU.name
-        early, late = self.inputs.layout, self.steps[0].layout
+        early, late = self.inputs[0].layout, self.steps[0].layout
         if not _present(self.site, BIAS):
             return em.constant(by_panel(np.zeros(rows, np.float32), early)), em.constant(by_panel(np.zeros(late.outputs, np.float32), late))
         scaled = np.arange(rows) >= (2 * hidden if after else rows)
