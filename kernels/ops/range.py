@@ -45,10 +45,8 @@ def _count(place: str, attrs: Mapping[str, Any], start: np.ndarray, limit: np.nd
     first, last, step = (_wide(attrs, value) for value in (start, limit, delta))
     if step == 0 or not np.isfinite([first, last, step]).all():
         raise OpError(f"{place} goes from {first} to {last} by {step}, which has no number of elements")
-    if first.dtype.kind == "f":
-        count = max(ceil(float(last - first) / float(step)), 0)
-    else:
-        count = max(-((int(first) - int(last)) // int(step)), 0)
+    exact = ceil(float(last - first) / float(step)) if first.dtype.kind == "f" else -((int(first) - int(last)) // int(step))
+    count = max(exact, 0)
     if count > MOST:
         raise OpError(f"{place} goes from {first} to {last} by {step}, which are {count} elements; it makes at most {MOST}")
     return count
