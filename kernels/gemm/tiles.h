@@ -78,9 +78,18 @@ struct Unit {
   const char* held() const { return base + h[T_HELD_AT] + panel * h[T_HELD_BYTES]; }
 
   void dense() {
-    Words symbols(held(), (int)h[T_BITS], unit * UNIT);
-    for (int64_t f = 0; f < columns(); f++, symbols.next())
-      for (int v = 0; v < NV; v++) write(f, v, symbols.read(v));
+    const Words first(held(), (int)h[T_BITS], unit * UNIT);
+    const int32_t* word = first.word;
+    const int32_t mask = (int32_t)((1u << first.bits) - 1);
+    const int64_t n = columns();
+    for (int64_t f = 0, j = first.j; f < n; word += PANEL, j = 0) {
+      const int64_t end = f + first.per - j < n ? f + first.per - j : n;
+      for (int v = 0; v < NV; v++) {
+        vi x = loadi(word + v * VL) >> (int)(first.bits * j);
+        for (int64_t i = f; i < end; i++, x >>= first.bits) write(i, v, x & mask);
+      }
+      f = end;
+    }
   }
 
   void write(int64_t column, int v, vi x) { __builtin_memcpy(lanes + column * PANEL + v * VL, &x, sizeof x); }
@@ -211,7 +220,7 @@ inline vf zeros_of(const Unit& u, int64_t run, int v) {
 }
 
 // Columns [from, to) of the tensor, which lie in the unit, to their rows of out.
-template <class Lookup, int32_t ABSENT>
+template <class Lookup, int32_t ABSENT, bool DENSE>
 void values(const Unit& u, const Order& order, int64_t from, int64_t to, float* out) {
   const int64_t* h = u.h;
   const bool has_scale = h[T_SCALE_AT], has_zeros = h[T_ZEROS_AT];
@@ -228,6 +237,7 @@ void values(const Unit& u, const Order& order, int64_t from, int64_t to, float* 
       const int32_t* symbols = u.lanes + (f - u.unit * UNIT) * PANEL + v * VL;
       const auto one = [&](int64_t i) {
         const vi x = loadi(symbols + i * PANEL), absent = x >> 31;
+        if (DENSE) return (lookup(x) - zero) * scale;
         const vi y = (vi)((lookup(x & ~absent) - zero) * scale);
         return (vf)((y & ~absent) | (absent & ABSENT));
       };
@@ -242,16 +252,16 @@ void values(const Unit& u, const Order& order, int64_t from, int64_t to, float* 
   }
 }
 
-template <int32_t ABSENT>
+template <int32_t ABSENT, bool DENSE>
 void choose_values(const Unit& u, const Order& order, int64_t from, int64_t to, float* out) {
-  if (u.h[T_VALUES] == T_CODES) return values<Code, ABSENT>(u, order, from, to, out);
-  if (u.h[T_LANES_AT]) return values<OwnTable, ABSENT>(u, order, from, to, out);
+  if (u.h[T_VALUES] == T_CODES) return values<Code, ABSENT, DENSE>(u, order, from, to, out);
+  if (u.h[T_LANES_AT]) return values<OwnTable, ABSENT, DENSE>(u, order, from, to, out);
   switch (u.h[T_BITS]) {
-    case 8: return values<TableOf<8>, ABSENT>(u, order, from, to, out);
-    case 7: return values<TableOf<7>, ABSENT>(u, order, from, to, out);
-    case 6: return values<TableOf<6>, ABSENT>(u, order, from, to, out);
-    case 5: return values<TableOf<5>, ABSENT>(u, order, from, to, out);
-    default: return values<TableOf<4>, ABSENT>(u, order, from, to, out);
+    case 8: return values<TableOf<8>, ABSENT, DENSE>(u, order, from, to, out);
+    case 7: return values<TableOf<7>, ABSENT, DENSE>(u, order, from, to, out);
+    case 6: return values<TableOf<6>, ABSENT, DENSE>(u, order, from, to, out);
+    case 5: return values<TableOf<5>, ABSENT, DENSE>(u, order, from, to, out);
+    default: return values<TableOf<4>, ABSENT, DENSE>(u, order, from, to, out);
   }
 }
 
@@ -271,8 +281,10 @@ void decode_tiles(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* 
           store(out + row * PANEL + v, (vf)x);
         }
       }
+    } else if (u.h[T_STRUCTURE] == T_DENSE) {
+      choose_values<NOTHING, true>(u, order, at, end, out);
     } else {
-      choose_values<ABSENT>(u, order, at, end, out);
+      choose_values<ABSENT, false>(u, order, at, end, out);
     }
     at = end;
   }
