@@ -130,6 +130,7 @@ def worst(found: Iterable[Outcome]) -> Outcome:
 def grouped(reason: str) -> str:
     """A reason without the names and numbers of the case, so that equal reasons meet."""
     reason = re.sub(r"'[^']*'|\"[^\"]*\"", "…", reason)
+    reason = re.sub(r"; (supported|there) are .*", "", reason)
     return re.sub(r" \([^()]*\)", "", re.sub(r"\b\d+(x\d+)*\b", "#", reason))[:160].strip()
 
 
