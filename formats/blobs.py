@@ -16,7 +16,7 @@ from .tensor import (
     BLOCKS,
     CODERS,
     ENTRY_DTYPES,
-    SMALLEST,
+    LEFT_TO_THE_WRITER,
     WINDOWS,
     Affine,
     Binary,
@@ -39,9 +39,6 @@ from .tensor import (
 POSITIONS, MASK = range(2)
 """How windows lie in a blob: the places in each of them, or a bit for each input."""
 
-WORTHWHILE = 0.99
-"""A coder that is slower to read must make a blob of so many times the bytes to be chosen for being smallest."""
-
 _KINDS: dict[type, int] = {Codebook: codes.CODEBOOK, Affine: codes.AFFINE, Binary: codes.BINARY, Ternary: codes.TERNARY}
 
 # ---------------------------------------------------------------- writing
@@ -57,10 +54,10 @@ def kind_of(tensor: EncodedTensor) -> int:
 def encode_blob(name: str, tensor: EncodedTensor) -> tuple[bytes | memoryview, Coder]:
     """The bytes of the tensor's blob, and the coder that made them. GraphError if the file cannot hold it."""
     _check(f"weight {name!r}", tensor)
-    if tensor.coder != SMALLEST:
+    if tensor.coder not in LEFT_TO_THE_WRITER:
         return _encode(tensor, tensor.coder), tensor.coder
     blobs = {coder: _encode(tensor, coder) for coder in CODERS}
-    enough = min(len(blob) for blob in blobs.values()) / WORTHWHILE
+    enough = min(len(blob) for blob in blobs.values()) * LEFT_TO_THE_WRITER[tensor.coder]
     coder = next(coder for coder in CODERS if len(blobs[coder]) <= enough)
     return blobs[coder], coder
 

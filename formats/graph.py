@@ -9,7 +9,7 @@ from typing import Any, Literal, Union
 import numpy as np
 
 from .errors import GraphError
-from .tensor import CODERS, SMALLEST, EncodedTensor
+from .tensor import CODERS, LEFT_TO_THE_WRITER, EncodedTensor
 
 Dim = int | str
 """A known length, or the name of a symbolic dimension."""
@@ -239,8 +239,8 @@ def weight_problems(name: str, tensor: EncodedTensor) -> list[str]:
         return [*found, f"{where} has the shape {tensor.shape}"]
     if tensor.shape and not 0 <= tensor.axis < len(tensor.shape):
         return [*found, f"{where} has channel axis {tensor.axis}, but {len(tensor.shape)} dimensions"]
-    if tensor.coder not in (*CODERS, SMALLEST):
-        found.append(f"{where} has the coder {tensor.coder!r}, which is none of {', '.join((*CODERS, SMALLEST))}")
+    if tensor.coder not in (*CODERS, *LEFT_TO_THE_WRITER):
+        found.append(f"{where} has the coder {tensor.coder!r}, which is none of {', '.join((*CODERS, *LEFT_TO_THE_WRITER))}")
     wrong = [f"{where} has {text}" for text in tensor.structure.problems(tensor.view)]
     if wrong:
         return found + wrong

@@ -7,6 +7,7 @@ arrays into the layout that they run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -15,16 +16,18 @@ import numpy as np
 from .structures import BLOCKS, WINDOWS, Blocks, Dense, Sparse, Structure, View, Windowed, absent
 from .values import ENTRY_DTYPES, Affine, Binary, Codebook, Held, Plain, Symbols, Ternary
 
-__all__ = ["BLOCKS", "CODERS", "ENTRY_DTYPES", "SMALLEST", "WINDOWS", "Affine", "Binary", "Blocks", "Codebook", "Coder", "CoderChoice", "Dense",
-           "EncodedTensor", "Plain", "Sparse", "Structure", "Symbols", "Ternary", "Values", "View", "Windowed", "absent"]
-
-SMALLEST: Final = "smallest"
-"""What a tensor's coder may be as well until it is written: the writer takes the one that makes the smallest blob, or an earlier one of
-``CODERS``, which are in the order of the time that reading takes, if its blob is at most 1 % larger."""
+__all__ = ["BLOCKS", "CODERS", "ENTRY_DTYPES", "LEFT_TO_THE_WRITER", "WINDOWS", "Affine", "Binary", "Blocks", "Codebook", "Coder",
+           "CoderChoice", "Dense", "EncodedTensor", "Plain", "Sparse", "Structure", "Symbols", "Ternary", "Values", "View", "Windowed",
+           "absent"]
 
 Coder = Literal["raw", "huffman", "rans", "arithmetic"]
-CoderChoice = Coder | Literal["smallest"]
 CODERS: tuple[Coder, ...] = ("raw", "huffman", "rans", "arithmetic")
+"""In the order of the time that reading takes."""
+
+CoderChoice = Coder | Literal["smallest", "auto"]
+LEFT_TO_THE_WRITER: Final[Mapping[CoderChoice, float]] = {"smallest": 1.0, "auto": 1.01}
+"""What a tensor's coder may be as well until it is written: the writer takes the first of ``CODERS`` whose blob has at most so many times
+the bytes of the smallest one."""
 Values = Plain | Codebook | Affine | Binary | Ternary
 
 

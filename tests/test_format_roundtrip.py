@@ -99,13 +99,14 @@ def test_the_smallest_coder_is_chosen_for_each_weight_and_a_faster_one_where_it_
     chosen = {}
     for name, tensor in tensors.items():
         sizes = {}
-        for coder in (*CODERS, "smallest"):
+        for coder in (*CODERS, "smallest", "auto"):
             table = from_bytes(to_bytes(table_graph({name: tensor.with_coder(coder)}))).weights
             assert isinstance(table, WeightTable)
             sizes[coder], chosen[name] = table.entry(name).nbytes, table.entry(name).coder
             assert table[name].coder == chosen[name]
-        assert sizes["smallest"] == sizes[chosen[name]] <= min(sizes.values()) / 0.99
-        assert all(sizes[coder] > min(sizes.values()) / 0.99 for coder in CODERS[:CODERS.index(chosen[name])])
+        assert sizes["smallest"] == min(sizes[coder] for coder in CODERS)
+        assert sizes["auto"] == sizes[chosen[name]] <= sizes["smallest"] * 1.01
+        assert all(sizes[coder] > sizes["smallest"] * 1.01 for coder in CODERS[:CODERS.index(chosen[name])])
     assert chosen == {"noise": "raw", "halves": "huffman", "thirds": "rans", "pruned": "arithmetic"}
 
 

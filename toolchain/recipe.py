@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ..formats.graph import Graph
-from ..formats.tensor import CODERS, SMALLEST, CoderChoice
+from ..formats.tensor import CODERS, LEFT_TO_THE_WRITER, CoderChoice
 from .passes.prune_weights import Pruning
 from .passes.quantize_activations import CALIBRATIONS, Activations
 from .recipe_weights import ValueKind, read_pruning, read_values
@@ -188,7 +188,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_SETTINGS = {"prune_weights": optional(read_pruning), "sparsify": optional(number(0, 1)), "values": read_values, "coder": one_of(*CODERS, SMALLEST)}
+_SETTINGS = {"prune_weights": optional(read_pruning), "sparsify": optional(number(0, 1)), "values": read_values,
+             "coder": one_of(*CODERS, *LEFT_TO_THE_WRITER)}
 _CHANNELS = {"fraction": number(0, 1), "scope": one_of("global", "layer"), "importance": one_of("l1", "apoz"), "round_to": whole(1)}
 
 
