@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from . import codes
@@ -54,10 +56,12 @@ def kind_of(tensor: EncodedTensor) -> int:
 def encode_blob(name: str, tensor: EncodedTensor) -> tuple[bytes | memoryview, Coder]:
     """The bytes of the tensor's blob, and the coder that made them. GraphError if the file cannot hold it."""
     _check(f"weight {name!r}", tensor)
-    if tensor.coder not in LEFT_TO_THE_WRITER:
-        return _encode(tensor, tensor.coder), tensor.coder
+    slack = LEFT_TO_THE_WRITER.get(tensor.coder)
+    if slack is None:
+        named = cast("Coder", tensor.coder)
+        return _encode(tensor, named), named
     blobs = {coder: _encode(tensor, coder) for coder in CODERS}
-    enough = min(len(blob) for blob in blobs.values()) * LEFT_TO_THE_WRITER[tensor.coder]
+    enough = min(len(blob) for blob in blobs.values()) * slack
     coder = next(coder for coder in CODERS if len(blobs[coder]) <= enough)
     return blobs[coder], coder
 
