@@ -1,7 +1,7 @@
 """How large a model would be under each recipe, told in seconds from samples of its weights.
 
 A large weight is cut to some of its channels, which the recipe's own passes compress and the writer's own coders write; what of that is
-no table counts for all of them.
+no table counts for all of them. Of many weights with the same settings some stand for all.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ SAMPLE = 1 << 15
 
 FEWEST_CHANNELS = 4
 """Channels of which they are, where one is long."""
+
+LOOKED_AT = 6
+"""Weights with the same settings that are looked at; the others take as much for each element."""
 
 ALIGNED_FROM, ALIGNMENT = 4096, 32
 """Raw bytes from which a blob is aligned, and what that costs on average."""
@@ -49,13 +52,23 @@ def estimates(graph: Graph, names: list[str] | None = None) -> Iterator[Estimate
 
 
 def _sizes(graph: Graph, recipe: Recipe, known: dict[tuple[str, Settings], float]) -> Iterator[float]:
-    """Bytes of each weight. ``known``: what other recipes have asked of the same weight."""
+    """Bytes of the weights with each of the settings that occur. ``known``: what other recipes have asked of the same weight."""
     settings = recipe.resolve(graph)
-    for name, tensor in graph.weights.items():
-        asked = settings.get(name, Settings())
-        if (name, asked) not in known:
-            known[name, asked] = _size(name, tensor, asked)
-        yield known[name, asked]
+    alike: dict[Settings, list[str]] = {}
+    for name in graph.weights:
+        alike.setdefault(settings.get(name, Settings()), []).append(name)
+    for asked, names in alike.items():
+        chosen = names if asked == Settings() else _spread(sorted(names, key=lambda name: graph.weights[name].size))
+        for name in chosen:
+            if (name, asked) not in known:
+                known[name, asked] = _size(name, graph.weights[name], asked)
+        looked_at, elements = (sum(graph.weights[name].size for name in some) for some in (chosen, names))
+        yield sum(known[name, asked] for name in chosen) * elements / max(looked_at, 1)
+
+
+def _spread(names: list[str]) -> list[str]:
+    """At most LOOKED_AT of them, the first and the last included."""
+    return [names[i] for i in sorted({*np.linspace(0, len(names) - 1, LOOKED_AT).astype(int)})]
 
 
 def _size(name: str, tensor: EncodedTensor, asked: Settings) -> float:
