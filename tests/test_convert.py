@@ -101,6 +101,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     feeds = image()
     np.testing.assert_allclose(by_onnxruntime(onnx.load(target), feeds)[0], runtime.load(thin).run(None, feeds)[0], rtol=1e-4, atol=1e-6)
     assert cli.execute(["convert", str(thin), "-o", str(thin)]) == 2
-    assert "is the file itself" in capsys.readouterr().err
+    assert "is the packed file itself" in capsys.readouterr().err
     assert cli.execute(["convert", str(tmp_path / "gone.thin")]) == 2
     assert all(info.type.tensor_type.elem_type == TensorProto.FLOAT for info in onnx.load(target).graph.output)

@@ -8,9 +8,9 @@ import click
 
 from ...formats import reader
 from ...formats.replacing import replacing
-from ..errors import UsageError
 from ..report import as_json_text
 from ._options import file_argument, json_option, quiet_option
+from ._outputs import checked_output
 from ._progress import progress
 
 LARGEST = (1 << 31) - (1 << 20)
@@ -31,16 +31,16 @@ def command(file: Path, output: Path | None, quiet: bool, as_json: bool) -> None
 
     from ..to_onnx import to_onnx
 
-    target = output or file.with_suffix(".onnx")
-    if target.resolve() == file.resolve():
-        raise UsageError(f"the output {target} is the file itself")
+    read = [("the packed file", file)]
+    target = checked_output(output or file.with_suffix(".onnx"), read)
     with progress(quiet) as show:
         show(f"reading {file.name}", 0, 0)
         graph = reader.read(file)
         show(f"writing {target.name}", 0, 0)
         model = to_onnx(graph)
         if model.ByteSize() > LARGEST:
-            onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data")
+            beside = checked_output(target.with_name(f"{target.name}.data"), read)
+            onnx.save(model, target, save_as_external_data=True, location=beside.name)
         else:
             with replacing(target) as stream:
                 stream.write(model.SerializeToString())

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from ...formats import writer
-from ...formats.replacing import regular
 from .. import recipe as recipes
-from ..arithmetic import arithmetic
+from ..arithmetic import Arithmetic, arithmetic
 from ..arrays import checked_calibration, load_npz
-from ..errors import UsageError
-from ..importers import is_name
+from ..importers import data_files, is_name
 from ..passes.quantize_activations import Activations
 from ..pipeline import compress
 from ..report import as_json_text, ratio, ratio_text
 from ._options import Source, json_option, model_options, quiet_option, read_shapes
+from ._outputs import checked_output
 from ._progress import progress
 
 
@@ -39,8 +39,7 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
     """
     plan = recipes.load(recipe)
     shapes = read_shapes(input_shape)
-    target = output or default_target(model)
-    _check_target(target, model)
+    target = checked_output(output or default_target(model), _files_read(model, recipe, data))
     calibration = load_npz(data) if data is not None else None
     with progress(quiet) as show:
         show(f"reading {model.name}", 0, 0)
@@ -58,7 +57,8 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
         click.echo(f"{target}: {before:,} bytes of weights packed into a file of {after:,} bytes, ratio {ratio_text(ratio(before, after))} "
                    f"(recipe {recipe})")
         if plan.activations is not None:
-            click.echo(f"{arithmetic(compressed).text()}{_why(plan.activations, data is not None)}")
+            found = arithmetic(compressed)
+            click.echo(f"{found.text()}{_why(plan.activations, data is not None, found, arithmetic(graph))}")
 
 
 def default_target(model: Path) -> Path:
@@ -73,10 +73,12 @@ def _why(asked: Activations, has_data: bool) -> str:
     return "" if asked.kind == "dynamic" else " (without --data, scales are found at run time; with it they would be static)"
 
 
-def _check_target(target: Path, model: Path) -> None:
-    """Raises UsageError or FileAccessError before any work is done if the file could not be written."""
-    if target.resolve() == model.resolve():
-        raise UsageError(f"{target} is the model itself; give another file with -o")
-    if not target.parent.is_dir():
-        raise UsageError(f"there is no folder {target.parent} to write {target.name} to")
-    regular(target)
+def _files_read(model: Path, recipe: str, data: Path | None) -> Iterator[tuple[str, Path]]:
+    """Every file that the command reads, and what it is. Raises ModelError where the model cannot be read for it."""
+    if recipe not in recipes.presets():
+        yield "the recipe", Path(recipe)
+    if data is not None:
+        yield "the calibration data", data
+    yield "the model", model
+    for path in data_files(model):
+        yield "the model's external data", path

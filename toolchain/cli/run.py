@@ -8,10 +8,10 @@ import click
 import numpy as np
 
 from ... import runtime
-from ...formats.replacing import regular
 from ..arrays import load_npz, save_npz
 from ..report import shape_text, table
 from ._options import file_argument, threads_option
+from ._outputs import checked_output
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(file: Path, input_file: Path, output: Path | None, backend: str | No
     Without -o a line per output says what came out.
     """
     if output is not None:
-        regular(output)  # before any work is done
+        checked_output(output, [("the packed file", file), ("the input data", input_file)])
     session = runtime.load(file, backend=backend, threads=threads)
     found = session.run(load_npz(input_file))
     if output is not None:

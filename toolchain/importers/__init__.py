@@ -10,7 +10,7 @@ from ._errors import ArchitectureError, InputShapeError, MissingModel, ModelErro
 from ._files import first_bytes, is_name, is_safetensors
 
 __all__ = ["ArchitectureError", "InputShapeError", "MissingModel", "ModelError", "UnreadableModel", "UnsupportedModel",
-           "UntrustedModel", "is_for_torch", "is_name", "load"]
+           "UntrustedModel", "data_files", "is_for_torch", "is_name", "load"]
 
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How a pickle of protocol 2 to 5 begins: torch files from before the zip format."""
@@ -38,6 +38,15 @@ def load(path: str | Path, *, trust_pickle: bool = False, arch: str | None = Non
     from . import onnx as from_onnx
 
     return from_onnx.load(file, shapes)
+
+
+def data_files(path: str | Path) -> list[Path]:
+    """The files beside the model at ``path`` that it says its weights lie in, whether they are there or not. Raises ModelError."""
+    if is_for_torch(path):
+        return []  # torch keeps all in one file
+    from . import onnx as from_onnx
+
+    return from_onnx.data_files(Path(path))
 
 
 def is_for_torch(path: str | Path) -> bool:

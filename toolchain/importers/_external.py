@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from ._errors import UnreadableModel
 
@@ -55,3 +57,18 @@ def _inside(folder: Path, location: str, what: str) -> Path:
     if not location or root not in file.parents:
         raise UnreadableModel(f"the data of {what} lies at {location!r}, outside the model's folder")
     return file
+
+
+def locations(message: Message) -> list[str]:
+    """Where the tensors in an ONNX message say that their data lie, once each, wherever in it they stand."""
+    found: dict[str, None] = {}
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if isinstance(value, Sequence) else [value]:
+                found.update(dict.fromkeys(_location(part) if isinstance(part, onnx.TensorProto) else locations(part)))
+    return list(found)
+
+
+def _location(tensor: onnx.TensorProto) -> list[str]:
+    is_external = tensor.data_location == onnx.TensorProto.EXTERNAL
+    return [entry.value for entry in tensor.external_data if entry.key == "location"] if is_external else []

@@ -17,7 +17,7 @@ from ..passes import clean
 from ..passes._edit import with_channel_axes
 from ..passes.canonicalize import without_defaults
 from ..passes.dead_code import dead_code
-from . import _functions
+from . import _external, _functions
 from ._errors import UnreadableModel, UnsupportedModel
 from ._interface import fitting, with_input_shapes, with_output_shapes
 from ._nodes import STANDARD, Converter, opset_of
@@ -77,6 +77,11 @@ def parse(file: Path) -> onnx.ModelProto:
     if any(not isinstance(name, str) for name in _strings(model.graph)):  # protobuf hands out what is no UTF-8 as bytes
         raise UnreadableModel(f"{file} is no whole ONNX model: a name in it is not UTF-8")
     return model
+
+
+def data_files(file: Path) -> list[Path]:
+    """The files that hold external data of the model in ``file``, as it says; none of them is opened. Raises UnreadableModel."""
+    return [file.parent / location for location in _external.locations(parse(file))]
 
 
 def _strings(graph: onnx.GraphProto) -> Iterator[str]:
