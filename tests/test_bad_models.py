@@ -51,6 +51,12 @@ def given_shape(op: str, dims: list[int], *more: TensorProto, name: str = "n") -
               node("Add", ["x", "m"], ["y"]), weights=(ints("dims", *dims), *more), opset=20)
 
 
+def retyped(model: onnx.ModelProto, element_type: int) -> onnx.ModelProto:
+    """The model whose output is said to be of another type."""
+    model.graph.output[0].type.tensor_type.elem_type = element_type
+    return model
+
+
 BAD: dict[str, tuple[onnx.ModelProto, str]] = {
     "a cycle": (of(node("Add", ["x", "b"], ["a"], name="first"), node("Relu", ["a"], ["b"], name="second"), node("Relu", ["b"], ["y"])),
                 r"node 0 \(Add\) reads 'b', which is made only by a later node or by itself"),
@@ -64,6 +70,13 @@ BAD: dict[str, tuple[onnx.ModelProto, str]] = {
                              r"Conv node 'conv' .*5"),
     "shapes that do not broadcast": (of(node("Add", ["x", "w"], ["y"], name="add"), weights=(weight("w", 4),)), r"Add node 'add' .*3.*4"),
     "an output of another shape": (of(node("Relu", ["x"], ["y"]), y=(2, 4)), r"output 'y' is said to have the shape 2x4, but .* 2x3"),
+    "an output of another data type": (retyped(of(node("Relu", ["x"], ["y"])), TensorProto.INT64),
+                                       r"output 'y' is said to have the data type int64, but the nodes make float32"),
+    "an output of another data type, lengths unknown": (retyped(of(node("Relu", ["x"], ["y"]), x=("N", 3), y=("N", 3)), TensorProto.FLOAT16),
+                                                        r"output 'y' is said to have the data type float16, but the nodes make float32"),
+    "an output of another data type, shape from data": (
+        retyped(of(node("NonZero", ["x"], ["y"]), y=(2, "K")), TensorProto.FLOAT),
+        r"output 'y' is said to have the data type float32, but the nodes make int64"),
     "an unknown domain": (of(node("Foo", ["x"], ["y"], name="foo", domain="com.acme")), r"1 operator is not supported: com\.acme::Foo \(foo\)"),
     "an unknown operator": (of(node("Reluu", ["x"], ["y"], name="foo")), r"1 operator is not supported: Reluu \(foo\)"),
     "sparse initializers": (sparse_initializer(), r"has sparse initializers, which are not supported"),

@@ -12,7 +12,7 @@ from ...kernels.ops._op import Type
 from ...runtime import shapes
 from ..passes._edit import fresh
 from ..passes._samples import PRIMES, samples, symbols
-from ._errors import InputShapeError
+from ._errors import InputShapeError, UnreadableModel
 
 UNKNOWN: tuple[Dim, ...] = ("?",)
 """The shape of a value whose source gives none."""
@@ -74,11 +74,16 @@ COMMON_LENGTHS = (1, PRIMES[-1])
 """Lengths that all symbolic dimensions may have at once: they often must be equal where nobody said so."""
 
 
-def fitting(graph: Graph) -> Graph:
-    """The graph, if its shapes fit together with symbolic dimensions of length 1 or of some large length; else InputShapeError."""
+def fitting(graph: Graph, dtypes: Mapping[str, str]) -> Graph:
+    """The graph, if its shapes fit together with symbolic dimensions of length 1 or of some large length; else InputShapeError.
+
+    Raises UnreadableModel if an output is said to have another dtype than the nodes make; ``dtypes`` are those that the source tells
+    of outputs, for where only running gives the shape.
+    """
     free = symbols(graph)
-    if free and samples(graph):
-        return graph
+    sampled = samples(graph) if free else []
+    if sampled:
+        return _with_dtypes(graph, sampled[0], dtypes)
     said = ""
     for length in COMMON_LENGTHS[:len(free) + 1]:
         try:
@@ -86,9 +91,20 @@ def fitting(graph: Graph) -> Graph:
         except ThinferError as error:
             said = said or str(error)
         else:
+            _with_dtypes(graph, types, dtypes)
             return graph if free else _as_said(graph, types)
     hint = f"; if the lengths of {', '.join(free)} must be particular ones, give them with --input-shape" if free else ""
     raise InputShapeError(f"{said}{hint}")
+
+
+def _with_dtypes(graph: Graph, types: Mapping[str, Type | None], dtypes: Mapping[str, str]) -> Graph:
+    """The graph, if its outputs have the dtypes that it says as far as that is known; else UnreadableModel."""
+    for info in graph.outputs:
+        kind = types.get(info.name)
+        made = dtypes.get(info.name, info.dtype) if kind is None else kind.dtype
+        if made != info.dtype:
+            raise UnreadableModel(f"output {info.name!r} is said to have the data type {info.dtype}, but the nodes make {made}")
+    return graph
 
 
 def _as_said(graph: Graph, types: Mapping[str, Type | None]) -> Graph:

@@ -20,7 +20,7 @@ from ..passes.dead_code import dead_code
 from . import _external, _functions
 from ._errors import UnreadableModel, UnsupportedModel
 from ._interface import fitting, with_input_shapes, with_output_shapes
-from ._nodes import STANDARD, Converter, opset_of
+from ._nodes import STANDARD, Converter, inferred, opset_of
 from ._residue import resolve
 from ._source import source_info
 from ._tensors import Tensors, subgraphs
@@ -51,7 +51,7 @@ def _converted(model: onnx.ModelProto, tensors: Tensors, input_shapes: Mapping[s
     graph = shapes.check(verify(graph))
     _check_attributes(model.graph, model.ir_version, opset, tensors.origin)
     graph = with_input_shapes(without_defaults(graph), input_shapes)
-    graph = verify(with_channel_axes(with_output_shapes(fitting(_without_training(graph)))))
+    graph = verify(with_channel_axes(with_output_shapes(fitting(_without_training(graph), _output_dtypes(model)))))
     return clean(replace(graph, source=source_info(graph, own)))
 
 
@@ -64,6 +64,20 @@ def _with_types(model: onnx.ModelProto) -> onnx.ModelProto:
     for given, own in zip(found.graph.output, model.graph.output):
         given.CopyFrom(own)  # the interface is what the model says it is
     return found
+
+
+def _output_dtypes(model: onnx.ModelProto) -> dict[str, str]:
+    """The dtypes that onnx infers for the outputs from the nodes alone, whatever the model says of them."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    bare.graph.ClearField("value_info")
+    for info in bare.graph.output:
+        info.ClearField("type")
+    try:
+        found = onnx.shape_inference.infer_shapes(bare).graph.output
+    except Exception:  # as in _with_types
+        return {}
+    return {name: known.dtype for name, known in inferred(onnx.GraphProto(output=found)).items()}
 
 
 def parse(file: Path) -> onnx.ModelProto:
