@@ -1,8 +1,8 @@
-"""A graph as plain ONNX, so that any other runtime can check ours: weights expanded, quantized activations spelled out."""
+"""A graph as plain ONNX, so that any other runtime can check ours: weights expanded, what is quantized spelled out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from onnx import AttributeProto, defs, helper, numpy_helper
 
 from ..formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from ..formats.tensor import EncodedTensor
+from ..kernels.quantized import weight_integers, weight_scale
+from ..runtime.explicit import integer_operands
 from .importers._interface import UNKNOWN
 from .passes._edit import fresh, renamed
 from .passes._samples import rank, samples
@@ -21,8 +23,8 @@ OLDEST, NEWEST = 22, 28
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:
-    """The graph as an ONNX model. Weights have their logical dtype; what is quantized goes through QuantizeLinear and DequantizeLinear
-    where its scale is static, and through the operators that say the same where it comes from the data."""
+    """The graph as an ONNX model. Weights have their logical dtype, those of products in integers through DequantizeLinear; activations go
+    through QuantizeLinear and DequantizeLinear where their scale is static, else through the operators that say the same."""
     plain = spelled_out(graph)
     nodes = [node for scope in plain.scopes() for node in scope.nodes]
     domains = {node.op.rpartition("::")[0] for node in nodes if "::" in node.op}
@@ -78,8 +80,11 @@ def spelled_out(graph: Graph) -> Graph:
     """The graph without annotations: each quantized value goes through nodes that round it to its integers and back::
 
         Conv ──► v (static)         becomes         Conv ──► v.float ──► QuantizeLinear ──► DequantizeLinear ──► v
+
+    A weight of a product in integers becomes its integers and DequantizeLinear where the product's input is static: other runtimes would find
+    integers of their own for floats there. Where it is dynamic, they would find a scale of their own beside such a weight.
     """
-    return _Speller(graph).graph() if graph.quantized else graph
+    return _Speller(graph).graph() if any(scope.quantized for scope in graph.scopes()) else graph
 
 
 class _Speller:
@@ -89,29 +94,60 @@ class _Speller:
         self.taken = {name for scope in graph.scopes() for node in scope.nodes for name in node.outputs}
         self.taken |= set(graph.weights) | {info.name for scope in graph.scopes() for info in scope.inputs}
         self.types = samples(graph)
+        self.how = dict(graph.quantized)
+        self.integers: dict[str, Node] = {}
 
     def graph(self) -> Graph:
-        return replace(self._scope(self.source), weights=self.weights, quantized={})
+        body = self._scope(self.source)
+        whole = replace(body, nodes=(*self.integers.values(), *body.nodes), weights=self.weights, quantized={})
+        read = {name for scope in whole.scopes() for node in scope.nodes for name in node.inputs}
+        read |= {info.name for scope in whole.scopes() for info in scope.outputs}
+        return replace(whole, weights={name: tensor for name, tensor in self.weights.items() if name in read or name not in self.integers})
 
     def _scope(self, graph: Graph) -> Graph:
         """One level. An input keeps its name, and its readers read another; what a node makes is called otherwise until it is rounded."""
         nodes: list[Node] = []
-        read = {info.name: fresh(f"{info.name}.rounded", self.taken) for info in graph.inputs if info.name in self.source.quantized}
+        self.how |= graph.quantized
+        read = {info.name: fresh(f"{info.name}.rounded", self.taken) for info in graph.inputs if info.name in graph.quantized}
         for name, rounded in read.items():
-            nodes += self._rounded(name, rounded, self.source.quantized[name])
+            self.how[rounded] = graph.quantized[name]
+            nodes += self._rounded(name, rounded, graph.quantized[name])
         body = renamed(replace(graph, inputs=(), outputs=()), read)
         for node in body.nodes:
+            if integer_operands(node, self.how, self.source.weights) is not None and self.how[node.inputs[0]].kind == "static":
+                node = replace(node, inputs=(node.inputs[0], self._from_integers(node.inputs[1]), *node.inputs[2:]))
             attrs = {**node.attrs, **{key: self._scope(sub) for key, sub in node.subgraphs()}}
-            made = {name: fresh(f"{name}.float", self.taken) for name in node.outputs if name in self.source.quantized}
+            made = {name: fresh(f"{name}.float", self.taken) for name in node.outputs if name in graph.quantized}
             nodes.append(replace(node, attrs=attrs, outputs=tuple(made.get(name, name) for name in node.outputs)))
             for name, plain in made.items():
-                nodes += self._rounded(plain, name, self.source.quantized[name])
+                nodes += self._rounded(plain, name, graph.quantized[name])
         return replace(graph, nodes=tuple(nodes), quantized={})
 
     def _constant(self, near: str, what: str, value: Any, dtype: str = "float32") -> str:
         name = fresh(f"{near}.{what}", self.taken)
         self.weights[name] = EncodedTensor.dense(np.asarray(value, dtype))
         return name
+
+    def _from_integers(self, name: str) -> str:
+        """What a product reads instead of a weight: int8, or uint8 with a zero point, which is one for all channels as runtimes want it.
+
+        It stays in floats where 8 bits do not hold its integers, and where DequantizeLinear would round the scale to float16.
+        """
+        tensor = self.source.weights.get(name)
+        scale = weight_scale(tensor) if tensor is not None and tensor.dtype == "float32" else None
+        if tensor is None or scale is None or name in self.integers:
+            return self.integers[name].outputs[0] if name in self.integers else name
+        along = [-1 if axis == tensor.axis and scale.size > 1 else 1 for axis in range(len(tensor.shape))]
+        codes = weight_integers(tensor.decode(), scale.reshape(along)).values
+        low, high = min(codes.min(initial=0), 0), max(codes.max(initial=0), 0)
+        if high - low > 255:
+            return name
+        dtype, zero = ("int8", 0) if low >= -128 and high <= 127 else ("uint8", -low)
+        shape, attrs = ((scale.size,), {"axis": tensor.axis}) if scale.size > 1 else ((), {})
+        grid = (self._constant(name, "scale", scale.reshape(shape)), self._constant(name, "zero_point", np.full(shape, zero), dtype))
+        integers, made = self._constant(name, "integers", codes + zero, dtype), fresh(f"{name}.read", self.taken)
+        self.integers[name] = Node("DequantizeLinear", (integers, *grid), (made,), attrs)
+        return made
 
     def _rounded(self, x: str, y: str, how: ActivationQuantization) -> Iterator[Node]:
         """Nodes that make ``y`` from ``x``."""
@@ -129,7 +165,7 @@ class _Speller:
             return fresh(f"{y}.{what}", self.taken)
 
         zero, one = self._constant(y, "zero", 0), self._constant(y, "one", 1)
-        axes = self._axes(x, y, how.granularity)
+        axes = yield from self._axes(x, y, how.granularity)
         names = {what: value(what) for what in ("least", "most", "span", "step", "none", "scale", "quotient", "integer", "code", "difference")}
         if how.dtype == "int8":
             yield Node("Abs", (x,), (value_abs := value("size"),))
@@ -158,11 +194,17 @@ class _Speller:
         yield Node("Sub", (names["code"], point), (names["difference"],))
         yield Node("Mul", (names["difference"], names["scale"]), (y,))
 
-    def _axes(self, x: str, y: str, granularity: str) -> tuple[str, ...]:
-        """The reduced axes as a weight; none for all."""
+    def _axes(self, x: str, y: str, granularity: str) -> Generator[Node, None, tuple[str, ...]]:
+        """The reduced axes; none for all. Where the rank is unknown, as in subgraphs, nodes find them."""
         if granularity == "tensor":
             return ()
         dims = rank(self.types, y if rank(self.types, y) is not None else x)
-        found: Sequence[int] = (-1,) if granularity == "row" or dims is None else range(1, dims)
-        return (self._constant(y, "axes", list(found), "int64"),)
+        if granularity == "row" or dims is not None:
+            return (self._constant(y, "axes", [-1] if granularity == "row" or dims is None else list(range(1, dims)), "int64"),)
+        shape, size, axes = (fresh(f"{y}.{what}", self.taken) for what in ("shape", "rank", "axes"))
+        one = self._constant(y, "first", 1, "int64")
+        yield Node("Shape", (x,), (shape,))
+        yield Node("Size", (shape,), (size,))
+        yield Node("Range", (one, size, one), (axes,))
+        return (axes,)
 

@@ -25,7 +25,9 @@ LARGEST = (1 << 31) - (1 << 20)
 def command(file: Path, output: Path | None, quiet: bool, as_json: bool) -> None:
     """Expand FILE to an ONNX model that any runtime can run, to check the results against.
 
-    Compressed weights become the numbers that they stand for; quantized activations become QuantizeLinear and DequantizeLinear.
+    Compressed weights become the numbers that they stand for, those of products in integers their integers and DequantizeLinear; quantized
+    activations become QuantizeLinear and DequantizeLinear. With its optimizations on, onnxruntime rounds such products' biases and results
+    in a way of its own: codes at a tie may differ by one. With them off (ORT_DISABLE_ALL), as verify runs it, it rounds as the file says.
     """
     import onnx
 

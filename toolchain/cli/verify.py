@@ -32,7 +32,7 @@ SAMPLES = 8
 def command(file: Path, against: Path, data: Path | None, trust_pickle: bool, arch: str | None, quiet: bool, as_json: bool) -> None:
     """Compare the outputs of FILE with those of MODEL on another implementation.
 
-    ONNX models run on onnxruntime (onnx's ReferenceEvaluator where that is not installed), torch models on torch.
+    ONNX models run on onnxruntime with its optimizations off (onnx's ReferenceEvaluator where that is not installed), torch models on torch.
     error = max|difference| / max|reference|; cosine is the mean over samples; top-1 the share of samples with the same greatest output.
     """
     with progress(quiet) as show:
