@@ -13,7 +13,7 @@ from ..formats.graph import Graph, Node, ValueInfo
 from ..kernels import ops
 from ..kernels.ops._op import Body, Type
 from .explicit import explicit
-from .shapes import BodyInference, node_types, type_of
+from .shapes import BodyInference, OutOfMemory, check_memory, node_types, type_of
 
 Lookup = Callable[[str], np.ndarray]
 """The elements of a value or weight, by name."""
@@ -74,8 +74,14 @@ class NodeList:
             for node, outputs, held, dying in self._steps:
                 args = [find(name) if name else None for name in node.inputs]
                 if id(node) in self._unchecked:
-                    node_types(node, [None if array is None else type_of(array) for array in args])
-                made = outputs(args, {key: self._make_body(body, find) for key, body in held.items()})
+                    found = node_types(node, [None if array is None else type_of(array) for array in args])
+                    check_memory([node], dict(zip(node.outputs, found)))
+                try:
+                    made = outputs(args, {key: self._make_body(body, find) for key, body in held.items()})
+                except OutOfMemory:  # a node of a subgraph says so itself
+                    raise
+                except MemoryError:
+                    raise OutOfMemory(f"there is not enough memory for what {node.op} node {node.name or node.outputs[0]!r} makes") from None
                 values.update((name, out) for name, out in zip(node.outputs, made) if name)
                 for name in dying:
                     values.pop(name, None)

@@ -16,7 +16,7 @@ from .interpreter import NodeList
 from .layout import choose
 from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, known_values
 from .program import Program, ProgramBuilder
-from .shapes import Calls, infer_types
+from .shapes import Calls, OutOfMemory, check_memory, infer_types
 from .weights import PackedWeights
 
 Values = dict[str, np.ndarray]
@@ -50,8 +50,13 @@ class _NativeStage:
                                      target.pool if program.cost >= WORTH_THREADS else target.alone)
 
     def run(self, values: Values) -> None:
-        outputs = tuple(np.empty(shape, dtype) for _, shape, dtype in self._results)
-        self._engine.run(tuple(np.ascontiguousarray(values[name]) for name in self.program.inputs), outputs)
+        try:
+            outputs = tuple(np.empty(shape, dtype) for _, shape, dtype in self._results)
+            self._engine.run(tuple(np.ascontiguousarray(values[name]) for name in self.program.inputs), outputs)
+        except MemoryError:
+            made = ", ".join(repr(name) for name in self.program.outputs[:3])
+            raise OutOfMemory(f"there is not enough memory for the values from which the model makes {made}, which take "
+                              f"{self.program.arena_bytes + self.program.scratch_bytes} bytes between nodes") from None
         values.update((name, out) for (name, *_), out in zip(self._results, outputs))
 
 
@@ -78,11 +83,13 @@ class _PythonStage:
 
 class Plan:
     """``run`` maps feeds to outputs, both by name. ``inputs``: the types of the graph's inputs, and of what else its nodes read that
-    is no weight, with the elements of what is the same in every run. Raises OpError if the shapes contradict the graph."""
+    is no weight, with the elements of what is the same in every run. Raises OpError if the shapes contradict the
+    graph, OutOfMemory if a value is larger than this machine's memory."""
 
     def __init__(self, graph: Graph, inputs: Mapping[str, Type], weights: PackedWeights, target: Target) -> None:
         calls: Calls = {}
         types = infer_types(graph, inputs, calls)
+        check_memory(graph.nodes, types)
         self._known = known_values(types, graph)
         self._fixed = {info.name for info in graph.outputs if info.name in self._known or info.name in graph.weights}
         self._weights = weights

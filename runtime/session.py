@@ -19,7 +19,7 @@ from ..kernels import isa
 from ..kernels.ops._op import OpError, Type
 from .explicit import explicit
 from .plan import Plan, Target
-from .shapes import check, concrete
+from .shapes import OutOfMemory, check, concrete
 from .weights import PackedWeights
 
 BACKENDS = ("native", "numpy")
@@ -33,10 +33,6 @@ Feeds = Mapping[str, np.ndarray]
 
 class BackendError(ThinferError, ValueError):
     """The backend or the number of threads that was asked for does not exist here."""
-
-
-class OutOfMemory(ThinferError, MemoryError):
-    """The values of a run do not fit into memory."""
 
 
 class InputError(ThinferError, ValueError):
@@ -81,7 +77,7 @@ class Session:
         try:
             with enough_memory():
                 self._plan(tuple(concrete(info) for info in self.inputs))
-        except OpError:
+        except (OpError, OutOfMemory):
             if not any(isinstance(dim, str) for info in self.inputs for dim in info.shape):
                 raise
         held = self._weights.memory()
@@ -163,8 +159,10 @@ def enough_memory() -> Iterator[None]:
     """Says in words that there is not."""
     try:
         yield
+    except OutOfMemory:  # which says more
+        raise
     except MemoryError:
-        raise OutOfMemory("there is not enough memory to run the model on inputs of these shapes") from None
+        raise OutOfMemory("there is not enough memory for the model and what it computes from inputs of these shapes") from None
 
 
 def _checked_backend(backend: str | None) -> str:

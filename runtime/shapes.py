@@ -8,7 +8,9 @@ from math import prod
 
 import numpy as np
 
+from ..formats.errors import ThinferError
 from ..formats.graph import Graph, Node, ValueInfo
+from ..formats.reader import memory
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.ops._op import BodyTypes, OpError, Type
@@ -29,6 +31,10 @@ class UnsupportedOps(OpError):
         listed = "; ".join(f"{op} ({', '.join(labels)})" for op, labels in sorted(missing.items()))
         super().__init__(f"{len(missing)} operator{'s are' if len(missing) > 1 else ' is'} not supported: {listed}")
         self.missing = missing
+
+
+class OutOfMemory(ThinferError, MemoryError):
+    """The values of a run do not fit into memory."""
 
 
 def check(graph: Graph) -> Graph:
@@ -87,11 +93,16 @@ Calls = dict[int, "Mapping[str, Type | None]"]
 iteration of a Loop or Scan."""
 
 
-def infer_types(graph: Graph, inputs: Mapping[str, Type], calls: Calls | None = None) -> dict[str, Type | None]:
-    """As ``infer``, given the types of the inputs, and of what else the nodes read that is no weight. Fills ``calls``."""
+def infer_types(graph: Graph, inputs: Mapping[str, Type], calls: Calls | None = None,
+                types: dict[str, Type | None] | None = None) -> dict[str, Type | None]:
+    """As ``infer``, given the types of the inputs, and of what else the nodes read that is no weight.
+
+    Fills ``calls``, and ``types``, which after an OpError holds what was found before it.
+    """
+    types = {} if types is None else types
     read = dict.fromkeys(name for node in graph.nodes for name in node.reads())
     read.update(dict.fromkeys(info.name for info in graph.outputs))
-    types: dict[str, Type | None] = {name: weight_type(graph.weights, name) for name in read if name in graph.weights}
+    types.update((name, weight_type(graph.weights, name)) for name in read if name in graph.weights)
     for name, given in inputs.items():
         if not fits(given):
             raise OpError(f"input {name!r} has the shape {'x'.join(map(str, given.shape))}, which is larger than any memory")
@@ -123,6 +134,16 @@ def node_types(node: Node, args: Sequence[Type | None], bodies: Mapping[str, Bod
 def fits(kind: Type) -> bool:
     """Whether a value of that type could lie in some memory."""
     return prod(max(length, 1) for length in kind.shape) * np.dtype(kind.dtype).itemsize <= MOST_BYTES
+
+
+def check_memory(nodes: Sequence[Node], types: Mapping[str, Type | None]) -> None:
+    """OutOfMemory if a node makes a value that is larger than the memory of this machine."""
+    limit = memory()
+    for node in nodes:
+        for kind in (types.get(name) for name in node.outputs if name):
+            if kind is not None and (nbytes := kind.size * np.dtype(kind.dtype).itemsize) > limit:
+                raise OutOfMemory(f"{node.op} node {node.name or node.outputs[0]!r} makes a value of the shape {'x'.join(map(str, kind.shape))}, "
+                                  f"which takes {nbytes} bytes, but this machine has {limit} bytes of memory")
 
 
 class BodyInference:

@@ -15,6 +15,8 @@ from thinfer.formats import writer
 from thinfer.formats.errors import ThinferError
 from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import EncodedTensor
+from thinfer.runtime import shapes
+from thinfer.runtime.shapes import OutOfMemory
 from thinfer.toolchain import importers, pipeline, recipe
 
 node = helper.make_node
@@ -93,6 +95,11 @@ BAD: dict[str, tuple[onnx.ModelProto, str]] = {
     "external data of absurd length": (weight_of([1 << 40], data_location=TensorProto.EXTERNAL, external_data=[
         onnx.StringStringEntryProto(key="location", value="w.bin")]), r"lies at bytes 0 to 4398046511104 of .*w\.bin, which has 4"),
     "a constant of absurd length": (given_shape("ConstantOfShape", [HUGE]), r"ConstantOfShape node 'n' .*4611686018427387904"),
+    "a constant larger than the memory": (given_shape("ConstantOfShape", [1 << 42]), r"ConstantOfShape node 'n' makes .* the shape 4398046511104, "
+                                                                                    r"which takes 17592186044416 bytes, but this machine has \d+"),
+    "a constant larger than the memory, lengths unknown": (
+        of(node("ConstantOfShape", ["dims"], ["t"], name="n"), node("ReduceMax", ["t"], ["m"], keepdims=0), node("Add", ["x", "m"], ["y"]),
+           x=("N", 3), y=("N", 3), weights=(ints("dims", 1 << 42),)), r"ConstantOfShape node 'n' makes .* 17592186044416 bytes"),
     "a constant whose size wraps": (given_shape("ConstantOfShape", [1 << 32, 1 << 32, 16]), r"ConstantOfShape node 'n' .*4294967296"),
     "an absurd Expand": (given_shape("Expand", [HUGE, 2, 3]), r"Expand node 'n' .*4611686018427387904"),
     "an absurd Tile": (given_shape("Tile", [HUGE, 1]), r"Tile node 'n' .*92233720368547758"),
@@ -157,6 +164,33 @@ def test_one_sentence_at_run(backend: str) -> None:
         with pytest.raises(ThinferError):
             session.run({"x": np.ones(1, np.float32), "n": np.array(size)})
     assert session.run({"x": np.ones(1, np.float32), "n": np.array([2, 3])})["y"].shape == (2, 3)
+
+
+@pytest.mark.parametrize("backend", runtime.session.BACKENDS)
+def test_a_value_larger_than_the_memory_is_named(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known when planned, and known only when it runs."""
+    monkeypatch.setattr(shapes, "memory", lambda: 1 << 20)
+    message = r"Expand node 'grow' makes .* the shape 1048576, which takes 4194304 bytes, but this machine has 1048576 bytes of memory"
+    fixed = Graph((ValueInfo("x", "float32", (1,)),), (ValueInfo("y", "float32", ("A",)),), (Node("Expand", ("x", "n"), ("y",), name="grow"),),
+                  {"n": EncodedTensor.dense(np.array([1 << 20]))})
+    with pytest.raises(OutOfMemory, match=message):
+        runtime.load(fixed, backend=backend)
+    free = Graph((*fixed.inputs, ValueInfo("n", "int64", (1,))), fixed.outputs, fixed.nodes)
+    session = runtime.load(free, backend=backend)
+    with pytest.raises(OutOfMemory, match=message):
+        session.run({"x": np.ones(1, np.float32), "n": np.array([1 << 20])})
+    assert session.run({"x": np.ones(1, np.float32), "n": np.array([4])})["y"].shape == (4,)
+
+
+@pytest.mark.parametrize("backend", runtime.session.BACKENDS)
+def test_memory_that_the_system_refuses_is_told_by_node(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine may have memory and not give it."""
+    monkeypatch.setattr(shapes, "memory", lambda: 1 << 60)
+    graph = Graph((ValueInfo("x", "float32", (1,)),), (ValueInfo("y", "float32", ("A",)),),
+                  (Node("ConstantOfShape", ("n",), ("t",), name="fill"), Node("Add", ("x", "t"), ("y",))),
+                  {"n": EncodedTensor.dense(np.array([1 << 43]))})
+    with pytest.raises(OutOfMemory, match=r"there is not enough memory for .*'(fill|y|t)'"):
+        runtime.load(graph, backend=backend).run({"x": np.ones(1, np.float32)})
 
 
 def test_packing_what_is_too_large_says_so(tmp_path: Path) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Dim, Graph, ValueInfo
 from ...kernels.ops._op import Type
-from ...runtime import shapes
 from ..passes._edit import fresh
-from ..passes._samples import PRIMES, samples, symbols
+from ..passes._lengths import fit, sample
+from ..passes._samples import samples, symbols
 from ._errors import InputShapeError, UnreadableModel
 
 UNKNOWN: tuple[Dim, ...] = ("?",)
@@ -70,41 +70,20 @@ def _fitted(info: ValueInfo, shape: tuple[Dim, ...], lengths: dict[str, Dim]) ->
     return shape
 
 
-COMMON_LENGTHS = (1, PRIMES[-1])
-"""Lengths that all symbolic dimensions may have at once: they often must be equal where nobody said so."""
+def fitting(graph: Graph) -> Graph:
+    """The graph, unless its shapes contradict each other whatever lengths its symbolic dimensions have: then InputShapeError.
 
-
-def fitting(graph: Graph, dtypes: Mapping[str, str]) -> Graph:
-    """The graph, if its shapes fit together with symbolic dimensions of length 1 or of some large length; else InputShapeError.
-
-    Raises UnreadableModel if an output is said to have another dtype than the nodes make; ``dtypes`` are those that the source tells
-    of outputs, for where only running gives the shape.
+    Lengths that only some models take, such as even ones, are known to whoever feeds them, so not finding any proves nothing.
     """
     free = symbols(graph)
-    sampled = samples(graph) if free else []
-    if sampled:
-        return _with_dtypes(graph, sampled[0], dtypes)
-    said = ""
-    for length in COMMON_LENGTHS[:len(free) + 1]:
-        try:
-            types = shapes.infer(graph, {info.name: shapes.concrete(info, default=length) for info in graph.inputs})
-        except ThinferError as error:
-            said = said or str(error)
-        else:
-            _with_dtypes(graph, types, dtypes)
-            return graph if free else _as_said(graph, types)
-    hint = f"; if the lengths of {', '.join(free)} must be particular ones, give them with --input-shape" if free else ""
-    raise InputShapeError(f"{said}{hint}")
-
-
-def _with_dtypes(graph: Graph, types: Mapping[str, Type | None], dtypes: Mapping[str, str]) -> Graph:
-    """The graph, if its outputs have the dtypes that it says as far as that is known; else UnreadableModel."""
-    for info in graph.outputs:
-        kind = types.get(info.name)
-        made = dtypes.get(info.name, info.dtype) if kind is None else kind.dtype
-        if made != info.dtype:
-            raise UnreadableModel(f"output {info.name!r} is said to have the data type {info.dtype}, but the nodes make {made}")
-    return graph
+    if free and samples(graph):
+        return graph
+    try:
+        found = fit(graph)
+    except ThinferError as error:
+        hint = f"; if the lengths of {', '.join(free)} must be particular ones, give them with --input-shape" if free else ""
+        raise InputShapeError(f"{error}{hint}") from None
+    return graph if free or found is None else _as_said(graph, found.types)
 
 
 def _as_said(graph: Graph, types: Mapping[str, Type | None]) -> Graph:
@@ -122,11 +101,11 @@ def _agree(said: tuple[Dim, ...], found: tuple[int, ...]) -> bool:
 
 
 def with_output_shapes(graph: Graph) -> Graph:
-    """Gives outputs whose shape the source leaves open the rank that the operators' rules find, with a name for each dimension."""
+    """Gives outputs whose shape the source leaves open the rank that the operators' rules find, with a name for each dimension;
+    where they find none it stays open."""
     if all(info.shape != UNKNOWN for info in graph.outputs):
         return graph
-    sampled = samples(graph)
-    types = sampled[0] if sampled else shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
+    types = sample(graph)
     fixed = not symbols(graph)
 
     def known(info: ValueInfo) -> ValueInfo:
