@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.parser
 import onnxruntime
 import pytest
 import torch
@@ -25,6 +27,9 @@ from thinfer.runtime.interpreter import evaluate
 from thinfer.toolchain import importers
 from thinfer.toolchain import recipe as recipes
 from thinfer.toolchain.arithmetic import arithmetic
+from thinfer.toolchain.arrays import checked_calibration, in_runs
+from thinfer.toolchain.errors import UsageError
+from thinfer.toolchain.importers.onnx import convert
 from thinfer.toolchain.passes._histogram import Histogram
 from thinfer.toolchain.passes.encode import EncodingError
 from thinfer.toolchain.passes.quantize_activations import Activations, grid, quantize_activations
@@ -175,6 +180,116 @@ def test_values_that_are_not_finite_are_named() -> None:
     graph = net(Node("Exp", ("x",), ("e",)), Node("MatMul", ("e", "w"), ("y",)))
     with pytest.raises(EncodingError, match="value 'e' is infinite or no number"):
         quantize_activations(graph, Activations("static"), {"x": np.full((2, 8), 1000, F)})
+
+
+# ---------------------------------------------------------------- branches and loops
+
+
+def branching() -> Graph:
+    """A captured value and one that the branch makes, by two rates; and a loop whose state grows."""
+    made = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["": 21]>
+    g (float[N, 1, 8] x, float[1] bias, bool flag) => (float[A, B, C] y, float[D, E, F] z)
+    <int64 trips = {3}, bool yes = {1}> {
+        r = Relu (x)
+        y = If (flag) <
+            then_branch = yes () => (float[A, B, C] a) { h = Conv (r, k) s = Relu (h) a = Conv (s, m) },
+            else_branch = no () => (float[A, B, C] a) { h = Conv (r, k) s = Neg (h) t = Conv (s, m) a = Add (t, bias) }
+        >
+        z = Loop (trips, yes, r) <body = body (int64 i, bool c, float[A, B, C] s) => (bool again, float[A, B, C] t) {
+            again = Identity (c)
+            u = MatMul (s, w)
+            t = Add (u, s)
+        }>
+    }""")
+    rng = np.random.default_rng(7)
+    arrays = {"k": rng.normal(size=(4, 1, 3)), "m": rng.normal(size=(4, 4, 1)), "w": rng.normal(size=(8, 8))}
+    made.graph.initializer.extend(onnx.numpy_helper.from_array(array.astype(F), name) for name, array in arrays.items())
+    return convert(made, "net", {})
+
+
+def branch_feeds(flag: bool, samples: int = 5) -> dict[str, np.ndarray]:
+    x = np.random.default_rng(8).normal(size=(samples, 1, 8)).astype(F)
+    return {"x": x, "bias": np.ones(1, F), "flag": np.array(flag)}
+
+
+def kinds(graph: Graph) -> list[list[str]]:
+    """Of each scope, how what it annotates is quantized."""
+    return [sorted(how.kind for how in scope.quantized.values()) for scope in graph.scopes()]
+
+
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("has_data", [True, False])
+def test_products_in_branches_and_loops_compute_in_integers(flag: bool, has_data: bool, tmp_path: Path) -> None:
+    """Those that the data reach are static. What the file says is what onnxruntime computes, up to a tie that falls otherwise."""
+    dense = branching()
+    graph = from_bytes(to_bytes(compress(dense, recipes.load("int8"), calibration=branch_feeds(True) if has_data else None)))
+    found = arithmetic(graph)
+    assert (found.products, found.integer) == (5, 5)
+    reached = ["static"] * 2 if has_data else ["dynamic"] * 2
+    assert sorted(kinds(graph)) == sorted([[], reached, ["dynamic"] * 2, reached[:1]])
+    feeds = branch_feeds(flag)
+    expected = evaluate(graph, feeds)
+    for backend in ("numpy", "native"):
+        for a, b in zip(runtime.load(graph, backend=backend).run(feeds).values(), expected.values()):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    session = onnxruntime.InferenceSession(to_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"])
+    for a, b, c in zip(session.run(None, feeds), expected.values(), evaluate(dense, feeds).values()):
+        assert np.median(np.abs(a - b)) < 1e-5
+        assert 0 < error(b, c) < 0.05
+
+
+def test_static_scales_in_a_loop_are_those_of_all_iterations() -> None:
+    graph, feeds = branching(), branch_feeds(True)
+    compressed = compress(graph, recipes.parse("values: {kind: affine, bits: 8}\nactivations: {kind: auto}"), calibration=feeds)
+    w, state = compressed.weights["w"].decode(), np.maximum(feeds["x"], 0)
+    seen = []
+    for _ in range(3):
+        seen.append(state)
+        state = state @ w + state
+    wanted = (max(s.max() for s in seen) - min(min(s.min() for s in seen), 0)) / 255
+    (how,) = next(scope for scope in compressed.scopes() if any(node.op == "MatMul" for node in scope.nodes)).quantized.values()
+    assert wanted <= how.scale <= wanted * (1 + 2 ** -7)
+
+
+def test_a_branch_that_no_sample_takes_cannot_be_static() -> None:
+    with pytest.raises(EncodingError, match=r"the calibration data never reach the value .*, which lies in a branch or loop"):
+        compress(branching(), recipes.parse("values: {kind: affine, bits: 8}\nactivations: static"), calibration=branch_feeds(True))
+
+
+def test_pack_says_what_is_true_of_branches(tmp_path: Path) -> None:
+    onnx.save(to_onnx(branching()), tmp_path / "m.onnx")
+    several = {**branch_feeds(True), "x": branch_feeds(True, 6)["x"][:, None], "flag": np.array([True] * 5 + [False])}
+    for arrays, said in ((branch_feeds(True), "2 int8 dynamic per sample, 3 int8 static; 5 of 5 products compute in integers "
+                          "(calibration percentile; what no sample reaches finds its scale at run time)"),
+                         (several, "5 int8 static; 5 of 5 products compute in integers (calibration percentile)")):
+        np.savez(tmp_path / "x.npz", **arrays)
+        text = run("pack", tmp_path / "m.onnx", "-o", tmp_path / "m.thin", "--recipe", "int8", "--data", tmp_path / "x.npz")
+        counted, _, rest = text.partition("activations: ")[2].partition("; ")
+        assert f"{', '.join(sorted(counted.split(', ')))}; {rest}".strip() == said
+    (tmp_path / "blocks.yaml").write_text("values: {kind: codebook, bits: 4}\nactivations: auto")
+    text = run("pack", tmp_path / "m.onnx", "-o", tmp_path / "m.thin", "--recipe", tmp_path / "blocks.yaml")
+    assert "activations: floats (no product has a weight of integers with one scale per tensor or channel)" in text
+
+
+STATEFUL = (ValueInfo("input", "float32", ("N", "T")), ValueInfo("state", "float32", (2, "N", 4)), ValueInfo("sr", "int64", ()))
+
+
+@pytest.mark.parametrize(("shapes", "runs"), [
+    (((3, 8), (2, 3, 4), ()), 1),
+    (((5, 3, 8), (2, 3, 4), ()), 5),
+    (((5, 3, 8), (5, 2, 3, 4), (5,)), 5),
+    (((8, 8), (8, 2, 4), ()), r"input 'state' has shape \(8, 2, 4\); the model takes \[2, N, 4\]"),
+    (((5, 3, 8), (6, 2, 3, 4), ()), "samples, but they differ in number: 5 of 'input' and 6 of 'state'"),
+])
+def test_calibration_data_has_the_shapes_of_the_inputs(shapes: tuple[tuple[int, ...], ...], runs: int | str) -> None:
+    arrays = {info.name: np.ones(shape, info.dtype) for info, shape in zip(STATEFUL, shapes)}
+    if isinstance(runs, str):
+        with pytest.raises(UsageError, match=runs):
+            checked_calibration(STATEFUL, arrays, Path("x.npz"))
+    else:
+        found = in_runs(STATEFUL, checked_calibration(STATEFUL, arrays, Path("x.npz")))
+        assert len(found) == runs
+        assert {name: array.shape for name, array in found[-1].items()} == {"input": (3, 8), "state": (2, 3, 4), "sr": ()}
 
 
 # ---------------------------------------------------------------- histograms

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from ..formats.errors import ThinferError
 from ..formats.graph import ValueInfo
 from ..formats.replacing import replacing
 from ..runtime.session import InputError, checked_feeds
+from ..runtime.shapes import concrete
 from .errors import UsageError
 
 OTHER_LENGTH = 32
 """Length of symbolic dimensions other than the first, where nobody says better."""
+
+COMMON_LENGTHS = (1, 271)
+"""Lengths that all symbolic dimensions may have at once: they often must be equal where nobody said so. The long one is large enough
+for any window to fit."""
+
+MOST_CHOICES = 16
+"""Of dimensions that are as long as the batch, for one length of the others."""
 
 MOST_ELEMENTS = 1 << 28
 """Of an array that is made up, and of the input shapes that people give: 1 GiB of float32."""
@@ -61,20 +69,17 @@ def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def example_shape(info: ValueInfo, batch: int) -> tuple[int, ...]:
-    """The shape of an input with its symbolic dimensions replaced: the first by ``batch``, others by 32."""
-    return tuple(dim if isinstance(dim, int) else batch if place == 0 else OTHER_LENGTH for place, dim in enumerate(info.shape))
-
-
-def random_feeds(inputs: Sequence[ValueInfo], batch: int, seed: int = 0) -> dict[str, np.ndarray]:
+def random_feeds(inputs: Sequence[ValueInfo], batch: int, seed: int = 0, lengths: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Input name → array: standard normal for floats, 0 or 1 for everything else (small enough to be an index anywhere).
 
-    Raises UsageError for an input too large to be made up.
+    Symbolic dimensions have the length that ``lengths`` says; else an input's first one is ``batch`` long, and others 32. Raises
+    UsageError for an input too large to be made up.
     """
     rng = np.random.default_rng(seed)
+    known = _lengths(inputs, batch) | dict(lengths or {})
     feeds = {}
     for info in inputs:
-        shape = example_shape(info, batch)
+        shape = concrete(info, known)
         if prod(shape) > MOST_ELEMENTS:
             raise UsageError(f"the input {info.name!r} has {prod(shape):,} elements; inputs of at most {MOST_ELEMENTS:,} are made up")
         is_float = info.dtype.startswith("float")
@@ -82,22 +87,66 @@ def random_feeds(inputs: Sequence[ValueInfo], batch: int, seed: int = 0) -> dict
     return feeds
 
 
-def checked_calibration(inputs: Sequence[ValueInfo], arrays: Mapping[str, np.ndarray], origin: Path) -> dict[str, np.ndarray]:
-    """The arrays, if they are what the inputs take, with any number of samples instead of a fixed first dimension, and finite.
+def _lengths(inputs: Sequence[ValueInfo], batch: int) -> dict[str, int]:
+    """Symbolic dimension → length: those that some input has first are ``batch`` long, others 32."""
+    others = {dim: OTHER_LENGTH for info in inputs for dim in info.shape if isinstance(dim, str)}
+    return others | {info.shape[0]: batch for info in inputs if info.shape and isinstance(info.shape[0], str)}
 
-    Raises UsageError, which names the file by ``origin``.
-    """
-    loose = [replace(info, shape=("samples", *info.shape[1:])) if info.shape and isinstance(info.shape[0], int) else info for info in inputs]
-    try:
-        found = checked_feeds(loose, arrays)
-    except InputError as error:
-        raise UsageError(f"the data in {origin} cannot be used: {error}") from None
-    for name, array in found.items():
+
+def fitting_lengths(inputs: Sequence[ValueInfo], batch: int, run: Callable[[dict[str, np.ndarray]], object]) -> dict[str, int]:
+    """Lengths of symbolic dimensions with which ``run`` takes inputs that are made up: 32, or one of those that are common, or ``batch``
+    for some, which often must be equal where nobody said so. Raises UsageError where none fits."""
+    known = _lengths(inputs, batch)
+    free = [dim for dim, length in known.items() if length == OTHER_LENGTH and dim not in {info.shape[0] for info in inputs if info.shape}]
+    if not free:
+        return known
+    said = ""
+    for length in (OTHER_LENGTH, *sorted(COMMON_LENGTHS, reverse=True)):
+        for chosen in islice(product((length, batch), repeat=len(free)), MOST_CHOICES):
+            tried = known | dict(zip(free, chosen))
+            try:
+                run(random_feeds(inputs, batch, 0, tried))
+            except ThinferError as error:
+                said = said or str(error)
+            else:
+                return tried
+    raise UsageError(f"no common lengths of {', '.join(free)} fit the model ({said}); "
+                     "give inputs with --data X.npz, or their shapes with --input-shape NAME:1,256")
+
+
+def checked_calibration(inputs: Sequence[ValueInfo], arrays: Mapping[str, np.ndarray], origin: Path) -> dict[str, np.ndarray]:
+    """The arrays, if ``in_runs`` can make runs of them and they are finite. Raises UsageError, which names the file by ``origin``."""
+    refused = f"the data in {origin} cannot be used: "
+    for info in inputs:
+        array = arrays.get(info.name, np.zeros(1))
         if array.size == 0:
-            raise UsageError(f"the data in {origin} cannot be used: the array {name!r} is empty")
+            raise UsageError(f"{refused}the array {info.name!r} is empty")
         if not np.isfinite(array).all():
-            raise UsageError(f"the data in {origin} cannot be used: {name!r} has elements that are infinite or no numbers")
-    return found
+            raise UsageError(f"{refused}{info.name!r} has elements that are infinite or no numbers")
+    try:
+        for feeds in in_runs(inputs, arrays):
+            checked_feeds(inputs, feeds)
+    except (InputError, UsageError) as error:
+        raise UsageError(f"{refused}{error}") from None
+    return dict(arrays)
+
+
+def in_runs(inputs: Sequence[ValueInfo], arrays: Mapping[str, np.ndarray], most: int = 32) -> list[dict[str, np.ndarray]]:
+    """The arrays as what the model takes in each run.
+
+    An array with one axis more than its input has a run for each index of that axis, others are the same in all runs. Where all inputs
+    have the same first dimension, they may have any number of samples (``in_batches``).
+    Raises UsageError if two arrays do not have the same number of runs.
+    """
+    ranks = {info.name: len(info.shape) for info in inputs}
+    counts = {name: len(array) for name, array in arrays.items() if array.ndim == ranks.get(name, array.ndim) + 1}
+    if len(set(counts.values())) > 1:
+        said = " and ".join(f"{count} of {name!r}" for name, count in counts.items())
+        raise UsageError(f"arrays with one axis more than their inputs are samples, but they differ in number: {said}")
+    if not counts:
+        return in_batches(inputs, arrays, most)
+    runs = ({name: array[run] if name in counts else array for name, array in arrays.items()} for run in range(next(iter(counts.values()))))
+    return [{name: np.asarray(array) for name, array in feeds.items()} for feeds in runs]
 
 
 def in_batches(inputs: Sequence[ValueInfo], feeds: Mapping[str, np.ndarray], most: int = 32) -> list[dict[str, np.ndarray]]:

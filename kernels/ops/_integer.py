@@ -1,7 +1,7 @@
 """What a plan puts in the place of nodes that read quantized activations (``docs/quantization.md``). No file holds such nodes.
 
 ``thinfer::Quantized`` makes of a value what a reader that is no matrix product sees. ``thinfer::Conv``, ``thinfer::MatMul`` and so on have
-their operator's attributes and inputs, and compute in integers.
+their operator's attributes and inputs, and compute in integers. ``thinfer::Observed`` hands its value on and shows it to whoever calibrates.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ DOMAIN: Final = "thinfer::"
 HOW, SCALE = "quantized", "weight_scale"
 """Attributes beside the operator's own: how operands 0 and 1 are quantized (an ActivationQuantization each; None where operand 1 is a
 weight), and that weight's scale, float32[1 or channels]."""
+TELL: Final = "tell"
+"""Attribute of Observed: called with the array, which it must not keep."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def planned(name: str, find: Callable[[str], Op | None]) -> Op | None:
     own = name.removeprefix(DOMAIN)
     if own == "Quantized":
         return Op(name, {HOW: None}, (1, 1), _infer_quantized, _run_quantized, cases=())
+    if own == "Observed":
+        return Op(name, {TELL: None}, (1, 1), _infer_observed, _run_observed, cases=())
     base = find(own) if own in FORMS else None
     if base is None:
         return None
@@ -69,6 +73,16 @@ def _infer_quantized(node: Node, attrs: Mapping[str, Any], args: Sequence[Type |
 
 def _run_quantized(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
     return (quantized.dequantized(x, attrs[HOW]),)
+
+
+def _infer_observed(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type | None]:
+    _want_plan(node, callable(attrs[TELL]))
+    return list(args)
+
+
+def _run_observed(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
+    attrs[TELL](x)
+    return (x,)
 
 
 def _infer(base: Op, node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -66,10 +67,14 @@ def default_target(model: Path) -> Path:
     return Path(f"{str(model).rpartition(':')[2]}.thin") if is_name(model) else model.with_suffix(".thin")
 
 
-def _why(asked: Activations, has_data: bool) -> str:
-    """What the data had to do with it."""
+def _why(asked: Activations, has_data: bool, found: Arithmetic, before: Arithmetic) -> str:
+    """What the data had to do with what the recipe quantized; ``before``: what the model came with."""
+    added = Counter(found.activations) - Counter(before.activations)
+    if not added:
+        return " (as the model has them)" if found.activations else " (no product has a weight of integers with one scale per tensor or channel)"
+    dynamic = sum(count for kind, count in added.items() if " dynamic" in kind)
     if asked.is_static(has_data):
-        return f" (calibration {asked.calibration})"
+        return f" (calibration {asked.calibration}{'; what no sample reaches finds its scale at run time' if dynamic else ''})"
     return "" if asked.kind == "dynamic" else " (without --data, scales are found at run time; with it they would be static)"
 
 

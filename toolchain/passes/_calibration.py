@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from ...formats.graph import Graph, ValueInfo
+from ...formats.graph import Graph, Node
+from ...kernels.ops._integer import DOMAIN, TELL
 from ...runtime import load
-from ..arrays import in_batches
+from ..arrays import in_runs
+from ._edit import fresh, taken_names, throughout
 from .encode import EncodingError
 
 BATCH = 4
-"""Samples that run at once: all values that are looked at are held for so many."""
+"""Samples that run at once."""
 
 Progress = Callable[[int, int], None]
 
 
-def observed(graph: Graph, values: Sequence[str], data: Mapping[str, np.ndarray], progress: Progress | None = None,
-             ) -> Iterator[dict[str, np.ndarray]]:
-    """The named values on each batch of the data. Raises EncodingError if one is not finite."""
-    session = load(replace(graph, outputs=tuple(ValueInfo(name, "float32", ()) for name in values)))
-    runs = in_batches(graph.inputs, data, BATCH)
+Tell = Callable[[np.ndarray], None]
+
+
+def observe(graph: Graph, tells: Mapping[int, Tell], data: Mapping[str, np.ndarray], progress: Progress | None = None) -> None:
+    """Runs the graph on the data and tells what nodes read as their input 0, as often as they run: ``tells`` is by id of the node, which
+    may lie in a subgraph. Raises EncodingError if a value is not finite."""
+    session = load(_watched(graph, tells))
+    runs = in_runs(graph.inputs, data, BATCH)
     for count, feeds in enumerate(runs):
-        found = session.run(feeds)
-        for name, array in found.items():
-            if not np.isfinite(array).all():
-                raise EncodingError(f"the value {name!r} is infinite or no number on the calibration data, so it cannot be quantized")
-        yield found
+        session.run(feeds)
         if progress is not None:
             progress(count + 1, len(runs))
+
+
+def _watched(graph: Graph, tells: Mapping[int, Tell]) -> Graph:
+    """The graph with a node before each of those that shows what it reads."""
+    taken = taken_names(graph)
+
+    def watched(scope: Graph) -> Graph:
+        nodes: list[Node] = []
+        for node in scope.nodes:
+            if id(node) in tells:
+                seen = fresh(f"{node.inputs[0]}.observed", taken)
+                nodes.append(Node(f"{DOMAIN}Observed", (node.inputs[0],), (seen,), {TELL: _finite(node.inputs[0], tells[id(node)])}))
+                node = node.with_inputs((seen, *node.inputs[1:]))
+            nodes.append(node)
+        return replace(scope, nodes=tuple(nodes))
+
+    return throughout(graph, watched)
+
+
+def _finite(name: str, tell: Tell) -> Tell:
+    def checked(array: np.ndarray) -> None:
+        if not np.isfinite(array).all():
+            raise EncodingError(f"the value {name!r} is infinite or no number on the calibration data, so it cannot be quantized")
+        tell(array)
+
+    return checked
 
 
 def coarse(values: np.ndarray) -> np.ndarray:

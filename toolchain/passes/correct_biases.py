@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ...formats.graph import Graph, Node
 from ...formats.tensor import EncodedTensor
-from ._calibration import Progress, coarse, observed
+from ._calibration import Progress, coarse, observe
 from ._edit import fresh, is_plain, taken_names, uses
 
 
@@ -25,7 +26,8 @@ def correct_biases(before: Graph, after: Graph, data: Mapping[str, np.ndarray], 
     nodes = [node for node in after.nodes if _is_changed(before, after, node)]
     if not nodes:
         return after
-    means = _means(before, list(dict.fromkeys(node.inputs[0] for node in nodes)), data, progress)
+    asked = {id(node) for node in nodes}
+    means = _means(before, {node.inputs[0]: node for node, now in zip(before.nodes, after.nodes) if id(now) in asked}, data, progress)
     weights, taken, read = dict(after.weights), taken_names(after), uses(after)
     changed: dict[int, Node] = {}
     for node in nodes:
@@ -52,15 +54,17 @@ def _is_changed(before: Graph, after: Graph, node: Node) -> bool:
     return not name or (tensor is not None and is_plain(tensor) and len(tensor.shape) == 1)
 
 
-def _means(graph: Graph, values: list[str], data: Mapping[str, np.ndarray], progress: Progress | None) -> dict[str, np.ndarray]:
-    """Value → float64[channels]: its mean per index of axis 1."""
+def _means(graph: Graph, readers: Mapping[str, Node], data: Mapping[str, np.ndarray], progress: Progress | None) -> dict[str, np.ndarray]:
+    """Value → float64[channels]: its mean per index of axis 1. ``readers``: a node that reads the value, of each."""
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
-    for found in observed(graph, values, data, progress):
-        for name, array in found.items():
-            others = (0, *range(2, array.ndim))
-            sums[name] = sums.get(name, 0) + array.sum(axis=others, dtype=np.float64)
-            counts[name] = counts.get(name, 0) + array.size // max(array.shape[1], 1)
+
+    def add(name: str, array: np.ndarray) -> None:
+        others = (0, *range(2, array.ndim))
+        sums[name] = sums.get(name, 0) + array.sum(axis=others, dtype=np.float64)
+        counts[name] = counts.get(name, 0) + array.size // max(array.shape[1], 1)
+
+    observe(graph, {id(node): partial(add, name) for name, node in readers.items()}, data, progress)
     return {name: total / max(counts[name], 1) for name, total in sums.items()}
 
 

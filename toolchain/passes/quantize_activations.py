@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,8 +11,8 @@ import numpy as np
 from ...formats.graph import ActivationQuantization, Graph, Node
 from ...kernels.ops._integer import FORMS
 from ...kernels.quantized import weight_scale
-from ._calibration import Progress, coarse, observed
-from ._edit import fresh, taken_names
+from ._calibration import Progress, coarse, observe
+from ._edit import fresh, taken_names, throughout
 from ._histogram import Histogram
 from .encode import EncodingError
 
@@ -40,46 +40,73 @@ def quantize_activations(graph: Graph, choice: Activations, calibration: Mapping
         v ──► Conv(w int8)                    v (int8) ──► Conv(w int8)
         v ──► Conv(w int8), Add               v ──► Identity ──► u (int8) ──► Conv(w int8);   v ──► Add
 
-    What others read stays as it is: an Identity keeps it apart. Static: scale and zero point are those of the value's range over the
-    calibration data. Dynamic: symmetric, per sample for convolutions, per row for matrix products.
-    Raises EncodingError if static and there is no data, or a value is not finite on it.
+    What others read stays as it is: an Identity keeps it apart, in a subgraph also from the graphs around it. Static: scale and zero point
+    are those of the value's range over the calibration data. Dynamic: symmetric, per sample for convolutions, per row for matrix products;
+    with the kind auto also what no sample reaches, as in a branch that none takes.
+    Raises EncodingError if static and there is no data, or it does not reach a value, or a value is not finite on it.
     """
-    readers = _readers(graph)
-    if not readers:
+    readings = list(_readings(graph))
+    if not readings:
         return graph
     static = choice.is_static(calibration is not None)
     if static and calibration is None:
         raise EncodingError("static activations need calibration data; give it with --data, or use activations of the kind auto or dynamic")
-    ranges = calibrated(graph, list(readers), choice, calibration, progress) if static and calibration is not None else {}
-    taken, names, copies = taken_names(graph), {}, {}
-    quantized = dict(graph.quantized)
-    everyone = graph.consumers()
-    outputs = {info.name for info in graph.outputs}
-    for value, nodes in readers.items():
-        for how in dict.fromkeys(grid(*ranges[value], choice.dtype) if static else _dynamic(node) for node in nodes):
-            some = [node for node in nodes if static or _dynamic(node) == how]
-            if value not in outputs and len(some) == len(everyone[value]) and all(node.inputs.count(value) == 1 for node in some):
-                quantized[value] = how
-                continue
-            copy = fresh(f"{value}.quantized", taken)
-            quantized[copy] = how
-            names.update({(id(node), value): copy for node in some})
-            copies[copy] = value
-    return replace(graph, nodes=_with_copies(graph, names, copies), quantized=quantized)
+    ranges = calibrated(graph, readings, choice, calibration, progress) if static and calibration is not None else {}
+    hows = {id(node): grid(*ranges[id(reading)], choice.dtype) if id(reading) in ranges else _dynamic(node)
+            for reading in readings for node in reading.nodes}
+    taken = taken_names(graph)
+    return throughout(graph, lambda scope: _annotated(scope, hows, taken))
 
 
-def _readers(graph: Graph) -> dict[str, list[Node]]:
-    """Value → the products that are to read it quantized."""
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A value, and the products of one graph or subgraph that are to read it quantized."""
+
+    value: str
+    nodes: tuple[Node, ...]
+
+
+def _readings(graph: Graph, around: frozenset[str] = frozenset()) -> Iterator[Reading]:
+    """Those of the graph and its subgraphs, from which ``around`` is quantized already."""
+    quantized = around.union(graph.quantized)
     found: dict[str, list[Node]] = {}
     for node in graph.nodes:
-        form = FORMS.get(node.op)
-        tensor = graph.weights.get(node.inputs[1]) if form is not None else None
-        if form is None or tensor is None or node.inputs[0] in graph.weights or node.inputs[0] in graph.quantized:
-            continue
-        scale = weight_scale(tensor)
-        if scale is not None and (scale.size == 1 or tensor.axis == form.channels(len(tensor.shape), node.attrs)):
+        if _is_integer_product(graph, node) and node.inputs[0] not in quantized:
             found.setdefault(node.inputs[0], []).append(node)
-    return found
+        for _, body in node.subgraphs():
+            yield from _readings(replace(body, weights=graph.weights), quantized)
+    yield from (Reading(value, tuple(nodes)) for value, nodes in found.items())
+
+
+def _is_integer_product(graph: Graph, node: Node) -> bool:
+    """Whether it multiplies a value by a weight of integers and a scale that is the same within each sum."""
+    form = FORMS.get(node.op)
+    tensor = graph.weights.get(node.inputs[1]) if form is not None else None
+    if form is None or tensor is None or node.inputs[0] in graph.weights:
+        return False
+    scale = weight_scale(tensor)
+    return scale is not None and (scale.size == 1 or tensor.axis == form.channels(len(tensor.shape), node.attrs))
+
+
+def _annotated(graph: Graph, hows: Mapping[int, ActivationQuantization], taken: set[str]) -> Graph:
+    """One graph or subgraph, in which the nodes with those ids read their input quantized so."""
+    readers: dict[tuple[str, ActivationQuantization], list[Node]] = {}
+    for node in graph.nodes:
+        if id(node) in hows:
+            readers.setdefault((node.inputs[0], hows[id(node)]), []).append(node)
+    names, copies = {}, {}
+    quantized = dict(graph.quantized)
+    everyone = graph.consumers()
+    outputs = {info.name for info in graph.outputs}.union(graph.captures())  # whatever is made elsewhere, others may read too
+    for (value, how), nodes in readers.items():
+        if value not in outputs and len(nodes) == len(everyone[value]) and all(node.inputs.count(value) == 1 for node in nodes):
+            quantized[value] = how
+            continue
+        copy = fresh(f"{value}.quantized", taken)
+        quantized[copy] = how
+        names.update({(id(node), value): copy for node in nodes})
+        copies[copy] = value
+    return replace(graph, nodes=_with_copies(graph, names, copies), quantized=quantized)
 
 
 def _dynamic(node: Node) -> ActivationQuantization:
@@ -114,14 +141,19 @@ def grid(low: float, high: float, dtype: str) -> ActivationQuantization:
     return ActivationQuantization("static", "int8" if dtype == "int8" else "uint8", scale, zero_point)
 
 
-def calibrated(graph: Graph, values: list[str], choice: Activations, data: Mapping[str, np.ndarray],
-               progress: Progress | None = None) -> dict[str, tuple[float, float]]:
-    """The range of each value over the data. A few samples are held at once, and a histogram of each value."""
-    found = {name: Histogram() for name in values}
-    for arrays in observed(graph, values, data, progress):
-        for name, array in arrays.items():
-            found[name].add(array)
-    return {name: _range(histogram, choice) for name, histogram in found.items()}
+def calibrated(graph: Graph, readings: Sequence[Reading], choice: Activations, data: Mapping[str, np.ndarray],
+               progress: Progress | None = None) -> dict[int, tuple[float, float]]:
+    """id of a reading → the range of its value over the data, from a histogram. Without those in branches that no sample takes.
+
+    Raises EncodingError for those if all must be static.
+    """
+    found = [Histogram() for _ in readings]
+    observe(graph, {id(reading.nodes[0]): histogram.add for reading, histogram in zip(readings, found)}, data, progress)
+    missed = next((reading for reading, histogram in zip(readings, found) if not histogram.counts.sum()), None)
+    if missed is not None and choice.kind == "static":
+        raise EncodingError(f"the calibration data never reach the value {missed.value!r}, which lies in a branch or loop; "
+                            "give data that take it, or use activations of the kind auto")
+    return {id(reading): _range(histogram, choice) for reading, histogram in zip(readings, found) if histogram.counts.sum()}
 
 
 def _range(histogram: Histogram, choice: Activations) -> tuple[float, float]:
