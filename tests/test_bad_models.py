@@ -46,6 +46,11 @@ def weight_of(dims: list[int], **fields: object) -> onnx.ModelProto:
     return of(node("Add", ["x", "w"], ["y"], name="add"), weights=(TensorProto(name="w", dims=dims, data_type=TensorProto.FLOAT, **fields),))
 
 
+def external(*location: str) -> onnx.ModelProto:
+    return weight_of([2, 3], data_location=TensorProto.EXTERNAL,
+                     external_data=[onnx.StringStringEntryProto(key="location", value=text) for text in location])
+
+
 def given_shape(op: str, dims: list[int], *more: TensorProto, name: str = "n") -> onnx.ModelProto:
     """A node that makes what a constant says."""
     inputs = ["dims"] if op == "ConstantOfShape" else ["x", "dims"]
@@ -63,6 +68,8 @@ BAD: dict[str, tuple[onnx.ModelProto, str]] = {
     "a cycle": (of(node("Add", ["x", "b"], ["a"], name="first"), node("Relu", ["a"], ["b"], name="second"), node("Relu", ["b"], ["y"])),
                 r"node 0 \(Add\) reads 'b', which is made only by a later node or by itself"),
     "a node that reads itself": (of(node("Add", ["x", "y"], ["y"])), r"reads 'y', which is made only by a later node or by itself"),
+    "a node that only a later one feeds": (of(node("Relu", ["a"], ["y"]), node("Relu", ["x"], ["a"])),
+                                           r"node 0 \(Relu\) reads 'a', which is made only by a later node or by itself"),
     "a missing initializer": (of(node("Add", ["x", "w"], ["y"])), r"node 0 \(Add\) reads 'w', which does not exist"),
     "an output that nothing makes": (of(node("Relu", ["x"], ["z"])), r"graph output 'y' is made by nothing"),
     "two initializers of one name": (of(node("Add", ["x", "w"], ["y"]), weights=(weight("w", 3), weight("w", 3))), r"has two weights called 'w'"),
@@ -87,11 +94,19 @@ BAD: dict[str, tuple[onnx.ModelProto, str]] = {
     "an attribute that is a type": (with_attribute(type=AttributeProto.TYPE_PROTO, tp=onnx.TypeProto()),
                                     r"the attribute 'axis' of node 'soft' is of the kind type_proto, which is not supported"),
     "an unknown attribute": (of(node("Relu", ["x"], ["y"], name="act", slope=1.0)), r"Relu node 'act' has the attribute 'slope'"),
-    "a weight with too few bytes": (weight_of([2, 3], raw_data=bytes(8)), r"weight 'w' of .* is damaged"),
-    "a weight with too many numbers": (weight_of([2], float_data=[1, 2, 3]), r"weight 'w' of .* is damaged"),
+    "a weight with too few bytes": (weight_of([2, 3], raw_data=bytes(8)),
+                                   r"weight 'w' of .* is damaged: it has 8 bytes of data, but its shape \[2, 3\] and data type float need 24"),
+    "a weight with too many bytes": (weight_of([2, 3], raw_data=bytes(28)), r"it has 28 bytes of data, but its shape .* need 24"),
+    "a weight with too many numbers": (weight_of([2], float_data=[1, 2, 3]),
+                                       r"weight 'w' of .* is damaged: it has 3 numbers of data, but its shape \[2\] and data type float need 2"),
+    "a weight without data": (weight_of([2]), r"it has 0 numbers of data, but its shape \[2\] and data type float need 2"),
     "a weight of negative length": (weight_of([-1, 3], raw_data=bytes(24)), r"weight 'w' of .* is damaged: it has the shape \[-1, 3\]"),
     "a weight of absurd length": (weight_of([HUGE], raw_data=bytes(8)), r"weight 'w' of .* is damaged"),
     "a weight whose size wraps": (weight_of([1 << 33, 1 << 33], raw_data=b""), r"weight 'w' of .* is damaged"),
+    "external data nowhere": (external(), r"the data of weight 'w' of .* lies in another file, but its location is empty"),
+    "external data at an empty place": (external(""), r"the data of weight 'w' of .* lies in another file, but its location is empty"),
+    "external data in the folder": (external("."), r"the data of weight 'w' of .* lies at '\.', which is a folder and no file"),
+    "external data that is lacking": (external("gone.bin"), r"the data of weight 'w' of .* cannot be read from .*gone\.bin: No such file"),
     "external data of absurd length": (weight_of([1 << 40], data_location=TensorProto.EXTERNAL, external_data=[
         onnx.StringStringEntryProto(key="location", value="w.bin")]), r"lies at bytes 0 to 4398046511104 of .*w\.bin, which has 4"),
     "a constant of absurd length": (given_shape("ConstantOfShape", [HUGE]), r"ConstantOfShape node 'n' .*4611686018427387904"),

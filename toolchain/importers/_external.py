@@ -49,13 +49,17 @@ class Files:
 
 def _inside(folder: Path, location: str, what: str) -> Path:
     """The file that ``location`` names; links are followed first, so that none leads out of ``folder``."""
+    if not location:
+        raise UnreadableModel(f"the data of {what} lies in another file, but its location is empty")
     root = folder.resolve()
     try:
         file = (root / location).resolve()
     except (OSError, ValueError, RuntimeError):  # a NUL in the name, a ring of links
         raise UnreadableModel(f"the data of {what} lies at {location!r}, which is no file's name") from None
-    if not location or root not in file.parents:
+    if file != root and root not in file.parents:
         raise UnreadableModel(f"the data of {what} lies at {location!r}, outside the model's folder")
+    if file.is_dir():
+        raise UnreadableModel(f"the data of {what} lies at {location!r}, which is a folder and no file")
     return file
 
 

@@ -58,12 +58,11 @@ class Tensors:
             if tensor.data_type not in NARROW:
                 return np.require(raw.view(dtype.newbyteorder("<")).reshape(shape), dtype, "A")
             tensor = TensorProto(dims=shape, data_type=tensor.data_type, raw_data=raw.tobytes())
+        _check_amount(tensor, shape, what)
         try:
             found = numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise UnreadableModel(f"{what} is damaged: {error}") from None
-        if found.shape != shape:
-            raise UnreadableModel(f"{what} is damaged: it has {found.size} elements, but the shape {list(shape)}")
         return found.astype(dtype, copy=False)
 
     def light(self, model: onnx.ModelProto) -> onnx.ModelProto:
@@ -80,6 +79,20 @@ class Tensors:
             small = array.size <= SMALL and tensor.data_location != TensorProto.EXTERNAL
             graph.initializer.append(tensor if small else TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type))
         return found
+
+
+def _check_amount(tensor: TensorProto, shape: tuple[int, ...], what: str) -> None:
+    """UnreadableModel if the tensor, which lies in the model itself, has more or less data than its shape and data type need."""
+    bits = NARROW[tensor.data_type][1] if tensor.data_type in NARROW else 8 * np.dtype(ELEMENT_TYPES[tensor.data_type]).itemsize
+    nbytes = -(-prod(shape) * bits // 8)
+    if tensor.HasField("raw_data"):
+        found, needed, unit = len(tensor.raw_data), nbytes, "bytes"
+    else:  # fields of numbers: one for each element, or for each byte of narrow ones
+        found = len(getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type)))
+        needed, unit = nbytes if tensor.data_type in NARROW else prod(shape), "numbers"
+    if found != needed:
+        name = TensorProto.DataType.Name(tensor.data_type).lower()
+        raise UnreadableModel(f"{what} is damaged: it has {found} {unit} of data, but its shape {list(shape)} and data type {name} need {needed}")
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

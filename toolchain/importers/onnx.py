@@ -22,6 +22,7 @@ from ._errors import UnreadableModel, UnsupportedModel
 from ._interface import fitting, with_input_shapes, with_output_shapes
 from ._nodes import STANDARD, Converter, inferred, opset_of
 from ._residue import resolve
+from ._soundness import sound
 from ._source import source_info
 from ._tensors import Tensors, subgraphs
 
@@ -45,13 +46,13 @@ def _converted(model: onnx.ModelProto, tensors: Tensors, input_shapes: Mapping[s
     """The graph of a model whose large weights ``tensors`` holds."""
     opset = opset_of(model.opset_import, tensors.origin)
     _functions.check_size(model, tensors.origin)
-    graph = Converter(_with_types(model), tensors).graph()
+    graph = verify(Converter(_with_types(model), tensors).graph())  # while nodes that stand too late are there to be told of
     own = frozenset(graph.weights)
     graph = dead_code(tidy(resolve(graph)))
     graph = shapes.check(verify(graph))
     _check_attributes(model.graph, model.ir_version, opset, tensors.origin)
     graph = with_input_shapes(without_defaults(graph), input_shapes)
-    graph = verify(with_channel_axes(with_output_shapes(fitting(_without_training(graph), _output_dtypes(model)))))
+    graph = verify(with_channel_axes(with_output_shapes(sound(fitting(_without_training(graph)), _output_dtypes(model)))))
     return clean(replace(graph, source=source_info(graph, own)))
 
 
