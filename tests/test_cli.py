@@ -263,6 +263,39 @@ def test_bench_of_the_expanded_graph_finds_the_same_outputs(thin: Path) -> None:
     assert found["contenders"][1]["error"] < 1e-5
 
 
+@pytest.fixture
+def long_windows(tmp_path: Path) -> tuple[Path, Path]:
+    """A model that wants more than 32 along a free dimension, and two free dimensions that are equal; and the same packed."""
+    nodes = [helper.make_node("Pad", ["x", "pads"], ["p"], mode="reflect"), helper.make_node("ReduceSum", ["p", "axis"], ["r"], keepdims=0),
+             helper.make_node("Add", ["r", "s"], ["y"])]
+    constants = [numpy_helper.from_array(np.int64([0, 0, 0, 40]), "pads"), numpy_helper.from_array(np.int64([1]), "axis")]
+    infos = [helper.make_tensor_value_info("x", 1, ["N", "T"]), helper.make_tensor_value_info("s", 1, [2, "M"])]
+    graph = helper.make_graph(nodes, "long", infos, [helper.make_tensor_value_info("y", 1, [2, "N"])], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10), tmp_path / "long.onnx")
+    works("pack", tmp_path / "long.onnx", "-o", tmp_path / "long.thin")
+    return tmp_path / "long.onnx", tmp_path / "long.thin"
+
+
+def test_free_dimensions_get_lengths_that_fit(long_windows: tuple[Path, Path], tmp_path: Path) -> None:
+    model, thin = long_windows
+    (output,) = json.loads(works("verify", thin, "--against", model, "--json"))["outputs"]
+    assert output["shape"] == [2, 8]
+    assert output["error"] < 1e-5
+    works("bench", thin)
+    shapes = ("--input-shape", "x:3,50", "--input-shape", "s:2,3")
+    assert json.loads(works("verify", thin, "--against", model, "--json", *shapes))["outputs"][0]["shape"] == [2, 3]
+    works("bench", thin, *shapes)
+    np.savez(tmp_path / "x.npz", x=np.ones((3, 50), np.float32), s=np.ones((2, 3), np.float32))
+    works("bench", thin, "--data", tmp_path / "x.npz")
+    assert "--input-shape is for inputs that are made up" in fails("bench", thin, "--data", tmp_path / "x.npz", *shapes)
+
+
+def test_no_length_fits(long_windows: tuple[Path, Path]) -> None:
+    _, thin = long_windows
+    assert re.search(r"no common lengths of T fit the model .*--data X.npz, or their shapes with --input-shape",
+                     fails("bench", thin, "--input-shape", "x:3,T", "--input-shape", "s:2,5"))
+
+
 def test_help_and_version() -> None:
     for arguments in ((), ("--help",), ("pack", "--help")):
         assert works(*arguments).startswith("Usage: toolchain")

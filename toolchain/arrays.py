@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice, product
 from math import prod
 from pathlib import Path
 
@@ -19,9 +20,8 @@ from .errors import UsageError
 OTHER_LENGTH = 32
 """Length of symbolic dimensions other than the first, where nobody says better."""
 
-COMMON_LENGTHS = (1, 271)
-"""Lengths that all symbolic dimensions may have at once: they often must be equal where nobody said so. The long one is large enough
-for any window to fit."""
+TRIED_LENGTHS = (OTHER_LENGTH, 256, 1, 271, 64, 128, 512, 1024)
+"""Lengths that inputs are made up with, until the model runs."""
 
 MOST_CHOICES = 16
 """Of dimensions that are as long as the batch, for one length of the others."""
@@ -94,14 +94,14 @@ def _lengths(inputs: Sequence[ValueInfo], batch: int) -> dict[str, int]:
 
 
 def fitting_lengths(inputs: Sequence[ValueInfo], batch: int, run: Callable[[dict[str, np.ndarray]], object]) -> dict[str, int]:
-    """Lengths of symbolic dimensions with which ``run`` takes inputs that are made up: 32, or one of those that are common, or ``batch``
-    for some, which often must be equal where nobody said so. Raises UsageError where none fits."""
+    """Lengths of symbolic dimensions with which ``run`` takes inputs that are made up: 32 or another common one, or ``batch`` for some,
+    which often must be equal where nobody said so. Raises UsageError where none fits."""
     known = _lengths(inputs, batch)
-    free = [dim for dim, length in known.items() if length == OTHER_LENGTH and dim not in {info.shape[0] for info in inputs if info.shape}]
+    free = [dim for dim in known if dim not in {info.shape[0] for info in inputs if info.shape}]
     if not free:
         return known
     said = ""
-    for length in (OTHER_LENGTH, *sorted(COMMON_LENGTHS, reverse=True)):
+    for length in TRIED_LENGTHS:
         for chosen in islice(product((length, batch), repeat=len(free)), MOST_CHOICES):
             tried = known | dict(zip(free, chosen))
             try:

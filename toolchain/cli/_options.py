@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ...formats.graph import Dim, Graph
+from ...formats.graph import Dim, Graph, ValueInfo
 from ...runtime.session import MOST_THREADS
 from ..arrays import MOST_ELEMENTS
 from ..errors import UsageError
@@ -46,6 +46,24 @@ def model_options(function: F) -> F:
     trust = click.option("--trust-pickle", is_flag=True, help="Allow pickles to run the code that they contain.")
     arch = click.option("--arch", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module of a state dict.")
     return trust(arch(function))
+
+
+def inputs_options(function: F) -> F:
+    """What FILE runs on."""
+    data = click.option("--data", type=click.Path(path_type=Path), metavar="X.npz", help="Inputs, samples first. Default: random ones, seed 0.")
+    shape = click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input that is made up.")
+    return data(shape(function))
+
+
+def shaped_inputs(graph: Graph, data: Path | None, input_shape: tuple[str, ...]) -> tuple[ValueInfo, ...]:
+    """The graph's inputs with the shapes that ``--input-shape`` gives. Raises UsageError or InputShapeError."""
+    if data is not None and input_shape:
+        raise UsageError("--input-shape is for inputs that are made up; those of --data have shapes of their own")
+    if not input_shape:
+        return graph.inputs
+    from ..importers._interface import with_input_shapes
+
+    return with_input_shapes(graph, read_shapes(input_shape)).inputs
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+import numpy as np
 
 from ... import runtime
+from ...runtime.session import checked_feeds
 from .. import recipe as recipes
 from ..arithmetic import arithmetic
-from ..arrays import random_feeds
+from ..arrays import fitting_lengths, in_batches, load_npz, random_feeds
 from ..measure import Contender, Measured, dense_contender, expanded, measure
 from ..pipeline import compress
 from ..report import as_json_text, table
-from ._options import Source, file_argument, json_option, model_options, quiet_option, threads_option
+from ._options import Source, file_argument, inputs_options, json_option, model_options, quiet_option, shaped_inputs, threads_option
 from ._progress import progress
 
 
@@ -23,12 +25,16 @@ from ._progress import progress
 @file_argument
 @click.option("--against", multiple=True, type=click.Path(path_type=Path), metavar="MODEL",
               help="Compare with MODEL packed dense (may be given several times). Default: FILE's own graph, weights expanded.")
+@inputs_options
 @threads_option
 @model_options
 @quiet_option
 @json_option
-def command(file: Path, against: tuple[Path, ...], threads: int, trust_pickle: bool, arch: str | None, quiet: bool, as_json: bool) -> None:
+def command(file: Path, against: tuple[Path, ...], data: Path | None, input_shape: tuple[str, ...], threads: int, trust_pickle: bool,
+            arch: str | None, quiet: bool, as_json: bool) -> None:
     """Measure FILE at batch 1 beside dense weights: latency, bytes of the weights in RAM, bytes of the file, speed-up.
+
+    Of --data the first sample is used.
 
     Latencies are the least and the median of interleaved blocks. Outputs are compared before anything is timed.
     """
@@ -42,7 +48,7 @@ def command(file: Path, against: tuple[Path, ...], threads: int, trust_pickle: b
             contenders.append(dense_contender(f"{path} packed dense", compress(graph, recipes.load("dense")), threads))
         if not against:
             contenders.append(dense_contender("this graph, expanded", expanded(session.graph), threads))
-        rows = measure(contenders, random_feeds(session.inputs, 1), lambda done, total: show("measuring", done, total))
+        rows = measure(contenders, _feeds(session, data, input_shape), lambda done, total: show("measuring", done, total))
     if as_json:
         click.echo(as_json_text({"file": str(file), "backend": session.backend, "isa": session.isa, "threads": threads,
                                  "arithmetic": asdict(arithmetic(session.graph)), "contenders": [asdict(row) for row in rows]}))
@@ -50,6 +56,13 @@ def command(file: Path, against: tuple[Path, ...], threads: int, trust_pickle: b
         click.echo(f"{_table(rows)}\nbackend {session.backend}, ISA level {session.isa or '–'}, threads {threads}, batch 1; "
                    "error of the file's outputs, and speed-up and ratios of the file over the line's model\n"
                    f"{arithmetic(session.graph).text()}")
+
+
+def _feeds(session: runtime.Session, data: Path | None, input_shape: tuple[str, ...]) -> dict[str, np.ndarray]:
+    inputs = shaped_inputs(session.graph, data, input_shape)
+    if data is not None:
+        return checked_feeds(inputs, in_batches(inputs, load_npz(data), most=1)[0])
+    return random_feeds(inputs, 1, 0, fitting_lengths(inputs, 1, session.run))
 
 
 def _table(rows: Sequence[Measured]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import click
 import numpy as np
 
 from ... import runtime
+from ...formats.graph import ValueInfo
 from ...runtime.session import checked_feeds
 from .. import reference
 from ..arithmetic import arithmetic
-from ..arrays import in_batches, load_npz, random_feeds
+from ..arrays import fitting_lengths, in_batches, load_npz, random_feeds
 from ..compare import Comparison, compare
 from ..report import as_json_text, shape_text, table
-from ._options import file_argument, json_option, model_options, quiet_option
+from ._options import file_argument, inputs_options, json_option, model_options, quiet_option, shaped_inputs
 from ._progress import progress
 
 SAMPLES = 8
@@ -25,11 +27,12 @@ SAMPLES = 8
 @click.command()
 @file_argument
 @click.option("--against", required=True, type=click.Path(path_type=Path), metavar="MODEL", help="The model to compare with.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="X.npz", help="Inputs, samples first. Default: 8 random samples, seed 0.")
+@inputs_options
 @model_options
 @quiet_option
 @json_option
-def command(file: Path, against: Path, data: Path | None, trust_pickle: bool, arch: str | None, quiet: bool, as_json: bool) -> None:
+def command(file: Path, against: Path, data: Path | None, input_shape: tuple[str, ...], trust_pickle: bool, arch: str | None, quiet: bool,
+            as_json: bool) -> None:
     """Compare the outputs of FILE with those of MODEL on another implementation.
 
     ONNX models run on onnxruntime with its optimizations off (onnx's ReferenceEvaluator where that is not installed), torch models on torch.
@@ -38,9 +41,10 @@ def command(file: Path, against: Path, data: Path | None, trust_pickle: bool, ar
     with progress(quiet) as show:
         show(f"reading {against.name}", 0, 0)
         session = runtime.load(file)
+        inputs = shaped_inputs(session.graph, data, input_shape)
         other = reference.load(against, trust_pickle=trust_pickle, arch=arch)
-        feeds = load_npz(data) if data is not None else _random(session)
-        runs = in_batches(session.inputs, feeds)
+        feeds = load_npz(data) if data is not None else _random(session, inputs)
+        runs = in_batches(inputs, feeds)
         found, expected = [], []
         for done, run in enumerate(runs):
             show("comparing", done, len(runs))
@@ -48,21 +52,22 @@ def command(file: Path, against: Path, data: Path | None, trust_pickle: bool, ar
             found.append(session.run(run))
             expected.append(other.run(run))
     rows = compare(_joined(found), _joined(expected))
-    inputs = str(data) if data is not None else "random, standard normal, seed 0"
+    origin = str(data) if data is not None else "random, standard normal, seed 0"
     if as_json:
         click.echo(as_json_text({"file": str(file), "against": str(against), "reference": other.name, "backend": session.backend,
-                                 "inputs": inputs, "arithmetic": asdict(arithmetic(session.graph)), "outputs": [asdict(row) for row in rows]}))
+                                 "inputs": origin, "arithmetic": asdict(arithmetic(session.graph)), "outputs": [asdict(row) for row in rows]}))
     else:
-        click.echo(f"{_table(rows)}\n{_nonfinite_text(rows)}against {against} on {other.name}; backend {session.backend}; inputs: {inputs}\n"
+        click.echo(f"{_table(rows)}\n{_nonfinite_text(rows)}against {against} on {other.name}; backend {session.backend}; inputs: {origin}\n"
                    f"{arithmetic(session.graph).text()}")
 
 
-def _random(session: runtime.Session) -> dict[str, np.ndarray]:
+def _random(session: runtime.Session, inputs: Sequence[ValueInfo]) -> dict[str, np.ndarray]:
     """Eight samples, or as many runs of a fixed batch size as make eight."""
-    fixed = [info.shape[0] for info in session.inputs if info.shape and isinstance(info.shape[0], int)]
-    batch = fixed[0] if len(fixed) == len(session.inputs) and len(set(fixed)) == 1 else None
+    fixed = [info.shape[0] for info in inputs if info.shape and isinstance(info.shape[0], int)]
+    batch = fixed[0] if len(fixed) == len(inputs) and len(set(fixed)) == 1 else None
     rounds = -(-SAMPLES // batch) if batch else 1
-    drawn = [random_feeds(session.inputs, SAMPLES, seed) for seed in range(rounds)]
+    lengths = fitting_lengths(inputs, SAMPLES, session.run)
+    drawn = [random_feeds(inputs, SAMPLES, seed, lengths) for seed in range(rounds)]
     return {name: np.concatenate([feeds[name] for feeds in drawn]) if rounds > 1 else array for name, array in drawn[0].items()}
 
 
