@@ -39,13 +39,17 @@ class CompactTensor:
 
     def decode(self) -> np.ndarray:
         """The whole tensor, expanded to its logical dtype."""
+        return self.tensor().decode()
+
+    def tensor(self) -> EncodedTensor:
+        """The tensor with its symbols unpacked."""
         values: Values = self._shell.values
         structure: Structure = self._shell.structure
         if isinstance(values, Symbols):
             values = values.with_symbols(unpack(self._symbols, values.bits, self._held))
         if isinstance(structure, Windowed):
             structure = replace(structure, positions=unpack(self._positions, _position_bits(structure), self._held))
-        return replace(self._shell, values=values, structure=structure).decode()
+        return replace(self._shell, values=values, structure=structure)
 
 
 def _position_bits(structure: Windowed) -> int:

@@ -7,13 +7,13 @@ as no partial sum can pass 2^24; float64 serves up to 2^53. Which of the two is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from ..formats.graph import ActivationQuantization
-from ..formats.tensor import Affine, Binary, Codebook, EncodedTensor, Ternary
+from ..formats.tensor import Affine, Binary, Codebook, EncodedTensor, Plain, Ternary
 
 EXACT_FLOAT32 = 2 ** 24
 """Integers up to this are exact in float32."""
@@ -85,11 +85,19 @@ def weight_scale(tensor: EncodedTensor) -> np.ndarray | None:
     return None
 
 
-def weight_integers(w: np.ndarray, scale: np.ndarray) -> Integers:
-    """A weight's integers from its values: these were integer × scale, rounded once, so the quotient is within 2^-14 of the integer."""
-    with np.errstate(all="ignore"):
-        values = np.asarray(np.rint(w / scale.astype(w.dtype)))
-    values[~np.isfinite(values)] = 0  # a channel whose scale is 0 holds zeros
+def weight_integers(tensor: EncodedTensor) -> EncodedTensor:
+    """The weight whose values are the integers of one that ``weight_scale`` knows: its codes, each with a scale of one.
+
+    They are at most 255, which every float dtype holds, however small the scales are.
+    """
+    values = tensor.values
+    if isinstance(values, Plain) or values.scale is None:
+        return tensor
+    return replace(tensor, values=replace(values, scale=np.ones_like(values.scale)))
+
+
+def integers(values: np.ndarray, scale: np.ndarray) -> Integers:
+    """A weight's integers with their scale."""
     return Integers(values, scale, float(np.max(np.abs(values), initial=0)))
 
 

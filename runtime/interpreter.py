@@ -6,20 +6,33 @@ It is the reference for the other backends and what runs where no compiled kerne
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
 from ..formats.graph import Graph, Node, ValueInfo
 from ..kernels import ops
+from ..kernels.ops._integer import SCALE
 from ..kernels.ops._op import Body, Type
+from ..kernels.quantized import weight_integers
 from .explicit import explicit
 from .shapes import BodyInference, OutOfMemory, check_memory, node_types, type_of
 
 Lookup = Callable[[str], np.ndarray]
-"""The elements of a value or weight, by name."""
+"""The elements of a value or weight, by name; the integers of a weight, by its name after ``INTEGERS``."""
+
+INTEGERS: Final = "\0integers of "
+"""No name of a file begins so."""
 
 MakeBody = Callable[[Graph, Lookup], Body]
 """(subgraph, what the graphs around it have) → what the operator that holds it runs."""
+
+
+def reads(node: Node) -> tuple[str, ...]:
+    """What the node asks a Lookup for, input by input: "" where it has none."""
+    if node.attrs.get(SCALE) is None:
+        return node.inputs
+    return (node.inputs[0], INTEGERS + node.inputs[1], *node.inputs[2:])
 
 
 def run_node(node: Node, args: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
@@ -72,7 +85,7 @@ class NodeList:
 
         with np.errstate(all="ignore"):
             for node, outputs, held, dying in self._steps:
-                args = [find(name) if name else None for name in node.inputs]
+                args = [find(name) if name else None for name in reads(node)]
                 if id(node) in self._unchecked:
                     found = node_types(node, [None if array is None else type_of(array) for array in args])
                     check_memory([node], dict(zip(node.outputs, found)))
@@ -104,7 +117,8 @@ def evaluate(graph: Graph, feeds: Mapping[str, np.ndarray], outputs: Sequence[st
     wide = any(array.dtype == np.float64 for array in feeds.values())
 
     def weight(name: str) -> np.ndarray:
-        array = graph.weights[name].decode()
+        tensor = graph.weights[name.removeprefix(INTEGERS)]
+        array = (weight_integers(tensor) if name.startswith(INTEGERS) else tensor).decode()
         return array.astype(np.float64) if wide and array.dtype == np.float32 else array
 
     values = dict(feeds)

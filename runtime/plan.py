@@ -11,8 +11,9 @@ import numpy as np
 from ..formats.graph import Graph
 from ..kernels.isa import native
 from ..kernels.ops._op import Type
+from ..kernels.quantized import weight_integers
 from .bodies import BodyPlans, BoundBody
-from .interpreter import NodeList
+from .interpreter import INTEGERS, NodeList, reads
 from .layout import choose
 from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, known_values
 from .program import Program, ProgramBuilder
@@ -67,9 +68,10 @@ class _PythonStage:
                  known: Mapping[str, np.ndarray], plans_of: Callable[[Graph], BodyPlans]) -> None:
         self._weights, self._known = weights, known
         for node in segment.nodes:
-            for name in node.inputs:
-                if name in weights.source and name not in known:
-                    weights.compact(name)
+            for name in reads(node):
+                weight = name.removeprefix(INTEGERS)
+                if weight in weights.source and name not in known:
+                    weights.compact(weight)
         self.bodies = {id(body): plans_of(body) for node in segment.nodes for _, body in node.subgraphs()}
         self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(self.bodies[id(body)], outer), types)
 
@@ -77,6 +79,8 @@ class _PythonStage:
         self._nodes.run(values, self._constant)
 
     def _constant(self, name: str) -> np.ndarray:
+        if name.startswith(INTEGERS):
+            return weight_integers(self._weights.compact(name.removeprefix(INTEGERS)).tensor()).decode()
         known = self._known.get(name)
         return self._weights.compact(name).decode() if known is None else known
 

@@ -174,6 +174,39 @@ def test_matmul_is_exact(kind: str, how: str, monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_array_equal(everywhere(graph, {"x": x}, monkeypatch), expected)
 
 
+def half(graph: Graph) -> Graph:
+    """The graph with float16 at its ends."""
+    (x,), (y,) = graph.inputs, graph.outputs
+    return replace(graph, inputs=(replace(x, dtype="float16"),), outputs=(replace(y, dtype="float16"),))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_float16_weights_with_tiny_scales_keep_their_integers(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scales of 1e-7 and the values made of them are subnormal in float16."""
+    x, tensor = data((4, 7)).astype(np.float16), weight(kind, (7, 9), 1)
+    tiny = np.full_like(tensor.values.scale, 1e-7)  # type: ignore[union-attr]
+    tensor = replace(tensor, dtype="float16", values=replace(tensor.values, scale=tiny))  # type: ignore[call-arg]
+    how = replace(STATIC8, scale=50.0)
+    codes, scales = codes_by_loop(x * np.float16(400), how)
+    w, scale = integers_of(tensor)
+    expected = ((codes @ w).astype(F) * (scales[:, :1] * scale)).astype(np.float16)
+    assert np.count_nonzero(expected) > 10
+    graph = half(graph_of("MatMul", x.shape, tensor, how, expected.shape))
+    np.testing.assert_array_equal(everywhere(graph, {"x": x * np.float16(400)}, monkeypatch), expected)
+
+
+def test_a_float16_bias_is_widened_before_it_is_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, tensor = data((4, 7)).astype(np.float16), replace(weight("affine8", (7, 9), 1), dtype="float16")
+    bias = np.random.default_rng(5).normal(size=9).astype(np.float16)
+    codes, scales = codes_by_loop(x, STATIC8)
+    w, scale = integers_of(tensor)
+    products = (codes @ w).astype(F) * (scales[:, :1] * scale)
+    expected = (products + bias.astype(F) * F(1.0535)).astype(np.float16)
+    assert (expected != (products + (bias * np.float16(1.0535)).astype(F)).astype(np.float16)).any()
+    graph = half(graph_of("Gemm", x.shape, tensor, STATIC8, expected.shape, bias, beta=1.0535))
+    np.testing.assert_array_equal(everywhere(graph, {"x": x}, monkeypatch), expected)
+
+
 def test_a_product_of_two_quantized_values_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = data((2, 3, 5)), data((2, 5, 4))
     infos = ValueInfo("a", "float32", a.shape), ValueInfo("b", "float32", b.shape)

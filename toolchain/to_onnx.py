@@ -137,8 +137,7 @@ class _Speller:
         scale = weight_scale(tensor) if tensor is not None and tensor.dtype == "float32" else None
         if tensor is None or scale is None or name in self.integers:
             return self.integers[name].outputs[0] if name in self.integers else name
-        along = [-1 if axis == tensor.axis and scale.size > 1 else 1 for axis in range(len(tensor.shape))]
-        codes = weight_integers(tensor.decode(), scale.reshape(along)).values
+        codes = weight_integers(tensor).decode()
         low, high = min(codes.min(initial=0), 0), max(codes.max(initial=0), 0)
         if high - low > 255:
             return name

@@ -22,7 +22,7 @@ from ._op import Op, OpError, Type
 DOMAIN: Final = "thinfer::"
 HOW, SCALE = "quantized", "weight_scale"
 """Attributes beside the operator's own: how operands 0 and 1 are quantized (an ActivationQuantization each; None where operand 1 is a
-weight), and that weight's scale, float32[1 or channels]."""
+weight), and that weight's scale, float32[1 or channels]; operand 1 is then the weight's integers."""
 TELL: Final = "tell"
 """Attribute of Observed: called with the array, which it must not keep."""
 
@@ -110,7 +110,8 @@ def _run(base: Op, attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, bias:
     factor = _times(factor, own.get("alpha", 1.0))
     y = np.asarray(_sums(base, own, x, w, attrs[HOW][1] is None)).astype(x.values.dtype, copy=False) * factor
     if bias is not None and own.get("beta", 1.0) != 0:
-        y = y + (_after_batch(bias, a.ndim) if form.after_batch else _times(bias, own["beta"])).astype(y.dtype, copy=False)
+        wide = bias.astype(y.dtype, copy=False)
+        y = y + (_after_batch(wide, a.ndim) if form.after_batch else _times(wide, own["beta"]))
     return (np.asarray(y).astype(a.dtype, copy=False),)
 
 
@@ -122,8 +123,8 @@ def _second(form: Form, own: Mapping[str, Any], attrs: Mapping[str, Any], b: np.
         return found, found.scale.reshape(())
     axis = form.channels(b.ndim, own)
     if scale.size == 1 or axis is None:
-        return quantized.weight_integers(b, scale.reshape(())), scale.reshape(())
-    return quantized.weight_integers(b, scale.reshape([-1 if place == axis else 1 for place in range(b.ndim)])), scale
+        return quantized.integers(b, scale.reshape(())), scale.reshape(())
+    return quantized.integers(b, scale.reshape([-1 if place == axis else 1 for place in range(b.ndim)])), scale
 
 
 def _sums(base: Op, own: Mapping[str, Any], x: Integers, w: Integers, is_weight: bool) -> np.ndarray:
