@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -141,6 +142,24 @@ def test_architectures_by_name(name: str, size: int, here: Path, caplog: pytest.
     x = RNG.standard_normal((1, 3, size, size)).astype(np.float32)
     wanted = again.run({"x": x})["output"]
     np.testing.assert_allclose(runtime.load(graph).run({"x": x})["output"], wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("defined", [("nms",), ("nms", "qnms")])
+def test_operators_that_the_process_has_defined_stay(defined: tuple[str, ...]) -> None:
+    """A definition of torchvision's operators belongs to the whole process, so this has one of its own."""
+    pytest.importorskip("PIL", reason="needs torchvision")
+    code = f"""
+import torch
+library = torch.library.Library("torchvision", "DEF")
+for name in {defined}:
+    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from thinfer.toolchain.importers import _zoo
+_zoo._define_operators()
+_zoo._define_operators()
+print(sum(weight.numel() for weight in _zoo.module("torchvision:squeezenet1_1").parameters()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "1235496\n", done.stderr
 
 
 def test_names_that_are_no_architectures(here: Path) -> None:

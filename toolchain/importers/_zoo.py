@@ -9,6 +9,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,10 @@ def _define_operators() -> None:
     """Names the operators that torchvision's own library would bring; making and exporting classifiers needs no more of them."""
     for name in [name for name in sys.modules if name.partition(".")[0] in ("timm", "torchvision")]:
         del sys.modules[name]  # they were imported by half
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # of which there may be several, unlike of whole definitions
     for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        with suppress(RuntimeError):  # the process has defined it
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     LIBRARIES.append(library)
 
 
