@@ -99,7 +99,10 @@ class Dense(Structure):
 
 @dataclass(frozen=True, eq=False)
 class Sparse(Structure):
-    """Only some positions hold a value; the others are absent (read as zero, never multiplied).
+    """Only some positions hold a value; the others are absent: they are zeros.
+
+    Whether 0 · Inf arises where one meets an activation that is not finite is up to the kernels: native float32 ones leave absent
+    weights out, the NumPy backend, which also runs what natively has no kernel (float16, float64), multiplies by zeros.
 
     ``mask``: uint8, ``ceil(size / 8)`` bytes; bit ``i % 8`` of byte ``i // 8`` (least significant first) is 1 where the
     row-major position ``i`` holds a value. Bits past the last position are 0.
