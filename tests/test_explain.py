@@ -12,10 +12,12 @@ from onnx import TensorProto, helper
 from test_import_onnx import cnn, model_of, saved, value, weight
 from thinfer.formats import writer
 from thinfer.toolchain import cli, importers, pipeline, recipe
+from thinfer.toolchain.estimate import estimates
 from thinfer.toolchain.explain import costs, explain
 from thinfer.toolchain.importers._obstacles import scan
 
-LENET = Path(__file__).parents[1] / "examples" / "lenet" / "lenet5.pt2"
+EXAMPLES = Path(__file__).parents[1] / "examples" / "lenet"
+LENET = EXAMPLES / "lenet5.pt2"
 LOOSE = {"deep-compression": 0.25}
 """Recipes whose sizes hang on how much of each channel is pruned, which a sample of channels tells less well."""
 
@@ -26,7 +28,49 @@ def test_estimated_sizes_are_near_real_ones() -> None:
     graph = importers.load(LENET)
     for row in found.recipes:
         exact = len(writer.to_bytes(pipeline.compress(graph, recipe.load(row.recipe))))
+        assert row.nbytes is not None
         assert abs(row.nbytes / exact - 1) < LOOSE.get(row.recipe, 0.1), (row, exact)
+
+
+def test_channels_that_training_emptied_count_as_often_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LeNet-300-100 was trained with an L1 penalty: a third of its first layer's rows are close to zero, in no order."""
+    monkeypatch.syspath_prepend(EXAMPLES.parents[1])
+    graph = importers.load(EXAMPLES / "lenet300.pt", trust_pickle=True, arch="examples.lenet.models:lenet300",
+                           input_shapes={"image": ("N", 1, 28, 28)})
+    for row in estimates(graph):
+        exact = len(writer.to_bytes(pipeline.compress(graph, recipe.load(row.recipe))))
+        assert row.nbytes is not None
+        assert abs(row.nbytes / exact - 1) < LOOSE.get(row.recipe, 0.1), (row, exact)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_weights_that_are_integers_already_count_as_such(axis: int, tmp_path: Path) -> None:
+    """Large enough to be sampled; left as they are they take a byte an element and a scale a channel, and recipes begin from them."""
+    rng = np.random.default_rng(3)
+    codes, scale = np.clip(np.rint(rng.normal(0, 30, (256, 256))), -127, 127).astype(np.int8), rng.uniform(0.01, 0.02, 256).astype(np.float32)
+    nodes = [helper.make_node("DequantizeLinear", ["q", "s"], ["w"], axis=axis), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    tensors = [onnx.numpy_helper.from_array(codes, "q"), onnx.numpy_helper.from_array(scale, "s")]
+    found = explain(saved(model_of(nodes, [value("x", 1, 256)], [value("y", 1, 256)], tensors), tmp_path))
+    assert found.source.nbytes == codes.nbytes + scale.nbytes
+    assert sum(row.nbytes for row in found.nodes) == codes.nbytes + scale.nbytes
+    graph = importers.load(Path(found.model))
+    rows = {row.recipe: row for row in found.recipes}
+    for name in ("dense", "fp16", "int8", "affine-4", "codebook-4"):
+        exact, about = len(writer.to_bytes(pipeline.compress(graph, recipe.load(name)))), rows[name].nbytes
+        assert about is not None
+        assert abs(about / exact - 1) < 0.05, (name, about, exact)
+
+
+def test_a_recipe_that_refuses_the_model_has_a_row_that_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    array = np.full((64, 64), np.nan, np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    path = saved(model_of(nodes, [value("x", 1, 64)], [value("y", 1, 64)], [onnx.numpy_helper.from_array(array, "w")]), tmp_path)
+    rows = {row.recipe: row for row in explain(path).recipes}
+    assert rows["dense"].nbytes == pytest.approx(len(writer.to_bytes(pipeline.compress(importers.load(path), recipe.load("dense")))), abs=32)
+    assert (rows["codebook-4"].nbytes, rows["codebook-4"].ratio) == (None, None)
+    assert rows["codebook-4"].problem.startswith("the weight 'w' holds NaN")
+    assert cli.execute(["explain", str(path)]) == 0
+    assert "–  – the weight 'w' holds NaN or infinite values, which only plain fp32 can represent" in capsys.readouterr().out
 
 
 def test_costs_are_those_of_the_layers(tmp_path: Path) -> None:

@@ -7,15 +7,17 @@ no table counts for all of them. Of many weights with the same settings some sta
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..formats import writer
 from ..formats.blobs import encode_blob
+from ..formats.errors import ThinferError
 from ..formats.graph import Graph
-from ..formats.tensor import Affine, EncodedTensor, Symbols
+from ..formats.tensor import Affine, Dense, EncodedTensor, Symbols
 from . import recipe as recipes
+from .passes._edit import is_plain
 from .pipeline import folded, settled
 from .recipe import Recipe, Settings
 
@@ -34,11 +36,13 @@ ALIGNED_FROM, ALIGNMENT = 4096, 32
 
 @dataclass(frozen=True)
 class Estimate:
-    """``nbytes``: of the whole file, about. ``ratio``: of the source's bytes over it."""
+    """``nbytes``: of the whole file, about. ``ratio``: of the source's bytes over it. Where the recipe refuses the model both are None,
+    and ``problem`` says why."""
 
     recipe: str
-    nbytes: int
-    ratio: float
+    nbytes: int | None
+    ratio: float | None
+    problem: str = ""
 
 
 def estimates(graph: Graph, names: list[str] | None = None) -> Iterator[Estimate]:
@@ -47,7 +51,11 @@ def estimates(graph: Graph, names: list[str] | None = None) -> Iterator[Estimate
     header = writer.header_size(base)
     known: dict[tuple[str, Settings], float] = {}
     for name in names if names is not None else recipes.presets():
-        nbytes = header + sum(_sizes(base, recipes.load(name), known))
+        try:
+            nbytes = header + sum(_sizes(base, recipes.load(name), known))
+        except ThinferError as error:
+            yield Estimate(name, None, None, str(error))
+            continue
         yield Estimate(name, round(nbytes), graph.source.nbytes / max(nbytes, 1))
 
 
@@ -74,7 +82,8 @@ def _spread(names: list[str]) -> list[str]:
 def _size(name: str, tensor: EncodedTensor, asked: Settings) -> float:
     """Bytes of one weight's blob."""
     if asked == Settings() or not tensor.size:
-        return tensor.nbytes_dense + ALIGNMENT * (tensor.nbytes_dense >= ALIGNED_FROM)
+        stored = len(encode_blob(name, tensor)[0])
+        return stored + ALIGNMENT * (stored >= ALIGNED_FROM)
     cut = _cut(tensor)
     made = settled(Graph((), (), (), {name: cut}), {name: asked}).weights[name]
     if cut is tensor:
@@ -84,13 +93,30 @@ def _size(name: str, tensor: EncodedTensor, asked: Settings) -> float:
 
 
 def _cut(tensor: EncodedTensor) -> EncodedTensor:
-    """Some of the channels, whole unless they are very long."""
-    if tensor.size <= SAMPLE:
+    """Some of the channels, whole unless they are very long. What a model brings on a grid stays on it."""
+    grid = tensor.values
+    on_grid = isinstance(grid, Affine) and isinstance(tensor.structure, Dense)
+    if tensor.size <= SAMPLE or not (on_grid or is_plain(tensor)):
         return tensor
-    rows = np.moveaxis(tensor.decode(), tensor.axis, 0).reshape(tensor.channels, -1)
+    rows = _rows(tensor, tensor.decode())
     width = min(rows.shape[1], SAMPLE // FEWEST_CHANNELS)
-    chosen = np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE // width)).astype(int)
-    return EncodedTensor.dense(rows[chosen, :width], axis=0)
+    count = min(len(rows), SAMPLE // width)
+    # As many of the small channels as of the large: training that prunes leaves some with hardly anything in them.
+    ordered = np.argsort(np.abs(rows).sum(axis=1), kind="stable")
+    chosen = np.sort(ordered[((np.arange(count) + 0.5) * len(rows) / count).astype(int)])
+    cut = EncodedTensor.dense(rows[chosen, :width], axis=0)
+    if not isinstance(grid, Affine):
+        return cut
+    block = min(grid.block, width)
+    scale, zero_point = (None if table is None else table[chosen if len(table) > 1 else slice(None), :-(-width // block)]
+                         for table in (grid.scale, grid.zero_point))
+    codes = _rows(tensor, grid.codes.reshape(tensor.shape))[chosen, :width].ravel()
+    return replace(cut, values=replace(grid, codes=codes, scale=scale, zero_point=zero_point, block=block))
+
+
+def _rows(tensor: EncodedTensor, elements: np.ndarray) -> np.ndarray:
+    """[channels, inputs]."""
+    return np.moveaxis(elements, tensor.axis, 0).reshape(tensor.channels, -1)
 
 
 def _tables(made: EncodedTensor, channels: int, inputs: int) -> int:

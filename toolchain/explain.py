@@ -9,6 +9,7 @@ from typing import Any
 
 from ..formats.errors import ThinferError
 from ..formats.graph import Dim, Graph, Node, SourceInfo
+from ..formats.tensor import EncodedTensor, Symbols
 from ..runtime import shapes
 from ..runtime.shapes import UnsupportedOps
 from . import importers
@@ -91,7 +92,13 @@ def _cost(graph: Graph, scope: Graph, node: Node, macs: Mapping[int, int] | None
     own = [graph.weights[name] for name in dict.fromkeys(node.inputs) if name in graph.weights and name not in seen]
     seen.update(node.inputs)
     parameters = sum(tensor.size for tensor in own if tensor.dtype.startswith("float") and tensor.shape)
-    return Cost(scope.label(node), node.op, None if macs is None else macs.get(id(node), 0), parameters, sum(tensor.nbytes_dense for tensor in own))
+    return Cost(scope.label(node), node.op, None if macs is None else macs.get(id(node), 0), parameters, sum(map(_nbytes, own)))
+
+
+def _nbytes(tensor: EncodedTensor) -> int:
+    """As the source has it: in as many bits as its codes, beside their scales."""
+    values = tensor.values
+    return -(-tensor.held * values.bits // 8) + values.nbytes_tables if isinstance(values, Symbols) else tensor.nbytes_dense
 
 
 def _macs(graph: Graph) -> dict[int, int] | None:
@@ -114,7 +121,8 @@ def as_text(found: Explanation) -> str:
     s = found.source
     known = [cost.macs for cost in found.nodes if cost.macs is not None]
     costly.append(("total", "", f"{sum(known):,}", f"{s.parameters:,}", f"{s.nbytes:,}"))
-    sizes = [(e.recipe, f"{e.nbytes:,}", ratio_text(e.ratio)) for e in found.recipes]
+    sizes = [(e.recipe, "–", f"– {e.problem}") if e.nbytes is None or e.ratio is None else (e.recipe, f"{e.nbytes:,}", ratio_text(e.ratio))
+             for e in found.recipes]
     interface = "\n".join(f"{what} {info['name']}: {info['dtype']}{shape_text(info['shape'])}"
                           for what, infos in (("input", found.inputs), ("output", found.outputs)) for info in infos)
     bare = len(found.nodes) - len(costly) + 1

@@ -16,16 +16,17 @@ STATISTICS = {"BatchNormalization": (3, 4)}
 
 
 def source_info(graph: Graph, own: frozenset[str]) -> SourceInfo:
-    """Parameters, MACs and bytes of ``graph`` as it is, counting the weights in ``own``; scalars and integers are no parameters."""
+    """Parameters, MACs and bytes of ``graph`` as it is, counting the weights in ``own``; scalars are no parameters, and integers only if
+    they look like weights that somebody quantized: 8 bits, of two or more dimensions."""
     nodes = [node for scope in graph.scopes() for node in scope.nodes]
     buffers = {node.inputs[place] for node in nodes for place in STATISTICS.get(node.op, ()) if place < len(node.inputs)}
-    floats = {name: tensor for name, tensor in graph.weights.items() if name in own and _is_parameter(tensor)}
-    return SourceInfo(sum(tensor.size for name, tensor in floats.items() if name not in buffers), macs(graph),
-                      sum(tensor.nbytes_dense for tensor in floats.values()))
+    found = {name: tensor for name, tensor in graph.weights.items() if name in own and _is_parameter(tensor)}
+    return SourceInfo(sum(tensor.size for name, tensor in found.items() if name not in buffers), macs(graph),
+                      sum(tensor.nbytes_dense for tensor in found.values()))
 
 
 def _is_parameter(tensor: EncodedTensor) -> bool:
-    return tensor.dtype.startswith("float") and len(tensor.shape) > 0
+    return len(tensor.shape) > (1 if tensor.dtype in ("int8", "uint8") else 0) and tensor.dtype.startswith(("float", "int8", "uint8"))
 
 
 def macs(graph: Graph) -> int:
