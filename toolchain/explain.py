@@ -7,17 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..formats.errors import ThinferError
 from ..formats.graph import Dim, Graph, Node, SourceInfo
 from ..formats.tensor import EncodedTensor, Symbols
-from ..runtime import shapes
 from ..runtime.shapes import UnsupportedOps
 from . import importers
 from .estimate import Estimate, estimates
 from .importers import UnsupportedModel
-from .importers._interface import COMMON_LENGTHS
 from .importers._obstacles import Obstacle, of_operators, scan
-from .importers._source import node_macs
+from .importers._source import fitting_macs
 from .report import as_infos, as_json_text, ratio_text, shape_text, table
 
 LISTED = 6
@@ -83,7 +80,7 @@ def _all_obstacles(model: Path) -> list[Obstacle]:
 
 def costs(graph: Graph) -> list[Cost]:
     """A row per node, those in subgraphs after the node that holds them."""
-    macs = _macs(graph)
+    macs = fitting_macs(graph)
     seen: set[str] = set()
     return [_cost(graph, scope, node, macs, seen) for scope in graph.scopes() for node in scope.nodes]
 
@@ -99,16 +96,6 @@ def _nbytes(tensor: EncodedTensor) -> int:
     """As the source has it: in as many bits as its codes, beside their scales."""
     values = tensor.values
     return -(-tensor.held * values.bits // 8) + values.nbytes_tables if isinstance(values, Symbols) else tensor.nbytes_dense
-
-
-def _macs(graph: Graph) -> dict[int, int] | None:
-    """id of a node → multiply-accumulates; None where shapes contradict each other at every length that symbolic dimensions may have."""
-    for length in COMMON_LENGTHS:
-        try:
-            return node_macs(graph, {info.name: shapes.concrete(info, default=length) for info in graph.inputs})
-        except ThinferError:
-            continue
-    return None
 
 
 def as_text(found: Explanation) -> str:

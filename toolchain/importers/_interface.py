@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Dim, Graph, ValueInfo
 from ...kernels.ops._op import Type
 from ..passes._edit import fresh
-from ..passes._lengths import fit, sample
-from ..passes._samples import samples, symbols
-from ._errors import InputShapeError, UnreadableModel
+from ..passes._lengths import sample
+from ..passes._samples import symbols
+from ._errors import InputShapeError
 
 UNKNOWN: tuple[Dim, ...] = ("?",)
 """The shape of a value whose source gives none."""
@@ -76,14 +76,12 @@ def fitting(graph: Graph) -> Graph:
     Lengths that only some models take, such as even ones, are known to whoever feeds them, so not finding any proves nothing.
     """
     free = symbols(graph)
-    if free and samples(graph):
-        return graph
     try:
-        found = fit(graph)
+        types = sample(graph)
     except ThinferError as error:
         hint = f"; if the lengths of {', '.join(free)} must be particular ones, give them with --input-shape" if free else ""
         raise InputShapeError(f"{error}{hint}") from None
-    return graph if free or found is None else _as_said(graph, found.types)
+    return graph if free else _as_said(graph, types)
 
 
 def _as_said(graph: Graph, types: Mapping[str, Type | None]) -> Graph:

@@ -10,6 +10,7 @@ from ...formats.tensor import EncodedTensor
 from ...kernels import ops
 from ...kernels.ops._op import Type
 from ...runtime import shapes
+from ..passes._lengths import fit
 
 STATISTICS = {"BatchNormalization": (3, 4)}
 """Operator → inputs that hold running statistics: counted in bytes, not among the parameters (as torch counts)."""
@@ -30,15 +31,21 @@ def _is_parameter(tensor: EncodedTensor) -> bool:
 
 
 def macs(graph: Graph) -> int:
-    """Multiply-accumulates at batch 1 (symbolic dimensions at 1, a fixed batch divided out); 0 if the shapes cannot be known so.
+    """Multiply-accumulates at batch 1 (``fitting_macs``); 0 if the shapes cannot be known so.
 
     A body counts once, whatever the number of its iterations, and of an If the dearer branch.
     """
+    found = fitting_macs(graph)
+    return 0 if found is None else _macs_in(graph, found)
+
+
+def fitting_macs(graph: Graph) -> dict[int, int] | None:
+    """``node_macs`` with symbolic dimensions at 1 or else the first lengths that fit; None where none are found."""
     try:
-        found = node_macs(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
+        found = fit(graph)
+        return None if found is None else node_macs(graph, found.input_shapes(graph))
     except ThinferError:
-        return 0
-    return _macs_in(graph, found)
+        return None
 
 
 def node_macs(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[int, int]:

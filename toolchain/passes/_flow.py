@@ -19,7 +19,8 @@ from ...kernels import ops
 from ...kernels.ops._op import Shapes
 from ...runtime import shapes
 from ._edit import is_plain
-from ._samples import Types, samples
+from ._lengths import sample
+from ._samples import Types
 
 Axis = tuple[str, int]
 """(Value or weight name, axis number ≥ 0)."""
@@ -113,7 +114,7 @@ def coupling(graph: Graph) -> Coupling:
     Pinned are all axes of graph inputs and outputs, of weights that are already compressed, and every axis that a node
     reads or makes without its flow saying where the indices go.
     """
-    types = _types(graph)
+    types = sample(graph)
     ties = _Ties(types)
     ranks = {name: len(known.shape) for name, known in types.items() if known is not None}
     compressed = [name for name, tensor in graph.weights.items() if not is_plain(tensor)]
@@ -130,12 +131,6 @@ def coupling(graph: Graph) -> Coupling:
 
 def _side(edges: Sequence[tuple[np.ndarray, np.ndarray]], which: int) -> list[np.ndarray]:
     return [edge[which] for edge in edges]
-
-
-def _types(graph: Graph) -> Types:
-    """Shapes of all values: symbolic dimensions at a large length if that works, else at 1. Raises OpError if neither does."""
-    found = samples(graph)
-    return found[0] if found else shapes.infer(graph, {info.name: shapes.concrete(info) for info in graph.inputs})
 
 
 def _follow(graph: Graph, node: Node, types: Types, ties: _Ties, ranks: dict[str, int]) -> None:
