@@ -108,10 +108,10 @@ def _cut(tensor: EncodedTensor) -> EncodedTensor:
     if not isinstance(grid, Affine):
         return cut
     block = min(grid.block, width)
-    scale, zero_point = (None if table is None else table[chosen if len(table) > 1 else slice(None), :-(-width // block)]
-                         for table in (grid.scale, grid.zero_point))
+    point = (chosen if len(grid.scale) > 1 else slice(None), slice(-(-width // block)))
+    zero_point = None if grid.zero_point is None else grid.zero_point[point]
     codes = _rows(tensor, grid.codes.reshape(tensor.shape))[chosen, :width].ravel()
-    return replace(cut, values=replace(grid, codes=codes, scale=scale, zero_point=zero_point, block=block))
+    return replace(cut, values=replace(grid, codes=codes, scale=grid.scale[point], zero_point=zero_point, block=block))
 
 
 def _rows(tensor: EncodedTensor, elements: np.ndarray) -> np.ndarray:
