@@ -14,7 +14,7 @@ from ._check import FLOATS, given, need, positive_axes, want_dtype, where
 from ._dtype import widened
 from ._flow import tie_pairs
 from ._known import ints, known_ints, with_value
-from ._op import Arg, Case, Op, OpError, Tie, Type
+from ._op import Arg, Case, Op, Tie, Type
 
 SUMS = (*FLOATS, "int32", "int64", "uint32", "uint64")
 """What most reductions take."""
@@ -26,11 +26,11 @@ Compute = Callable[[np.ndarray, "tuple[int, ...]", bool], Any]
 """(data, the axes that go, whether they stay with the length 1) → the result."""
 
 
-def reduction(name: str, compute: Compute, *, dtypes: Sequence[str] = SUMS, of_nothing: bool = True, more_cases: tuple[Case, ...] = (),
+def reduction(name: str, compute: Compute, *, dtypes: Sequence[str] = SUMS, more_cases: tuple[Case, ...] = (),
               low: float = -1.0) -> Op:
     """The reduction ``compute`` in the dtype of its input; float16 is computed as float32, integers lose what a fraction is left.
 
-    ``of_nothing``: an axis of length 0 may be reduced. ``low``: the least element of the cases.
+    ``low``: the least element of the cases.
     """
     def infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
         x, axes = need(node, args, 0, "data"), given(args, 1)
@@ -40,8 +40,6 @@ def reduction(name: str, compute: Compute, *, dtypes: Sequence[str] = SUMS, of_n
             if axes.value is None:
                 return []
         gone = _reduced(where(node), attrs, ints(axes), len(x.shape))
-        if not of_nothing and any(x.shape[axis] == 0 for axis in gone):
-            raise OpError(f"{where(node)} takes the mean over an axis of length 0")
         return [with_value(Type(x.dtype, _shape(x.shape, gone, bool(attrs["keepdims"]))), args, lambda *values: run(attrs, *values))]
 
     def run(attrs: Mapping[str, Any], x: np.ndarray, axes: np.ndarray | None = None) -> tuple[np.ndarray, ...]:

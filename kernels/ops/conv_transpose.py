@@ -1,6 +1,9 @@
 """ConvTranspose: every input element adds the kernel, scaled by it, to the output; the gradient of Conv, with the same attributes.
 
 ``x`` [N, C, …], ``w`` [C, M / group, …kernel], optional bias [M] → [N, M, …].
+
+SAME_UPPER and SAME_LOWER make the lengths input · stride, but nothing past what the kernel touches: onnx's shape inference and
+onnxruntime have it so where a kernel is shorter than its stride, for which the specification would need negative padding.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ def geometry(place: str, attrs: Mapping[str, Any], spatial: Sequence[int], kerne
     if len(extra) != rank or any(e < 0 for e in extra):
         raise OpError(f"{place} has output_padding {extra}; it takes {rank} numbers of 0 or more")
     full = tuple(s * (n - 1) + e + (k - 1) * d + 1 for s, n, e, k, d in zip(strides, spatial, extra, kernel, dilations))
-    out = _wanted(place, attrs, [n * s for n, s in zip(spatial, strides)])
+    out = _wanted(place, attrs, [min(n * s, f) for n, s, f in zip(spatial, strides, full)])
     if out is None:
         checked = window(place, {**attrs, "ceil_mode": 0}, full, kernel) if attrs["auto_pad"] == "NOTSET" else None
         begin, end = (checked.begin, checked.end) if checked else ((0,) * rank, (0,) * rank)
