@@ -65,7 +65,8 @@ def fit(graph: Graph) -> Fit | None:
     for node, error in culprits.values():
         if error is not None and not _curable(node, attempts):
             raise error
-    if attempts[0].error is not None and not symbols(graph):
+    first_culprit = _culprit(graph, attempts[0])  # none where an input is too large even at length 1
+    if attempts[0].error is not None and (first_culprit is None or not symbols(graph)):
         raise attempts[0].error
     for length in [length for node, _ in culprits.values() for length in _suggested(node, attempts)]:
         found = _attempt(graph, dict.fromkeys(symbols(graph), length))
