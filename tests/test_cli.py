@@ -361,17 +361,26 @@ def test_absurd_input_shapes(net: Path, tmp_path: Path, shape: str) -> None:
     assert len(said) < 300
 
 
-@pytest.mark.parametrize("length", [2**29, 2**40, 2**62])
-def test_inputs_too_large_to_be_made_up(length: int, tmp_path: Path) -> None:
+def wide(length: int, path: Path) -> Path:
     value = helper.make_tensor_value_info
     graph = helper.make_graph([helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)], "g", [value("x", TensorProto.FLOAT, [length, 4])],
                               [value("y", TensorProto.FLOAT, [])])
-    path = tmp_path / "wide.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("length", [2**29, 2**40])
+def test_inputs_too_large_to_be_made_up(length: int, tmp_path: Path) -> None:
+    path = wide(length, tmp_path / "wide.onnx")
     works("pack", path)
     for command in (("bench", path.with_suffix(".thin")), ("verify", path.with_suffix(".thin"), "--against", path)):
         said = fails(*command)
         assert "at most 268,435,456 are made up" in said or said == "there is not enough memory for this model"
+
+
+def test_inputs_larger_than_any_memory_are_refused_at_once(tmp_path: Path) -> None:
+    assert fails("pack", wide(2**62, tmp_path / "wide.onnx")) == f"input 'x' has the shape {2**62}x4, which is larger than any memory"
+
 
 def test_wrong_recipes(net: Path, tmp_path: Path) -> None:
     assert "the presets are affine-4, binary, codebook-2" in fails("pack", net, "--recipe", "tiny")
