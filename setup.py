@@ -1,6 +1,6 @@
 """Builds thinfer: maps the repository's folders onto the namespace package and compiles the kernels.
 
-Every kernel source is compiled once per ISA level (the flags are in ``ISA_FLAGS``) and all of them are
+Every kernel source is compiled once per ISA level that kernels.inc names it for (flags below) and all of them are
 linked into one extension; the best level that the CPU has is chosen at import. Nothing is ever compiled
 for the machine that happens to build.
 
@@ -24,19 +24,32 @@ X86_FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mbmi",
                "-mbmi2", "-mpopcnt", "-mprefer-vector-width=512"],
+    "avx512vnni": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512vbmi", "-mavx512vbmi2",
+                   "-mavx512bitalg", "-mavx512vpopcntdq", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt",
+                   "-mprefer-vector-width=512"],
 }
+ARM64_FLAGS = {"baseline": [], "dotprod": ["-march=armv8.2-a+dotprod"]}
+ARM32_FLAGS = {"baseline": ["-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard"]}
 
 
 def isa_flags() -> dict[str, list[str]]:
     """The ISA levels of the target machine, each with its compiler flags."""
-    is_x86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
-    return X86_FLAGS if is_x86 else {"baseline": []}
+    machine = os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).lower().split("-")[-1]
+    if machine in ("x86_64", "amd64", "i686"):
+        return X86_FLAGS
+    return ARM64_FLAGS if machine in ("aarch64", "arm64") else ARM32_FLAGS if machine.startswith("armv7") else {"baseline": []}
 
 
-def kernel_sources() -> list[str]:
-    """The sources that are compiled once per ISA level: ``kernels/<family>/*.cpp``."""
-    found = (p.relative_to(ROOT) for p in (ROOT / "kernels").glob("*/*.cpp"))
-    return sorted(str(p) for p in found if p.parent.name != "native")
+def kernel_sources(isa: str) -> list[str]:
+    """The sources that are compiled for an ISA level: those that kernels.inc lists a kernel of at that level, under the source's name."""
+    found: dict[str, None] = {}
+    source = ""
+    for line in (ROOT / "kernels/kernels.inc").read_text().splitlines():
+        if line.startswith("// ") and line.endswith(".cpp"):
+            source = f"kernels/{line[3:]}"
+        elif line.startswith(f"{isa.upper()}("):
+            found[source] = None
+    return sorted(found)
 
 
 def sources(folder: str) -> list[str]:
@@ -66,19 +79,20 @@ class BuildNative(build_ext):
     def compile_level(self, ext: Extension, isa: str, flags: list[str]) -> list[str]:
         """Objects of one ISA level, in a build folder of their own."""
         return self.compiler.compile(
-            getattr(ext, "per_isa", []), output_dir=str(Path(self.build_temp) / isa), include_dirs=["kernels/native"],
+            kernel_sources(isa) if ext.per_isa else [], output_dir=str(Path(self.build_temp) / isa), include_dirs=["kernels/native"],
             macros=[("THIN_ISA", isa), (f"THIN_ISA_{isa.upper()}", "1")],
             # A level's code may run on no weaker CPU, so nothing in it may be shared with another level:
             # no exceptions, no RTTI, no inline functions with external linkage.
-            extra_preargs=[*COMMON_FLAGS, *flags, "-fno-exceptions", "-fno-rtti", "-fPIC", "-ffp-contract=fast"],
+            extra_preargs=[*COMMON_FLAGS, *flags, "-fno-exceptions", "-fno-rtti", "-fPIC", "-ffp-contract=fast",
+                             "-ffunction-sections"],
             depends=ext.depends)
 
 
-def extension(name: str, folders: list[str], per_isa: list[str]) -> Extension:
+def extension(name: str, folders: list[str], per_isa: bool) -> Extension:
     isa_macros: list[tuple[str, str | None]] = [(f"THIN_HAVE_{isa.upper()}", "1") for isa in isa_flags()]
-    ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *per_isa], language="c++",
+    ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *({src for isa in isa_flags() for src in kernel_sources(isa)} if per_isa else ())], language="c++",
                     include_dirs=["kernels/native"], define_macros=isa_macros,
-                    extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread", "-s"], optional=False)
+                    extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread", "-s", "-Wl,--gc-sections"], optional=False)
     ext.per_isa = per_isa
     return ext
 
@@ -94,8 +108,8 @@ setup(
     package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"],
                   "thinfer.benchmarks": ["results/*.json"]},
     ext_modules=[
-        extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], kernel_sources()),
-        extension("thinfer.formats._native", ["formats/native"], []),
+        extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], True),
+        extension("thinfer.formats._native", ["formats/native"], False),
     ],
     cmdclass={"build_ext": BuildNative},
 )

@@ -2,8 +2,18 @@
 
 #include <string.h>
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 // Declarations, then the table: two of the readers of kernels.inc (tests and benchmarks read the table through the binding).
 #define THIN_DECLARE(name, isa) extern "C" void thin_##name##_##isa(const ThinCall*, int64_t, int64_t);
+#if defined(THIN_HAVE_AVX512VNNI)
+#define AVX512VNNI(name, layout) THIN_DECLARE(name, avx512vnni)
+#else
+#define AVX512VNNI(name, layout)
+#endif
 #if defined(THIN_HAVE_AVX512)
 #define AVX512(name, layout) THIN_DECLARE(name, avx512)
 #else
@@ -14,12 +24,24 @@
 #else
 #define AVX2(name, layout)
 #endif
+#if defined(THIN_HAVE_DOTPROD)
+#define DOTPROD(name, layout) THIN_DECLARE(name, dotprod)
+#else
+#define DOTPROD(name, layout)
+#endif
 #define BASELINE(name, layout) THIN_DECLARE(name, baseline)
 #include "../kernels.inc"
+#undef AVX512VNNI
 #undef AVX512
 #undef AVX2
+#undef DOTPROD
 #undef BASELINE
 
+#if defined(THIN_HAVE_AVX512VNNI)
+#define AVX512VNNI(name, layout) {#name, #layout, THIN_ISA_LEVEL_AVX512VNNI, thin_##name##_avx512vnni},
+#else
+#define AVX512VNNI(name, layout)
+#endif
 #if defined(THIN_HAVE_AVX512)
 #define AVX512(name, layout) {#name, #layout, THIN_ISA_LEVEL_AVX512, thin_##name##_avx512},
 #else
@@ -30,6 +52,11 @@
 #else
 #define AVX2(name, layout)
 #endif
+#if defined(THIN_HAVE_DOTPROD)
+#define DOTPROD(name, layout) {#name, #layout, THIN_ISA_LEVEL_DOTPROD, thin_##name##_dotprod},
+#else
+#define DOTPROD(name, layout)
+#endif
 #define BASELINE(name, layout) {#name, #layout, THIN_ISA_LEVEL_BASELINE, thin_##name##_baseline},
 const ThinKernelRow thin_kernels[] = {
 #include "../kernels.inc"
@@ -37,7 +64,11 @@ const ThinKernelRow thin_kernels[] = {
 const size_t thin_kernel_count = sizeof(thin_kernels) / sizeof(thin_kernels[0]);
 
 const char* thin_isa_name(int isa) {
-  static const char* const names[THIN_ISA_LEVELS] = {"baseline", "avx2", "avx512"};
+#if defined(__arm__) || defined(__aarch64__)
+  static const char* const names[THIN_ISA_LEVELS] = {"neon", "avx2", "avx512", "avx512vnni", "dotprod"};
+#else
+  static const char* const names[THIN_ISA_LEVELS] = {"baseline", "avx2", "avx512", "avx512vnni", "dotprod"};
+#endif
   return names[isa];
 }
 
@@ -57,6 +88,11 @@ bool thin_isa_runs(int isa) {
   if (isa == THIN_ISA_LEVEL_AVX512)
     return thin_isa_runs(THIN_ISA_LEVEL_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (isa == THIN_ISA_LEVEL_AVX512VNNI)
+    return thin_isa_runs(THIN_ISA_LEVEL_AVX512) && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+           __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
+#elif defined(__aarch64__)
+  if (isa == THIN_ISA_LEVEL_DOTPROD) return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
 #endif
   return isa == THIN_ISA_LEVEL_BASELINE;
 }

@@ -79,7 +79,7 @@ class Matrix:
             return costs.SPARSE[f"gemv_{self.kind}"]
         assert isinstance(self.tensor.values, Codebook)
         entries = entries_of_one(self.tensor.values)
-        if not 0 < entries <= (256 if self.site.isa == "avx512" else 16):
+        if not 0 < entries <= (256 if self.site.isa.startswith("avx512") else 16):
             return costs.SPARSE["gemv_gathered"]
         if entries > 128:
             return costs.SPARSE["gemv_codebook8"]
