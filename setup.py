@@ -90,7 +90,8 @@ class BuildNative(build_ext):
 
 def extension(name: str, folders: list[str], per_isa: bool) -> Extension:
     isa_macros: list[tuple[str, str | None]] = [(f"THIN_HAVE_{isa.upper()}", "1") for isa in isa_flags()]
-    ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *({src for isa in isa_flags() for src in kernel_sources(isa)} if per_isa else ())], language="c++",
+    per_level = {src for isa in isa_flags() for src in kernel_sources(isa)} if per_isa else set()
+    ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *sorted(per_level)], language="c++",
                     include_dirs=["kernels/native"], define_macros=isa_macros,
                     extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread", "-s", "-Wl,--gc-sections"], optional=False)
     ext.per_isa = per_isa

@@ -28,6 +28,10 @@ MakeBody = Callable[[Graph, Lookup], Body]
 """(subgraph, what the graphs around it have) → what the operator that holds it runs."""
 
 
+Done = Callable[[Node, "Sequence[np.ndarray | None]", "Sequence[np.ndarray]"], None]
+"""Called with a node that ran, what it read and what it made."""
+
+
 def reads(node: Node) -> tuple[str, ...]:
     """What the node asks a Lookup for, input by input: "" where it has none."""
     if node.attrs.get(SCALE) is None:
@@ -77,9 +81,10 @@ class NodeList:
         self._unchecked = {id(node) for node in nodes if types is not None and not any(node.subgraphs())
                            and any(types[name] is None for name in (*node.inputs, *node.outputs) if name)}
 
-    def run(self, values: dict[str, np.ndarray], outer: Lookup) -> None:
+    def run(self, values: dict[str, np.ndarray], outer: Lookup, done: Done | None = None) -> None:
         """Adds what the nodes make to ``values``. ``outer``: what is not among the values, so the expanded constants, and in a
-        subgraph what the graphs around it have."""
+        subgraph what the graphs around it have. ``done`` is called after each node."""
+
         def find(name: str) -> np.ndarray:
             return values[name] if name in values else outer(name)
 
@@ -98,6 +103,8 @@ class NodeList:
                 values.update((name, out) for name, out in zip(node.outputs, made) if name)
                 for name in dying:
                     values.pop(name, None)
+                if done is not None:
+                    done(node, args, made)
 
 
 def _last_uses(nodes: Sequence[Node], keep: frozenset[str]) -> list[tuple[str, ...]]:

@@ -10,12 +10,14 @@ import numpy as np
 
 from ..formats.graph import Graph
 from ..kernels.isa import native
+from ..kernels.lowering import Lowering
 from ..kernels.ops._op import Type
 from ..kernels.quantized import weight_integers
 from .bodies import BodyPlans, BoundBody
 from .interpreter import INTEGERS, NodeList, reads
 from .layout import choose
-from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, known_values
+from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, Unit, known_values
+from .profile import NodeProfile, NodeWatch, native_profile
 from .program import Program, ProgramBuilder
 from .shapes import Calls, OutOfMemory, check_memory, infer_types
 from .weights import PackedWeights
@@ -40,8 +42,9 @@ class Target:
 class _NativeStage:
     """One native segment, ready to run."""
 
-    def __init__(self, program: Program, types: Types, target: Target) -> None:
+    def __init__(self, graph: Graph, units: Sequence[Unit], chosen: Sequence[Lowering], program: Program, types: Types, target: Target) -> None:
         self.program = program
+        self._graph, self._units, self._chosen = graph, units, chosen
         module = native()
         assert module is not None
         code, names = program.serialise()
@@ -51,22 +54,30 @@ class _NativeStage:
                                      target.pool if program.cost >= WORTH_THREADS else target.alone)
 
     def run(self, values: Values) -> None:
+        self._run(values, self._engine.run)
+
+    def profile(self, values: Values) -> list[NodeProfile]:
+        times = self._run(values, self._engine.timed)
+        return native_profile(self._graph, self._units, self._chosen, self.program, times)
+
+    def _run(self, values: Values, call: Callable[[tuple[np.ndarray, ...], tuple[np.ndarray, ...]], Any]) -> Any:
         try:
             outputs = tuple(np.empty(shape, dtype) for _, shape, dtype in self._results)
-            self._engine.run(tuple(np.ascontiguousarray(values[name]) for name in self.program.inputs), outputs)
+            found = call(tuple(np.ascontiguousarray(values[name]) for name in self.program.inputs), outputs)
         except MemoryError:
             made = ", ".join(repr(name) for name in self.program.outputs[:3])
             raise OutOfMemory(f"there is not enough memory for the values from which the model makes {made}, which take "
                               f"{self.program.arena_bytes + self.program.scratch_bytes} bytes between nodes") from None
         values.update((name, out) for (name, *_), out in zip(self._results, outputs))
+        return found
 
 
 class _PythonStage:
     """One segment that runs in NumPy, expanding the weights of one node at a time. Subgraphs have plans of their own."""
 
-    def __init__(self, segment: PythonSegment, keep: frozenset[str], types: Types, weights: PackedWeights,
+    def __init__(self, graph: Graph, segment: PythonSegment, keep: frozenset[str], types: Types, weights: PackedWeights,
                  known: Mapping[str, np.ndarray], plans_of: Callable[[Graph], BodyPlans]) -> None:
-        self._weights, self._known = weights, known
+        self._graph, self._weights, self._known = graph, weights, known
         for node in segment.nodes:
             for name in reads(node):
                 weight = name.removeprefix(INTEGERS)
@@ -77,6 +88,11 @@ class _PythonStage:
 
     def run(self, values: Values) -> None:
         self._nodes.run(values, self._constant)
+
+    def profile(self, values: Values) -> list[NodeProfile]:
+        watch = NodeWatch(self._graph, self._weights.source)
+        self._nodes.run(values, self._constant, watch)
+        return watch.rows
 
     def _constant(self, name: str) -> np.ndarray:
         if name.startswith(INTEGERS):
@@ -110,23 +126,32 @@ class Plan:
         self.stages: list[_NativeStage | _PythonStage] = []
         for segment, keep in zip(self.segments, later):
             if isinstance(segment, PythonSegment):
-                self.stages.append(_PythonStage(segment, keep, types, weights, self._known, plans_of))
+                self.stages.append(_PythonStage(graph, segment, keep, types, weights, self._known, plans_of))
             else:
-                self.stages.append(_NativeStage(self._program(segment, keep, types), types, target))
+                self.stages.append(self._native(graph, segment, keep, types, target))
 
-    def _program(self, segment: NativeSegment, keep: frozenset[str], types: Types) -> Program:
+    def _native(self, graph: Graph, segment: NativeSegment, keep: frozenset[str], types: Types, target: Target) -> _NativeStage:
         made = [name for unit in segment.units for name in unit.outputs]
         read = (name for unit in segment.units for i, name in enumerate(unit.site.node.inputs) if name and i not in unit.site.weights)
         inputs = [name for name in dict.fromkeys(read) if name not in set(made)]
         outputs = [name for name in made if name in keep]
         chosen = choose(segment.units, types, inputs, set(outputs))
-        return ProgramBuilder(types, self._weights, self._known, inputs, outputs).build(segment.units, chosen)
+        program = ProgramBuilder(types, self._weights, self._known, inputs, outputs).build(segment.units, chosen)
+        return _NativeStage(graph, segment.units, chosen, program, types, target)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Values:
         """The outputs; they may be feeds, constants or views of them."""
         values = dict(feeds)
         for stage in self.stages:
             stage.run(values)
+        return self._outputs_of(values)
+
+    def profile(self, feeds: Mapping[str, np.ndarray]) -> list[NodeProfile]:
+        """What the nodes of one run took, in the order in which they ran."""
+        values = dict(feeds)
+        return [row for stage in self.stages for row in stage.profile(values)]
+
+    def _outputs_of(self, values: Values) -> Values:
         return {name: self._fixed_value(name) if name in self._fixed else values[name] for name in self._outputs}
 
     def run_for_caller(self, feeds: Mapping[str, np.ndarray]) -> Values:

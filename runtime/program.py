@@ -21,17 +21,19 @@ ARENA, WEIGHT, INPUT, OUTPUT = range(4)
 
 @dataclass(frozen=True)
 class Step:
-    """Plain data: one kernel call. ``buffers``: (space, index, byte offset) each."""
+    """Plain data: one kernel call. ``buffers``: (space, index, byte offset) each. ``unit``: which of the segment's units it belongs to."""
 
     kernel: str
     items: int
     buffers: tuple[tuple[int, int, int], ...]
     params: tuple[int, ...]
+    unit: int
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
     """Everything the engine needs. ``weights`` are the arrays that the steps index; ``inputs``/``outputs`` name the outside values;
+    ``traffic``: (bytes of values, bytes of weights) that the steps of each unit touch, each buffer counted once;
     ``cost``: estimated nanoseconds on one thread."""
 
     steps: tuple[Step, ...]
@@ -40,6 +42,7 @@ class Program:
     outputs: tuple[str, ...]
     arena_bytes: int
     scratch_bytes: int
+    traffic: tuple[tuple[int, int], ...]
     cost: float
 
     def serialise(self) -> tuple[np.ndarray, list[str]]:
@@ -69,6 +72,7 @@ class _Pending:
     buffers: list[tuple[_Buffer | int, int]]  # (value's buffer or index of a weight, byte offset)
     params: tuple[int, ...]
     items: int
+    unit: int
 
 
 @dataclass(eq=False)
@@ -88,16 +92,19 @@ class ProgramBuilder:
     _index_of: dict[object, int] = field(default_factory=dict)
     _scratch: int = 0
     _unit: Unit | None = None
+    _place: int = 0
     _option: Lowering | None = None
 
     def build(self, units: Sequence[Unit], chosen: Sequence[Lowering]) -> Program:
         for index, name in enumerate(self.inputs):
             self._buffers[name, "NCHW"] = _Buffer(self._nbytes(name), INPUT, index)
-        for unit, option in zip(units, chosen):
+        for self._place, (unit, option) in enumerate(zip(units, chosen)):
             self._emit(unit, option)
+        maker = {name: place for place, unit in enumerate(units) for name in unit.outputs}
         for index, name in enumerate(self.outputs):
+            self._place = maker[name]
             self._deliver(name, index)
-        return self._finish(sum(option.cost for option in chosen))
+        return self._finish(sum(option.cost for option in chosen), len(units))
 
     def _emit(self, unit: Unit, option: Lowering) -> None:
         self._unit, self._option = unit, option
@@ -140,7 +147,8 @@ class ProgramBuilder:
 
     def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:
         self._scratch = max(self._scratch, scratch)
-        self._steps.append(_Pending(kernel, [(ref.key, ref.offset) for ref in buffers], tuple(int(p) for p in params), int(items)))
+        self._steps.append(_Pending(kernel, [(ref.key, ref.offset) for ref in buffers], tuple(int(p) for p in params), int(items),
+                                    self._place))
 
     # Buffers
 
@@ -186,7 +194,7 @@ class ProgramBuilder:
         target = _Buffer(buffer.nbytes, OUTPUT, index)
         emit_reorder(self, Ref("value", buffer), Ref("value", target), self._type(name).shape, "NCHW", "NCHW")
 
-    def _finish(self, cost: float) -> Program:
+    def _finish(self, cost: float, units: int) -> Program:
         first: dict[_Buffer, int] = {}
         last: dict[_Buffer, int] = {}
         for at, step in enumerate(self._steps):
@@ -203,8 +211,15 @@ class ProgramBuilder:
                 return WEIGHT, key, offset
             return key.space, key.index, at_offset.get(id(key), 0) + offset
 
-        steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params) for s in self._steps)
-        return Program(steps, self._weights, tuple(self.inputs), tuple(self.outputs), arena, self._scratch, cost)
+        steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params, s.unit) for s in self._steps)
+        return Program(steps, self._weights, tuple(self.inputs), tuple(self.outputs), arena, self._scratch, self._traffic(units), cost)
+
+    def _traffic(self, units: int) -> tuple[tuple[int, int], ...]:
+        touched: list[set[_Buffer | int]] = [set() for _ in range(units)]
+        for step in self._steps:
+            touched[step.unit].update(key for key, _ in step.buffers)
+        return tuple((sum(key.nbytes for key in keys if isinstance(key, _Buffer)),
+                      sum(self._weights[key].nbytes for key in keys if isinstance(key, int))) for keys in touched)
 
 
 def _expanded(tensor: EncodedTensor, layout: Layout) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..kernels import isa
 from ..kernels.ops._op import OpError, Type
 from .explicit import explicit
 from .plan import Plan, Target
+from .profile import NodeProfile
 from .shapes import OutOfMemory, check, concrete
 from .weights import PackedWeights
 
@@ -125,6 +126,13 @@ class Session:
         if unknown:
             raise InputError(f"there is no output {unknown[0]!r}; the model's outputs are {', '.join(found)}")
         return [found[name] for name in names]
+
+    def profile(self, feeds: Feeds) -> list[NodeProfile]:
+        """One inference as ``run``: what each of its nodes took, in the order in which they ran. Steps are timed one by one, so the whole
+        takes longer than ``run``, by some 50 ns a step."""
+        arrays = checked_feeds(self.inputs, feeds)
+        with enough_memory():
+            return self._plan(tuple(arrays[info.name].shape for info in self.inputs)).profile(arrays)
 
     def weight_memory(self) -> dict[str, dict[str, Any]]:
         """Weight name → {"layout": names of the layouts it is held in, "nbytes": bytes in RAM}, for every weight in RAM, and for those

@@ -68,7 +68,15 @@ struct Runner {
     return array.data();
   }
 
-  void run(const py::tuple& inputs, const py::tuple& outputs) {
+  void run(const py::tuple& inputs, const py::tuple& outputs) { run_timed(inputs, outputs, nullptr); }
+
+  py::array_t<int64_t> timed(const py::tuple& inputs, const py::tuple& outputs) {
+    py::array_t<int64_t> times(static_cast<py::ssize_t>(engine->steps()));
+    run_timed(inputs, outputs, times.mutable_data());
+    return times;
+  }
+
+  void run_timed(const py::tuple& inputs, const py::tuple& outputs, int64_t* times) {
     if (inputs.size() != engine->inputs() || outputs.size() != engine->outputs())
       throw py::value_error("wrong number of inputs or outputs");
     const Engine::Call call = engine->begin();
@@ -81,7 +89,7 @@ struct Runner {
       throw;
     }
     py::gil_scoped_release release;
-    engine->run(call);
+    engine->run(call, times);
   }
 };
 
@@ -101,5 +109,6 @@ PYBIND11_MODULE(_native, m) {
            py::arg("output_bytes"), py::arg("arena_bytes"), py::arg("scratch_bytes"), py::arg("pool"))
       .def("run", &Runner::run, py::arg("inputs"), py::arg("outputs"),
            "One inference: arrays are C-contiguous and of the exact size; the GIL is released meanwhile.")
+      .def("timed", &Runner::timed, py::arg("inputs"), py::arg("outputs"), "As run; returns the nanoseconds of each step, int64.")
       .def_property_readonly("arena_bytes", [](const Runner& r) { return r.engine->arena_bytes(); });
 }

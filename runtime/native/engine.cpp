@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include <chrono>
 #include <new>
 #include <stdexcept>
 
@@ -11,6 +12,10 @@ namespace {
 constexpr int64_t LINE = 64;
 
 int64_t round_up(int64_t n) { return (n + LINE - 1) / LINE * LINE; }
+
+int64_t nanoseconds() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 void require(bool good, const char* what) {
   if (!good) throw std::invalid_argument(what);
@@ -49,6 +54,7 @@ struct Engine::State {
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
   const Engine* engine = nullptr;
+  int64_t* times = nullptr;
 };
 
 Engine::Engine(const int64_t* program, size_t length, std::vector<ThinKernelFn> kernels, std::vector<Buffer> weights,
@@ -135,8 +141,9 @@ Engine::Call Engine::begin() {
 
 void Engine::cancel(const Call& call) { give_back(static_cast<State*>(call.state)); }
 
-void Engine::run(const Call& call) {
+void Engine::run(const Call& call, int64_t* times) {
   State* state = static_cast<State*>(call.state);
+  state->times = times;
   for (const External& external : externals_) {
     char* base = static_cast<char*>(external.is_output ? call.outputs[external.index] : const_cast<void*>(call.inputs[external.index]));
     state->table[external.slot] = base + external.offset;
@@ -158,12 +165,19 @@ void Engine::job(void* context, int thread) {
 void Engine::run_steps(State& state, int thread, int threads, bool together) const {
   ThinCall call;
   call.scratch = state.scratch + state.scratch_stride * thread;
+  int64_t* times = thread == 0 ? state.times : nullptr;
+  int64_t before = times ? nanoseconds() : 0;
   for (const Step& step : steps_) {
     call.buf = state.table.data() + step.first_buffer;
     call.p = step.params;
     const int64_t begin = step.items * thread / threads, end = step.items * (thread + 1) / threads;
     if (begin < end) step.kernel(&call, begin, end);
     if (together) pool_->barrier();
+    if (times) {
+      const int64_t after = nanoseconds();
+      *times++ = after - before;
+      before = after;
+    }
   }
 }
 

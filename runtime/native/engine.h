@@ -40,9 +40,11 @@ class Engine {
     void* state;
   };
   Call begin();
-  void run(const Call& call);
+  // `times`: where each step's wall-clock nanoseconds go, steps() of them, or null.
+  void run(const Call& call, int64_t* times = nullptr);
   void cancel(const Call& call);  // gives back what begin took, where run is not reached
 
+  size_t steps() const { return steps_.size(); }
   size_t inputs() const { return input_bytes_.size(); }
   size_t outputs() const { return output_bytes_.size(); }
   int64_t input_bytes(size_t i) const { return input_bytes_[i]; }

@@ -1,0 +1,100 @@
+"""What each node of a run took: time, multiply-accumulates, bytes. For reports; nothing of it happens in ``run``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..formats.graph import Graph, Node
+from ..formats.tensor import EncodedTensor
+from ..kernels import ops
+from ..kernels.lowering import Lowering
+from ..kernels.ops._integer import DOMAIN
+from ..kernels.ops._op import Type
+from .partition import Unit
+from .program import Program
+
+
+@dataclass(frozen=True)
+class NodeProfile:
+    """One node of a run, and those that run in the same steps.
+
+    ``op``: their operators, joined by " + ". ``kernels``: the native kernels of its steps, reorders included, in order; ("numpy",) where NumPy runs
+    it. ``seconds``: of wall time. ``macs``: multiply-accumulates with the weights that are there (0: none worth counting).
+    ``integer``: they are done in int8. ``value_bytes``, ``weight_bytes``: the buffers that its steps touch, each counted once, weights as they
+    lie in RAM.
+    """
+
+    node: str
+    op: str
+    kernels: tuple[str, ...]
+    seconds: float
+    macs: int
+    integer: bool
+    value_bytes: int
+    weight_bytes: int
+
+
+def native_profile(graph: Graph, units: Sequence[Unit], chosen: Sequence[Lowering], program: Program, times: np.ndarray) -> list[NodeProfile]:
+    """A row per unit that has steps. ``times``: int64 nanoseconds of each step."""
+    kernels: list[list[str]] = [[] for _ in units]
+    spent = [0] * len(units)
+    for step, taken in zip(program.steps, times.tolist()):
+        kernels[step.unit].append(step.kernel)
+        spent[step.unit] += taken
+    producers = {name: node for node in graph.nodes for name in node.outputs}
+    rows = []
+    for place, unit in enumerate(units):
+        if kernels[place]:
+            nodes = _fused(unit, producers)
+            rows.append(NodeProfile(graph.label(nodes[0]), _text(nodes), tuple(kernels[place]), 1e-9 * spent[place], _macs_of(unit),
+                                    nodes[0].op.startswith(DOMAIN), *program.traffic[place]))
+    return rows
+
+
+class NodeWatch:
+    """Collects rows of nodes that NumPy runs; each call ends one node and begins the next."""
+
+    def __init__(self, graph: Graph, weights: Mapping[str, EncodedTensor]) -> None:
+        self.rows: list[NodeProfile] = []
+        self._graph, self._weights = graph, weights
+        self._since = time.perf_counter()
+
+    def __call__(self, node: Node, args: Sequence[np.ndarray | None], made: Sequence[np.ndarray]) -> None:
+        seconds = time.perf_counter() - self._since
+        held = [i for i, name in enumerate(node.inputs) if name in self._weights]
+        kinds = [None if array is None else Type(array.dtype.name, array.shape) for array in args]
+        macs = _macs(node, kinds, [Type(array.dtype.name, array.shape) for array in made], {i: self._weights[node.inputs[i]] for i in held})
+        values = sum(array.nbytes for i, array in enumerate(args) if array is not None and i not in held) + sum(array.nbytes for array in made)
+        weights = sum(array.nbytes for i in held if (array := args[i]) is not None)
+        self.rows.append(NodeProfile(self._graph.label(node), _text([node]), ("numpy",), seconds, macs, False, values, weights))
+        self._since = time.perf_counter()
+
+
+def _fused(unit: Unit, producers: Mapping[str, Node]) -> list[Node]:
+    """The unit's node and those that follow it in the same unit, in order."""
+    nodes = [producers[unit.outputs[0]]]
+    while nodes[0] is not unit.site.node:
+        nodes.insert(0, producers[nodes[0].inputs[0]])
+    return nodes
+
+
+def _text(nodes: Sequence[Node]) -> str:
+    return " + ".join(node.op.removeprefix(DOMAIN) for node in nodes)
+
+
+def _macs_of(unit: Unit) -> int:
+    site = unit.site
+    return _macs(site.node, site.inputs, site.outputs, site.weights)
+
+
+def _macs(node: Node, inputs: Sequence[Type | None], outputs: Sequence[Type], weights: Mapping[int, EncodedTensor]) -> int:
+    op = ops.get(node.op)
+    if op.macs is None:
+        return 0
+    dense = op.macs(op.attrs_of(node), inputs, outputs)
+    largest = max(weights.values(), key=lambda tensor: tensor.size, default=None)
+    return dense if largest is None or not largest.size else dense * largest.held // largest.size
