@@ -103,3 +103,8 @@ NORM = {
     "float": 0.2,  # per float
     "row": 20.0,  # per row of statistics
 }
+
+INTEGER = {
+    "quantize": 0.3,  # per float
+    "planes": 0.3,  # more per float where codes lie in another layout
+}

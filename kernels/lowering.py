@@ -22,8 +22,8 @@ from .ops._op import Type
 Layout = Literal["NCHW", "NHWC"]
 """Order of a value's axes in memory. NCHW: as in the graph; NHWC: axis 1 last (any rank ≥ 3; the same as NCHW below that)."""
 
-FAMILIES = ("gemm", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample", "logic")
-DTYPES = ("float32", "bool")
+FAMILIES = ("gemm", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample", "logic", "integer")
+DTYPES = ("float32", "bool", "int8", "uint8")
 """What values of native segments may be."""
 ALIGNMENT = 64
 
@@ -116,7 +116,7 @@ _LOWERINGS: dict[str, list[tuple[Lower, frozenset[str]]]] = {}
 
 def lowers(*op_names: str, takes: Sequence[str] = ("float32",)) -> Callable[[Lower], Lower]:
     """Registers a family's function for these operators; it is asked about nodes whose values, but for constants, have these dtypes.
-    Values that are not float32 lie in NCHW: only float32 is reordered."""
+    Elements of four bytes or one are reordered."""
 
     def register(function: Lower) -> Lower:
         for name in op_names:

@@ -41,7 +41,7 @@ def quantize(x: np.ndarray, how: ActivationQuantization) -> Integers:
     Computes in float32, or float64 where ``x`` is that.
     """
     x = x.astype(np.float32) if x.dtype == np.float16 else x
-    low, high = (-128, 127) if how.dtype == "int8" else (0, 255)
+    low, high = code_range(how)
     with np.errstate(all="ignore"):
         if how.kind == "static":
             scale, zero = np.asarray(how.scale, x.dtype), np.asarray(how.zero_point, x.dtype)
@@ -51,8 +51,7 @@ def quantize(x: np.ndarray, how: ActivationQuantization) -> Integers:
         np.rint(values, out=values)
         np.clip(values, low - zero, high - zero, out=values)
     values[np.isnan(values)] = 0
-    largest = 255 if how.kind == "dynamic" and how.dtype == "uint8" else max(high - how.zero_point, how.zero_point - low)
-    return Integers(values, scale, largest)
+    return Integers(values, scale, largest_code(how))
 
 
 def dynamic_grid(x: np.ndarray, how: ActivationQuantization) -> tuple[np.ndarray, np.ndarray]:
@@ -66,6 +65,51 @@ def dynamic_grid(x: np.ndarray, how: ActivationQuantization) -> tuple[np.ndarray
     scale = (high - low) / x.dtype.type(255)
     scale = np.where(scale == 0, x.dtype.type(1), scale)
     return scale, np.rint(np.clip(-low / scale, 0, 255))
+
+
+def codes(x: np.ndarray, how: ActivationQuantization) -> tuple[np.ndarray, ...]:
+    """The codes of ``x``; where they are dynamic also the scale (float32, or float64 where ``x`` is that), and for uint8 the zero point (uint8).
+
+    Both tables have the shape of ``x`` up to where one scale serves: () per tensor, [samples] per sample, all but the last axis per row.
+    """
+    found = quantize(x, how)
+    if how.kind == "static":
+        return ((found.values + found.values.dtype.type(how.zero_point)).astype(how.dtype),)
+    shape = scale_shape(x.shape, how)
+    if how.dtype == "int8":
+        return found.values.astype(np.int8), found.scale.reshape(shape)
+    with np.errstate(all="ignore"):
+        zero = dynamic_grid(x.astype(found.values.dtype, copy=False), how)[1]
+    zero = np.where(np.isnan(zero), 0, zero)
+    return (found.values + zero).astype(np.uint8), found.scale.reshape(shape), zero.astype(np.uint8).reshape(shape)
+
+
+def scale_shape(shape: tuple[int, ...], how: ActivationQuantization) -> tuple[int, ...]:
+    """Of the tables of scales and zero points of a dynamic value of that shape."""
+    return {"tensor": (), "sample": shape[:1], "row": shape[:-1]}[how.granularity]
+
+
+def largest_code(how: ActivationQuantization) -> int:
+    """Bound of |code − zero point|."""
+    low, high = code_range(how)
+    return 255 if how.kind == "dynamic" and how.dtype == "uint8" else max(high - how.zero_point, how.zero_point - low)
+
+
+def code_range(how: ActivationQuantization) -> tuple[int, int]:
+    """The least and the largest code."""
+    return (-128, 127) if how.dtype == "int8" else (0, 255)
+
+
+def from_codes(found: np.ndarray, how: ActivationQuantization, dtype: np.dtype, scale: np.ndarray | None = None,
+               zero: np.ndarray | None = None) -> Integers:
+    """What ``codes`` made, less its zero point, in that float dtype."""
+    if scale is None:
+        return Integers(found.astype(dtype) - dtype.type(how.zero_point), np.asarray(how.scale, dtype), largest_code(how))
+    beside = (*scale.shape, *(1,) * (found.ndim - scale.ndim))
+    values = found.astype(dtype)
+    if zero is not None:
+        values -= zero.reshape(beside).astype(dtype)
+    return Integers(values, scale.reshape(beside), largest_code(how))
 
 
 def dequantized(x: np.ndarray, how: ActivationQuantization) -> np.ndarray:

@@ -18,10 +18,13 @@ from .shapes import outline
 
 
 def explicit(graph: Graph) -> Graph:
-    """The graph without annotations. Products read their operands as they are and quantize them; all others read a value made for them.
+    """The graph without annotations. Products in integers read codes, all others a value made for them.
 
-        x (int8) ──► Conv(w int8) ──► y (int8) ──► Relu      x ──► thinfer::Conv(w) ──► y' ──► thinfer::Quantized ──► y ──► Relu
+        x (int8) ──► Conv(w int8) ──► y (int8) ──► Relu
 
+        x ──► Quantize ──► x.codes ──► thinfer::Conv(w) ──► y' ──► Quantized ──► y ──► Relu
+
+    Dynamic codes come with ``x.scale`` and, if they are uint8, ``x.zero``, which are further inputs of the product (``kernels/ops/_integer.py``).
     The graph itself, if nothing in it is quantized.
     """
     return _explicit(graph, graph.weights, _Scope()) if _any(graph) else graph
@@ -29,10 +32,12 @@ def explicit(graph: Graph) -> Graph:
 
 @dataclass(frozen=True)
 class _Scope:
-    """What the values of the graphs around are: ``how`` they are quantized, where they lie as they are (``raw``), and ``seen`` quantized."""
+    """What the values of the graphs around are: ``how`` they are quantized, where they lie as they are (``raw``), their ``codes`` with what
+    belongs to these, and ``seen`` quantized."""
 
     how: Mapping[str, ActivationQuantization] = field(default_factory=dict)
     raw: Mapping[str, str] = field(default_factory=dict)
+    codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seen: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -65,29 +70,52 @@ def _any(graph: Graph) -> bool:
 
 def _explicit(graph: Graph, weights: Mapping[str, EncodedTensor], outer: _Scope) -> Graph:
     how = {**outer.how, **graph.quantized}
-    raw, seen = dict(outer.raw), dict(outer.seen)
+    raw, codes, seen = dict(outer.raw), dict(outer.codes), dict(outer.seen)
     taken = {name for node in graph.nodes for name in (*node.reads(), *node.outputs)}.union(weights)
     nodes: list[Node] = []
+
+    def quantize(source: str, name: str, whole: str) -> None:
+        """The nodes that quantize ``source``, which the graph calls ``name``, for all of its readers."""
+        codes[name] = tuple(_fresh(f"{name}.{part}", taken) for part in _parts(how[name]))
+        nodes.append(Node(f"{DOMAIN}Quantize", (source,), codes[name], {HOW: how[name]}))
+        nodes.append(Node(f"{DOMAIN}Quantized", (source,), (whole,), {HOW: how[name]}))
+
     for info in graph.inputs:
         if info.name in graph.quantized:
             seen[info.name] = _fresh(info.name, taken)
-            nodes.append(_quantized(info.name, seen[info.name], how[info.name]))
+            quantize(info.name, info.name, seen[info.name])
     for node in graph.nodes:
         renamed = {name: _fresh(name, taken) for name in node.outputs if name in graph.quantized}
         raw |= renamed
-        scope = _Scope(how, raw, seen)
+        scope = _Scope(how, raw, codes, seen)
         nodes.append(replace(_reading(node, weights, scope), outputs=tuple(renamed.get(name, name) for name in node.outputs)))
-        nodes += [_quantized(raw[name], name, how[name]) for name in renamed]
-    return replace(graph, nodes=tuple(nodes), quantized={})
+        for name in renamed:
+            quantize(raw[name], name, name)
+    return _without_unread(replace(graph, nodes=tuple(nodes), quantized={}))
+
+
+def _parts(how: ActivationQuantization) -> tuple[str, ...]:
+    """What codes consist of, as Quantize makes it."""
+    return ("codes", "scale", "zero")[:1 if how.kind == "static" else 2 if how.dtype == "int8" else 3]
+
+
+def _without_unread(graph: Graph) -> Graph:
+    """Without the nodes that quantize for nobody."""
+    wanted = {*graph.consumers(), *(info.name for info in graph.outputs)}
+    made_here = (f"{DOMAIN}Quantize", f"{DOMAIN}Quantized")
+    return replace(graph, nodes=tuple(node for node in graph.nodes if node.op not in made_here or not wanted.isdisjoint(node.outputs)))
 
 
 def _reading(node: Node, weights: Mapping[str, EncodedTensor], scope: _Scope) -> Node:
     """The node with its inputs as it is to see them."""
     found = integer_operands(node, scope.how, weights)
     if found is not None:
-        operands = tuple(scope.raw.get(name, name) for name in node.inputs[:2])
-        others = tuple(scope.seen.get(name, name) for name in node.inputs[2:])
-        return replace(node, op=DOMAIN + node.op, inputs=(*operands, *others), attrs={**node.attrs, HOW: found[0], SCALE: found[1]})
+        first, second, bias = (*node.inputs, "")[:3]
+        codes, *beside = scope.codes[first]
+        inputs = [codes, scope.raw.get(second, second), scope.seen.get(bias, bias), *beside]
+        while not inputs[-1]:
+            inputs.pop()
+        return replace(node, op=DOMAIN + node.op, inputs=tuple(inputs), attrs={**node.attrs, HOW: found[0], SCALE: found[1]})
     attrs = {key: _body(value, weights, scope) if isinstance(value, Graph) else value for key, value in node.attrs.items()}
     return replace(node, inputs=tuple(scope.seen.get(name, name) for name in node.inputs), attrs=attrs)
 
@@ -96,10 +124,6 @@ def _body(graph: Graph, weights: Mapping[str, EncodedTensor], scope: _Scope) -> 
     """A subgraph, whose outputs have places but no names of their own."""
     found = _explicit(graph, weights, scope)
     return replace(found, outputs=tuple(replace(info, name=scope.seen.get(info.name, info.name)) for info in found.outputs))
-
-
-def _quantized(source: str, made: str, how: ActivationQuantization) -> Node:
-    return Node(f"{DOMAIN}Quantized", (source,), (made,), {HOW: how})
 
 
 def _fresh(name: str, taken: set[str]) -> str:

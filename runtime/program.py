@@ -167,7 +167,10 @@ class ProgramBuilder:
         return kind
 
     def _nbytes(self, name: str) -> int:
-        return self._type(name).size * np.dtype(self._type(name).dtype).itemsize
+        return self._type(name).size * self._itemsize(name)
+
+    def _itemsize(self, name: str) -> int:
+        return np.dtype(self._type(name).dtype).itemsize
 
     def _buffer(self, name: str, layout: Layout) -> _Buffer:
         """The value in that layout, reordered if it lies in the other one only."""
@@ -181,7 +184,7 @@ class ProgramBuilder:
             target = source
         else:
             target = _Buffer(source.nbytes)
-            emit_reorder(self, Ref("value", source), Ref("value", target), shape, other, layout)
+            emit_reorder(self, Ref("value", source), Ref("value", target), shape, other, layout, self._itemsize(name))
         self._buffers[name, layout] = target
         return target
 
@@ -192,7 +195,7 @@ class ProgramBuilder:
             buffer.space, buffer.index = OUTPUT, index
             return
         target = _Buffer(buffer.nbytes, OUTPUT, index)
-        emit_reorder(self, Ref("value", buffer), Ref("value", target), self._type(name).shape, "NCHW", "NCHW")
+        emit_reorder(self, Ref("value", buffer), Ref("value", target), self._type(name).shape, "NCHW", "NCHW", self._itemsize(name))
 
     def _finish(self, cost: float, units: int) -> Program:
         first: dict[_Buffer, int] = {}

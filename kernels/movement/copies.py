@@ -17,14 +17,20 @@ FLOAT = 4
 """Bytes of a float."""
 
 
-def emit_copy(em: Emitter, src: Ref, dst: Ref, shape: Sequence[int], src_strides: Sequence[int], dst_strides: Sequence[int]) -> None:
-    """Steps that copy a strided array of ``shape`` into another (strides in elements, 0 in ``src`` repeats). Any rank that merges to 8."""
+def emit_copy(em: Emitter, src: Ref, dst: Ref, shape: Sequence[int], src_strides: Sequence[int], dst_strides: Sequence[int],
+              itemsize: int = FLOAT) -> None:
+    """Steps that copy a strided array of ``shape`` into another (strides in elements, 0 in ``src`` repeats). Any rank that merges to 8.
+    Elements are floats or (``itemsize`` 1) bytes."""
     if prod(shape) == 0:
         return
     order = sorted(range(len(shape)), key=lambda axis: -dst_strides[axis])  # so that writes run forwards
     lengths, xs, ys = merged(*([values[axis] for axis in order] for values in (shape, src_strides, dst_strides)))
     if len(lengths) > MAX_DIMS + 1:
         raise ValueError(f"a copy over {len(lengths)} axes, but the kernel walks {MAX_DIMS + 1}")
+    if itemsize == 1:
+        outer = [len(lengths) - 1, *lengths[:-1], *xs[:-1], *ys[:-1]]
+        em.step("copy_bytes", [src, dst], [lengths[-1], xs[-1], ys[-1], *outer], prod(lengths[:-1]))
+        return
     unit = next((axis for axis in range(len(lengths) - 1) if xs[axis] == 1), None)
     if unit is None or xs[-1] == 1 or ys[-1] != 1:
         outer = [len(lengths) - 1, *lengths[:-1], *xs[:-1], *ys[:-1]]
@@ -37,9 +43,10 @@ def emit_copy(em: Emitter, src: Ref, dst: Ref, shape: Sequence[int], src_strides
     em.step("copy_tiles", [src, dst], [lengths[unit], lengths[-1], xs[-1], ys[unit], *outer], items)
 
 
-def emit_reorder(em: Emitter, src: Ref, dst: Ref, shape: Sequence[int], from_layout: Layout, to_layout: Layout) -> None:
+def emit_reorder(em: Emitter, src: Ref, dst: Ref, shape: Sequence[int], from_layout: Layout, to_layout: Layout,
+                 itemsize: int = FLOAT) -> None:
     """Steps that copy a value of logical ``shape`` from one layout into another (or the same one)."""
-    emit_copy(em, src, dst, shape, strides_of(shape, from_layout), strides_of(shape, to_layout))
+    emit_copy(em, src, dst, shape, strides_of(shape, from_layout), strides_of(shape, to_layout), itemsize)
 
 
 def reorder_is_free(shape: Sequence[int]) -> bool:

@@ -1,4 +1,4 @@
-// Moving floats: strided copies by rows, transposition by tiles, rows picked by index.
+// Moving floats and bytes: strided copies by rows, transposition by tiles, rows picked by index.
 #include "kernel.h"
 #include "shuffle.h"
 #include "strides.h"
@@ -101,6 +101,20 @@ THIN_KERNEL(copy_tiles) {
           tile(x + j * dx + i, dx, y + i * dy + j, dy, rows, columns);
       }
     }
+  }
+}
+
+// buf: x, y. p: bytes per row, inner strides of x and y, then the outer dimensions (strides.h) of x and y. An item is a row.
+THIN_KERNEL(copy_bytes) {
+  const int64_t n = call->p[0], dx = call->p[1], dy = call->p[2];
+  Walk<2> walk(call->p + 3, begin);
+  for (int64_t item = begin; item < end; item++, walk.next()) {
+    const int8_t* x = (const int8_t*)call->buf[0] + walk.at[0];
+    int8_t* y = (int8_t*)call->buf[1] + walk.at[1];
+    if (dx == 1 && dy == 1)
+      __builtin_memcpy(y, x, (size_t)n);
+    else
+      for (int64_t i = 0; i < n; i++) y[i * dy] = x[i * dx];
   }
 }
 

@@ -1,7 +1,10 @@
 """What a plan puts in the place of nodes that read quantized activations (``docs/quantization.md``). No file holds such nodes.
 
-``thinfer::Quantized`` makes of a value what a reader that is no matrix product sees. ``thinfer::Conv``, ``thinfer::MatMul`` and so on have
-their operator's attributes and inputs, and compute in integers. ``thinfer::Observed`` hands its value on and shows it to whoever calibrates.
+``thinfer::Quantize`` makes the codes of a value, int8 or uint8; where they are dynamic also their scale, and for uint8 the zero point
+(``quantized.codes`` has the shapes). ``thinfer::Conv``, ``thinfer::MatMul`` and so on read codes in the place of their operator's input 0, a
+weight's integers (or a float value that they quantize) as input 1, the bias if there is one as input 2, and the scale and zero point of dynamic
+codes as inputs 3 and 4. They make floats of the dtype of input 1. ``thinfer::Quantized`` makes of a value what a reader that is no matrix product
+sees. ``thinfer::Observed`` hands its value on and shows it to whoever calibrates.
 """
 
 from __future__ import annotations
@@ -54,6 +57,8 @@ FORMS: Final[Mapping[str, Form]] = {
 def planned(name: str, find: Callable[[str], Op | None]) -> Op | None:
     """The operator of that name, with ``DOMAIN``; ``find`` gives the operators of files."""
     own = name.removeprefix(DOMAIN)
+    if own == "Quantize":
+        return Op(name, {HOW: None}, (1, 1), _infer_quantize, _run_quantize, cases=())
     if own == "Quantized":
         return Op(name, {HOW: None}, (1, 1), _infer_quantized, _run_quantized, cases=())
     if own == "Observed":
@@ -61,7 +66,22 @@ def planned(name: str, find: Callable[[str], Op | None]) -> Op | None:
     base = find(own) if own in FORMS else None
     if base is None:
         return None
-    return Op(name, {**base.attributes, HOW: None, SCALE: None}, base.inputs, partial(_infer, base), partial(_run, base), cases=(), macs=base.macs)
+    return Op(name, {**base.attributes, HOW: None, SCALE: None}, (2, 5), partial(_infer, base), partial(_run, base), cases=(), macs=base.macs)
+
+
+def _infer_quantize(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
+    x, how = need(node, args, 0, "value"), attrs[HOW]
+    _want_plan(node, isinstance(how, ActivationQuantization))
+    want_dtype(node, x, FLOATS)
+    found = [Type(how.dtype, x.shape)]
+    if how.kind == "dynamic":
+        shape = quantized.scale_shape(x.shape, how)
+        found += [Type("float64" if x.dtype == "float64" else "float32", shape), Type("uint8", shape)]
+    return found
+
+
+def _run_quantize(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return quantized.codes(x, attrs[HOW])
 
 
 def _infer_quantized(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
@@ -88,7 +108,9 @@ def _run_observed(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, 
 def _infer(base: Op, node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type | None]:
     how = attrs[HOW]
     _want_plan(node, isinstance(how, tuple) and len(how) == 2 and isinstance(how[0], ActivationQuantization))
-    return list(base.infer(replace(node, op=base.name), _own(attrs), args))
+    codes, second = need(node, args, 0, "codes"), need(node, args, 1, "second operand")
+    want_dtype(node, codes, (how[0].dtype,))
+    return list(base.infer(replace(node, op=base.name), _own(attrs), [Type(second.dtype, codes.shape), second, *args[2:3]]))
 
 
 def _want_plan(node: Node, is_planned: bool) -> None:
@@ -100,10 +122,11 @@ def _own(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attrs.items() if key not in (HOW, SCALE)}
 
 
-def _run(base: Op, attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+def _run(base: Op, attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None,
+         scale: np.ndarray | None = None, zero: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
     """float32(sum) · float32(scale · scale), then the bias: each one rounding."""
     form, own = FORMS[base.name], _own(attrs)
-    x = quantized.quantize(a, attrs[HOW][0])
+    x = quantized.from_codes(a, attrs[HOW][0], np.dtype(np.float64 if b.dtype == np.float64 else np.float32), scale, zero)
     w, per_channel = _second(form, own, attrs, b)
     beside = x.scale[..., 0] if base.name == "MatMul" and b.ndim == 1 and x.scale.ndim else x.scale
     factor = beside * (_after_batch(per_channel, a.ndim) if form.after_batch else per_channel).astype(x.values.dtype)
@@ -112,7 +135,7 @@ def _run(base: Op, attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, bias:
     if bias is not None and own.get("beta", 1.0) != 0:
         wide = bias.astype(y.dtype, copy=False)
         y = y + (_after_batch(wide, a.ndim) if form.after_batch else _times(wide, own["beta"]))
-    return (np.asarray(y).astype(a.dtype, copy=False),)
+    return (np.asarray(y).astype(b.dtype, copy=False),)
 
 
 def _second(form: Form, own: Mapping[str, Any], attrs: Mapping[str, Any], b: np.ndarray) -> tuple[Integers, np.ndarray]:

@@ -1,0 +1,77 @@
+// From floats to codes: saturate(rint(x / s) + z) exactly as docs/quantization.md has it, most of it without divisions.
+#pragma once
+
+#include "simd.h"
+
+namespace {
+
+typedef int8_t vb __attribute__((vector_size(VL)));  // codes of one vector of floats, int8 or the bits of uint8
+
+// The grid of codes that a step or a row has.
+struct Grid {
+  float scale;
+  float inverse;  // 0 where 1 / scale is no use as a factor
+  int32_t zero, low, high;  // zero point, least and largest code
+
+  Grid(float s, int64_t z, bool is_signed) : scale(s), zero((int32_t)z), low(is_signed ? -128 : 0), high(is_signed ? 127 : 255) {
+    inverse = s > 1e-36f && s < 1e36f ? 1.0f / s : 0.0f;
+  }
+};
+
+// Float32 numbers up to 2^22 are rounded to integers, ties to even, by adding and subtracting this.
+constexpr float MAGIC = 12582912.0f;  // 1.5 * 2^23
+
+// True if any lane's distance from its integer is so near to a half that x * (1 / s) may round otherwise than x / s:
+// both roundings of the product err by less than 1e-4 together, as |x / s| < 600.
+inline bool near_tie(vf distance) {
+  const vi near = (vi)(distance > 0.4998f) | (vi)(distance < -0.4998f);
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)near, (__m512i)near) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)near) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)near) != 0;
+#else
+  return (near[0] | near[1] | near[2] | near[3]) != 0;
+#endif
+}
+
+// rint(x / s) as floats, within ±512: further out all codes saturate. NaN becomes 0.
+inline vf rounded(vf x, const Grid& g) {
+  vf q = g.inverse != 0.0f ? x * g.inverse : x / g.scale;
+  q = q == q ? q : vf{};
+  q = q < -512.0f ? splat(-512.0f) : q > 512.0f ? splat(512.0f) : q;
+  const vf r = (q + MAGIC) - MAGIC;
+  if (g.inverse == 0.0f || __builtin_expect(!near_tie(q - r), 1)) return r;
+  q = x / g.scale;
+  q = q == q ? q : vf{};
+  q = q < -512.0f ? splat(-512.0f) : q > 512.0f ? splat(512.0f) : q;
+  return (q + MAGIC) - MAGIC;
+}
+
+// Codes less their zero point, as floats.
+inline vf steps_of(vf x, const Grid& g) {
+  const vf r = rounded(x, g);
+  return clamp(r, splat((float)(g.low - g.zero)), splat((float)(g.high - g.zero)));
+}
+
+inline vb codes_of(vf x, const Grid& g) {
+  const vi whole = __builtin_convertvector(steps_of(x, g), vi) + g.zero;
+  return __builtin_convertvector(whole, vb);
+}
+
+inline void store_codes(int8_t* to, vb v) { __builtin_memcpy(to, &v, sizeof v); }
+inline void store_codes_n(int8_t* to, vb v, int n) {
+  int8_t lanes[VL];
+  __builtin_memcpy(lanes, &v, sizeof v);
+  for (int i = 0; i < n; i++) to[i] = lanes[i];
+}
+
+// Floats side by side, likewise their codes.
+[[maybe_unused]] inline void quantize_row(const float* x, int8_t* to, int64_t n, const Grid& g) {
+  int64_t i = 0;
+  for (; i + VL <= n; i += VL) store_codes(to + i, codes_of(load(x + i), g));
+  if (i < n) store_codes_n(to + i, codes_of(load_n(x + i, (int)(n - i)), g), (int)(n - i));
+}
+
+}  // namespace

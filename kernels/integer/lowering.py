@@ -1,0 +1,51 @@
+"""Quantized activations: codes of floats (README.md has the kernels' parameters)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+from .. import costs
+from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
+from ..ops._integer import DOMAIN, HOW
+
+LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
+CODES = ("int8", "uint8")
+BLOCK = 4096
+"""Floats of a work item of the kernels on a given grid."""
+PIXELS = 512
+"""Pixels of a work item of quantize_planes."""
+
+
+@lowers(f"{DOMAIN}Quantize", takes=("float32", *CODES))
+def lower_quantize(site: Site) -> Iterator[Lowering]:
+    """Codes in any layout. Static ones also in another than the floats lie in; dynamic ones per row only where rows lie together."""
+    x, how = site.inputs[0], site.attrs[HOW]
+    assert x is not None
+    is_signed, size = int(how.dtype == "int8"), x.size
+    cost = costs.STEP + costs.INTEGER["quantize"] * size
+    if how.kind == "dynamic":
+        group = prod(x.shape[{"tensor": 0, "sample": 1, "row": len(x.shape) - 1}[how.granularity]:])
+        for layout in LAYOUTS[:1] if how.granularity == "row" else LAYOUTS:
+            yield Lowering("quantize_dynamic", (layout,), layout, 1.5 * cost, lambda em: em.step(
+                "quantize_dynamic", [em.input(0), *(em.output(i) for i in range(len(site.outputs)))], [group, is_signed], size // group),
+                makes=len(site.outputs))
+        return
+    grid = [f32(how.scale), how.zero_point, is_signed]
+    for layout in LAYOUTS:
+        yield Lowering("quantize", (layout,), layout, cost, lambda em: em.step(
+            "quantize", [em.input(0), em.output()], [size, *grid], -(-size // BLOCK)))
+    if len(x.shape) > 2:
+        images, channels, pixels = x.shape[0], x.shape[1], prod(x.shape[2:])
+        yield Lowering("quantize_planes", ("NCHW",), "NHWC", cost + costs.INTEGER["planes"] * size, lambda em: em.step(
+            "quantize_planes", [em.input(0), em.output()], [pixels, *grid, channels], images * -(-pixels // PIXELS)))
+
+
+@lowers(f"{DOMAIN}Quantized")
+def lower_quantized(site: Site) -> Iterator[Lowering]:
+    """Floats on a given grid."""
+    how, size = site.attrs[HOW], site.outputs[0].size
+    for layout in LAYOUTS if how.kind == "static" else ():
+        params = [size, f32(how.scale), how.zero_point, int(how.dtype == "int8")]
+        yield Lowering("quantized", (layout,), layout, costs.STEP + costs.INTEGER["quantize"] * size, lambda em, params=params: em.step(
+            "quantized", [em.input(0), em.output()], params, -(-size // BLOCK)))

@@ -1,0 +1,101 @@
+// Quantize: codes of floats, on a grid that is given or that the data say.
+#include "codes.h"
+#include "kernel.h"
+
+namespace {
+
+constexpr int64_t BLOCK = 4096;  // floats per work item
+constexpr int64_t PIXELS = 512;  // pixels per work item
+
+enum StaticParam { N, SCALE, ZERO, SIGNED };
+
+inline Grid grid_of(const int64_t* p) { return Grid(thin_f32(p[SCALE]), p[ZERO], p[SIGNED] != 0); }
+
+// Least and largest of n floats and 0. NaN if one of them is NaN.
+inline void range_of(const float* x, int64_t n, float& low, float& high) {
+  vf least = {}, most = {}, sum = {};  // a NaN survives in the sum of x * 0 as does Inf, which is looked at again
+  int64_t i = 0;
+  for (; i + VL <= n; i += VL) {
+    const vf v = load(x + i);
+    least = v < least ? v : least;
+    most = v > most ? v : most;
+    sum += v * 0.0f;
+  }
+  if (i < n) {
+    const vf v = load_n(x + i, (int)(n - i));
+    least = v < least ? v : least;
+    most = v > most ? v : most;
+    sum += v * 0.0f;
+  }
+  low = high = 0.0f;
+  float odd = 0.0f;
+  for (int lane = 0; lane < VL; lane++) {
+    low = least[lane] < low ? least[lane] : low;
+    high = most[lane] > high ? most[lane] : high;
+    odd += sum[lane];
+  }
+  if (odd == 0.0f) return;
+  for (i = 0; i < n; i++)
+    if (x[i] != x[i]) low = high = x[i];
+}
+
+}  // namespace
+
+// buf: x, codes. p: StaticParam. Items of BLOCK floats.
+THIN_KERNEL(quantize) {
+  const Grid grid = grid_of(call->p);
+  const int64_t start = begin * BLOCK, stop = end * BLOCK < call->p[N] ? end * BLOCK : call->p[N];
+  quantize_row((const float*)call->buf[0] + start, (int8_t*)call->buf[1] + start, stop - start, grid);
+}
+
+// buf: x[image][channel][pixel], codes[image][pixel][channel]. p: pixels of an image as N, the rest of StaticParam, channels. Items of PIXELS pixels.
+THIN_KERNEL(quantize_planes) {
+  const Grid grid = grid_of(call->p);
+  const int64_t pixels = call->p[N], channels = call->p[SIGNED + 1], blocks = (pixels + PIXELS - 1) / PIXELS;
+  for (int64_t item = begin; item < end; item++) {
+    const int64_t image = item / blocks, first = item % blocks * PIXELS, last = first + PIXELS < pixels ? first + PIXELS : pixels;
+    for (int64_t c = 0; c < channels; c++) {
+      const float* x = (const float*)call->buf[0] + (image * channels + c) * pixels;
+      int8_t* to = (int8_t*)call->buf[1] + image * pixels * channels + c;
+      int8_t row[PIXELS];
+      quantize_row(x + first, row, last - first, grid);
+      for (int64_t i = first; i < last; i++) to[i * channels] = row[i - first];
+    }
+  }
+}
+
+// buf: x, codes, scale of each group, for uint8 also the zero point of each. p: floats of a group, whether int8. An item is a group.
+THIN_KERNEL(quantize_dynamic) {
+  const int64_t n = call->p[0];
+  const bool is_signed = call->p[1] != 0;
+  for (int64_t item = begin; item < end; item++) {
+    const float* x = (const float*)call->buf[0] + item * n;
+    float low, high;
+    range_of(x, n, low, high);
+    float scale, zero = 0.0f;
+    if (is_signed) {
+      scale = (low != low || high > -low ? high : -low) / 127.0f;
+      scale = scale == 0.0f ? 1.0f : scale;
+    } else {
+      scale = (high - low) / 255.0f;
+      scale = scale == 0.0f ? 1.0f : scale;
+      zero = -low / scale;
+      zero = zero > 255.0f ? 255.0f : zero > 0.0f ? zero : 0.0f;  // NaN too becomes 0
+      zero = (zero + MAGIC) - MAGIC;
+      ((uint8_t*)call->buf[3])[item] = (uint8_t)zero;
+    }
+    ((float*)call->buf[2])[item] = scale;
+    quantize_row(x, (int8_t*)call->buf[1] + item * n, n, Grid(scale, (int64_t)zero, is_signed));
+  }
+}
+
+// buf: x, y. p: StaticParam. y = the codes of x times the scale. Items of BLOCK floats.
+THIN_KERNEL(quantized) {
+  const Grid grid = grid_of(call->p);
+  const float* x = (const float*)call->buf[0];
+  float* y = (float*)call->buf[1];
+  int64_t i = begin * BLOCK;
+  const int64_t stop = end * BLOCK < call->p[N] ? end * BLOCK : call->p[N];
+  for (; i + VL <= stop; i += VL) store(y + i, steps_of(load(x + i), grid) * grid.scale);
+  if (i < stop) store_n(y + i, steps_of(load_n(x + i, (int)(stop - i)), grid) * grid.scale, (int)(stop - i));
+}
