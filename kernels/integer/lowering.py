@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
+from ..lowering import Layout, Lowering, Site, f32, lowers
 from ..ops._integer import DOMAIN, HOW
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
