@@ -45,7 +45,7 @@ def lower_quantize(site: Site) -> Iterator[Lowering]:
 def lower_quantized(site: Site) -> Iterator[Lowering]:
     """Floats on a given grid."""
     how, size = site.attrs[HOW], site.outputs[0].size
+    params = [size, f32(how.scale), how.zero_point, int(how.dtype == "int8")]
     for layout in LAYOUTS if how.kind == "static" else ():
-        params = [size, f32(how.scale), how.zero_point, int(how.dtype == "int8")]
-        yield Lowering("quantized", (layout,), layout, costs.STEP + costs.INTEGER["quantize"] * size, lambda em, params=params: em.step(
+        yield Lowering("quantized", (layout,), layout, costs.STEP + costs.INTEGER["quantize"] * size, lambda em: em.step(
             "quantized", [em.input(0), em.output()], params, -(-size // BLOCK)))
