@@ -258,6 +258,20 @@ def test_bench_says_what_it_compares_with(net: Path, thin: Path) -> None:
     assert 0 < dense["error"] < 1
 
 
+def test_bench_profile_says_what_each_node_takes(thin: Path, net: Path) -> None:
+    text = works("bench", thin, "--profile")
+    assert "roofs at ISA level" in text or "no compiled kernels" in text
+    assert "a whole run: min" in text
+    found = json.loads(works("bench", thin, "--profile", "--threads", 2, "--json"))
+    assert found["threads"] == 2
+    assert abs(sum(node["share"] for node in found["nodes"]) - 1) < 1e-6
+    assert any(node["macs"] for node in found["nodes"])
+    assert all(node["seconds_min"] <= node["seconds_median"] for node in found["nodes"])
+    if found["roofs"] is not None:
+        assert all(node["roof"] > 0 for node in found["nodes"] if node["seconds_min"] > 0)
+    assert "--profile looks at FILE alone" in fails("bench", thin, "--profile", "--against", net)
+
+
 def test_bench_of_the_expanded_graph_finds_the_same_outputs(thin: Path) -> None:
     found = json.loads(works("bench", thin, "--json"))
     assert found["contenders"][1]["error"] < 1e-5
