@@ -31,6 +31,9 @@ MakeBody = Callable[[Graph, Lookup], Body]
 Done = Callable[[Node, "Sequence[np.ndarray | None]", "Sequence[np.ndarray]"], None]
 """Called with a node that ran, what it read and what it made."""
 
+Compiled = tuple[Sequence[str], Callable[[Sequence["np.ndarray | None"], Mapping[str, Body] | None], tuple[np.ndarray, ...]]]
+"""What runs a node in place of its operator: the inputs that it reads ("" for the others), and the function of these."""
+
 
 def reads(node: Node) -> tuple[str, ...]:
     """What the node asks a Lookup for, input by input: "" where it has none."""
@@ -70,12 +73,13 @@ class NodeList:
     """Nodes that run one after another; values that are neither needed later nor in ``keep`` are dropped on the way.
 
     ``types``: what is known of the values. Where it is not all that concerns a node, the shapes are checked when they are there,
-    by the operator's own rule, which says what is wrong in words. Without ``types`` nothing is checked.
+    by the operator's own rule, which says what is wrong in words. Without ``types`` nothing is checked. ``compiled`` says what runs a
+    node in place of its operator, if anything does.
     """
 
     def __init__(self, nodes: Sequence[Node], keep: frozenset[str], make_body: MakeBody = InterpretedBody,
-                 types: Mapping[str, Type | None] | None = None) -> None:
-        self._steps = [(node, ops.get(node.op).prepared(node), dict(node.subgraphs()), dying)
+                 types: Mapping[str, Type | None] | None = None, compiled: Callable[[Node], Compiled | None] = lambda _: None) -> None:
+        self._steps = [(node, *(compiled(node) or (reads(node), ops.get(node.op).prepared(node))), dict(node.subgraphs()), dying)
                        for node, dying in zip(nodes, _last_uses(nodes, keep))]
         self._make_body = make_body
         self._unchecked = {id(node) for node in nodes if types is not None and not any(node.subgraphs())
@@ -89,8 +93,8 @@ class NodeList:
             return values[name] if name in values else outer(name)
 
         with np.errstate(all="ignore"):
-            for node, outputs, held, dying in self._steps:
-                args = [find(name) if name else None for name in reads(node)]
+            for node, names, outputs, held, dying in self._steps:
+                args = [find(name) if name else None for name in names]
                 if id(node) in self._unchecked:
                     found = node_types(node, [None if array is None else type_of(array) for array in args])
                     check_memory([node], dict(zip(node.outputs, found)))

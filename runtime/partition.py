@@ -87,11 +87,11 @@ class Partitioner:
         return found
 
     def _options(self, node: Node) -> tuple[Site | None, list[Lowering]]:
-        site = self._site(node) if self.isa is not None else None
+        site = self.site(node) if self.isa is not None else None
         return site, [way for way in lowerings(site) if way.makes >= len(site.outputs)] if site is not None else []
 
-    def _site(self, node: Node) -> Site | None:
-        """The node as kernel families see it; None if the native engine cannot take it (dtype, unknown shape, no elements)."""
+    def site(self, node: Node) -> Site | None:
+        """The node as kernels see it; None if compiled ones cannot take it (dtype, unknown shape, no elements)."""
         inputs = tuple(self.types[name] if name else None for name in node.inputs)
         names = tuple(filter(None, node.outputs))
         outputs = tuple(kind for name in names if (kind := self.types[name]) is not None)
@@ -112,8 +112,7 @@ class Partitioner:
         if any(kind.dtype not in DTYPES or kind.size == 0 for kind in outputs) or len(weights) == sum(map(bool, node.inputs)):
             return None
         attrs = ops.get(node.op).attrs_of(node)
-        assert self.isa is not None
-        return Site(node, attrs, inputs, outputs, weights, self.threads, self.isa)
+        return Site(node, attrs, inputs, outputs, weights, self.threads, self.isa or "")
 
     def _units(self, nodes: Sequence[Node], options: Mapping[int, tuple[Site | None, list[Lowering]]]) -> list[Unit]:
         units: list[Unit] = []

@@ -14,8 +14,9 @@ from ..kernels.lowering import Lowering
 from ..kernels.ops._op import Type
 from ..kernels.quantized import weight_integers
 from .bodies import BodyPlans, BoundBody
-from .interpreter import INTEGERS, NodeList, reads
+from .interpreter import INTEGERS, Compiled, NodeList, reads
 from .layout import choose
+from .numba import NumbaNodes
 from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, Unit, known_values
 from .profile import NodeProfile, NodeWatch, native_profile
 from .program import Program, ProgramBuilder
@@ -30,13 +31,14 @@ WORTH_THREADS = 200_000
 
 @dataclass(frozen=True)
 class Target:
-    """What a plan is made for. ``isa`` None means the NumPy backend, which uses no threads. ``pool``: the engine's workers;
-    ``alone``: a pool of the calling thread only, for what is too short to share."""
+    """What a plan is made for. ``isa`` None means the NumPy backend, which uses no threads, or with ``numba`` that of Numba.
+    ``pool``: the engine's workers; ``alone``: a pool of the calling thread only, for what is too short to share."""
 
     isa: str | None
     threads: int
     pool: Any = None
     alone: Any = None
+    numba: NumbaNodes | None = None
 
 
 class _NativeStage:
@@ -73,18 +75,20 @@ class _NativeStage:
 
 
 class _PythonStage:
-    """One segment that runs in NumPy, expanding the weights of one node at a time. Subgraphs have plans of their own."""
+    """One segment that runs in NumPy, expanding the weights of one node at a time. Subgraphs have plans of their own.
+    ``compiled``: what Numba runs."""
 
     def __init__(self, graph: Graph, segment: PythonSegment, keep: frozenset[str], types: Types, weights: PackedWeights,
-                 known: Mapping[str, np.ndarray], plans_of: Callable[[Graph], BodyPlans]) -> None:
+                 known: Mapping[str, np.ndarray], plans_of: Callable[[Graph], BodyPlans], compiled: Mapping[int, Compiled]) -> None:
         self._graph, self._weights, self._known = graph, weights, known
         for node in segment.nodes:
-            for name in reads(node):
+            for name in () if id(node) in compiled else reads(node):
                 weight = name.removeprefix(INTEGERS)
                 if weight in weights.source and name not in known:
                     weights.compact(weight)
         self.bodies = {id(body): plans_of(body) for node in segment.nodes for _, body in node.subgraphs()}
-        self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(self.bodies[id(body)], outer), types)
+        self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(self.bodies[id(body)], outer), types,
+                               lambda node: compiled.get(id(node)))
 
     def run(self, values: Values) -> None:
         self._nodes.run(values, self._constant)
@@ -114,7 +118,9 @@ class Plan:
         self._fixed = {info.name for info in graph.outputs if info.name in self._known or info.name in graph.weights}
         self._weights = weights
         self._outputs = tuple(info.name for info in graph.outputs)
-        self.segments = Partitioner(graph, types, self._known, target.threads, target.isa).segments()
+        partitioner = Partitioner(graph, types, self._known, target.threads, target.isa)
+        self.segments = partitioner.segments()
+        compiled = {} if target.numba is None else target.numba.compiled(partitioner, weights)
 
         def plans_of(body: Graph) -> BodyPlans:
             plans = BodyPlans(body, self._known, weights, lambda inner, kinds: Plan(inner, kinds, weights, target))
@@ -126,7 +132,7 @@ class Plan:
         self.stages: list[_NativeStage | _PythonStage] = []
         for segment, keep in zip(self.segments, later):
             if isinstance(segment, PythonSegment):
-                self.stages.append(_PythonStage(graph, segment, keep, types, weights, self._known, plans_of))
+                self.stages.append(_PythonStage(graph, segment, keep, types, weights, self._known, plans_of, compiled))
             else:
                 self.stages.append(self._native(graph, segment, keep, types, target))
 

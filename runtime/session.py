@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
 from collections import OrderedDict
@@ -18,12 +19,13 @@ from ..formats.reader import read
 from ..kernels import isa
 from ..kernels.ops._op import OpError, Type
 from .explicit import explicit
+from .numba import NumbaNodes
 from .plan import Plan, Target
 from .profile import NodeProfile
 from .shapes import OutOfMemory, check, concrete
 from .weights import PackedWeights
 
-BACKENDS = ("native", "numpy")
+BACKENDS = ("native", "numba", "numpy")
 MOST_PLANS = 8
 """Plans kept per session, least recently used out first; packed weights are shared by all of them."""
 
@@ -43,7 +45,8 @@ class InputError(ThinferError, ValueError):
 def load(model: str | os.PathLike[str] | Graph, *, backend: str | None = None, threads: int = 1) -> Session:
     """A session for a ``.thin`` file (or a Graph).
 
-    ``backend``: "native" (compiled kernels) or "numpy"; None takes the best there is. ``threads``: of one ``run`` call (native).
+    ``backend``: "native" (kernels in C++), "numba" (compiled here by Numba, where that is installed) or "numpy"; None takes native or else
+    numpy. ``threads``: of one ``run`` call (native, numba).
     Raises FormatError (not a well-formed file), BackendError, OpError (operators wrongly used or unknown), OSError (no such file).
     """
     graph = verify(model) if isinstance(model, Graph) else read(Path(model))  # what the reader gives is verified
@@ -69,7 +72,7 @@ class Session:
             pools = (native.ThreadPool(threads), native.ThreadPool(1)) if native else (None, None)
         except RuntimeError as error:
             raise BackendError(f"the system does not grant {threads} threads ({error}); use fewer") from None
-        self._target = Target(self.isa, threads, *pools)
+        self._target = Target(self.isa, threads, pools[0], pools[1], NumbaNodes(threads) if self.backend == "numba" else None)
         self._check_weights()
 
     def _check_weights(self) -> None:
@@ -180,7 +183,9 @@ def _checked_backend(backend: str | None) -> str:
     if backend not in BACKENDS:
         raise BackendError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     if backend == "native" and not compiled:
-        raise BackendError("this install has no compiled kernels (it was built without a C++ compiler); use backend='numpy'")
+        raise BackendError("this install has no compiled kernels (it was built without a C++ compiler); use backend='numpy', or 'numba'")
+    if backend == "numba" and importlib.util.find_spec("numba") is None:
+        raise BackendError("backend 'numba' needs the package numba, which is not installed here: pip install 'thinfer[numba]'")
     return backend
 
 

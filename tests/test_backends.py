@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from graphs import DENSE_VALUES, ENCODINGS, OTHER_STRUCTURES, error, graph_of, magnitude, reference, weight_cases
@@ -10,14 +12,15 @@ from thinfer.kernels import isa, ops
 from thinfer.kernels.ops._op import Case
 
 LEVELS = [f"native-{level}" for level in isa.levels()]
-TARGETS = ["numpy", *LEVELS]
+COMPILED = [*(["numba"] if find_spec("numba") else []), *LEVELS]
+TARGETS = ["numpy", *COMPILED]
 CASES = [(name, case) for name in ops.names() for case in ops.get(name).cases]
 ENCODED = [(name, case) for name in ("Conv", "Gemm", "MatMul") for case in weight_cases(ops.get(name))]
 QUICK = ENCODINGS[len(DENSE_VALUES):]
 """Encodings that large cases are left out for: ``test_native_tiles`` has some."""
 SELL = ("sparse fp32", "sparse codebook4", "sparse binary")
 IN_NUMPY = ("transposed_both", "transposed_first", "vector_second", "vectors", "batch_times_vector", "weight_first")
-"""Cases that no kernel but those of ``SELL`` runs; in NumPy, what is absent is zero."""
+"""Cases that no kernel but native ones of ``SELL`` runs; in NumPy, what is absent is zero."""
 TOLERANCE = 2e-6
 """fp32 against float64, error = max|Δ| / max|reference|: sums of at most a few thousand products."""
 
@@ -56,34 +59,34 @@ def test_encoded_weights(name: str, encoding: str, target: str, monkeypatch: pyt
             check(name, case, encoding, target, monkeypatch)
 
 
-@pytest.mark.parametrize("level", isa.levels())
+@pytest.mark.parametrize("target", COMPILED)
 @pytest.mark.parametrize("encoding", ["fp32", "codebook4", "sparse fp32", "4:16 affine4-block", "4x1 ternary", "binary"])
 @pytest.mark.parametrize("name", ["Conv", "Gemm", "MatMul"])
-def test_threads_do_not_change_results(name: str, encoding: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_do_not_change_results(name: str, encoding: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for other, case in ENCODED:
         if other == name:
             graph, feeds = graph_of(ops.get(name), case, encoding)
-            one = session_on(f"native-{level}", graph, monkeypatch, threads=1).run(feeds)
-            three = session_on(f"native-{level}", graph, monkeypatch, threads=3).run(feeds)
+            one = session_on(target, graph, monkeypatch, threads=1).run(feeds)
+            three = session_on(target, graph, monkeypatch, threads=3).run(feeds)
             for key in one:
                 np.testing.assert_array_equal(one[key], three[key])
 
 
-@pytest.mark.parametrize("level", isa.levels())
+@pytest.mark.parametrize("target", COMPILED)
 @pytest.mark.parametrize("encoding", [*(f"{structure} fp32" for structure in OTHER_STRUCTURES), "sparse codebook4",
                                       "sparse binary", "4:16 affine4-block", "4x1 codebook4", "sparse affine4-block", "1x4 fp16"])
 @pytest.mark.parametrize("name", ["Conv", "Gemm", "MatMul"])
-def test_absent_weights_are_never_multiplied(name: str, encoding: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_weights_are_never_multiplied(name: str, encoding: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With Inf in the activations, an output is finite where none of the weights that read it is present."""
     for other, case in ENCODED:
-        if other != name or (case.name in IN_NUMPY and encoding not in SELL):
+        if other != name or (case.name in IN_NUMPY and (encoding not in SELL or target == "numba")):
             continue
         graph, feeds = graph_of(ops.get(name), case, encoding)
         feeds = {key: array.copy() for key, array in feeds.items()}
         for array in feeds.values():
             array.flat[:: max(array.size // 3, 1)] = np.inf
         expected = by_present_weights(graph, feeds)
-        got = session_on(f"native-{level}", graph, monkeypatch).run(feeds)["out0"]
+        got = session_on(target, graph, monkeypatch).run(feeds)["out0"]
         np.testing.assert_array_equal(np.isfinite(got), expected, err_msg=case.name)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from format_samples import CODERS, assert_same_weight
@@ -16,7 +18,7 @@ from thinfer.formats.tensor import EncodedTensor
 from thinfer.formats.writer import to_bytes
 from thinfer.kernels import isa
 
-BACKENDS = ("numpy", "native") if isa.native() is not None else ("numpy",)
+BACKENDS = ("numpy", *(("numba",) if find_spec("numba") else ()), *(("native",) if isa.native() is not None else ()))
 
 
 @st.composite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from thinfer.toolchain.pipeline import compress
 from torch import nn
 from torch.nn import functional as F
 
-BACKENDS = ["numpy", "native"] if isa.native() is not None else ["numpy"]
+BACKENDS = ["numpy", *(["numba"] if find_spec("numba") else []), *(["native"] if isa.native() is not None else [])]
 COMPRESSED = [name for name in recipe.presets() if name not in ("dense", "sparse") and not name.endswith("int8")]
 """Those whose arithmetic is that of floats; test_quantize_activations.py has the others."""
 
