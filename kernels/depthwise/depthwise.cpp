@@ -1,15 +1,7 @@
 // Depthwise convolution in NHWC: channels in lanes, so that a tap is one vector of weights times one vector of activations.
-#include "../gemm/tiles.h"
+#include "taps.h"
 
 namespace {
-
-enum Param {
-  C, H, W, OH, OW,   // channels, input, output
-  KH, KW, SH, SW, PH, PW, DH, DW,
-  ROWS, CHUNK,       // output rows and panels of a work item
-  LOW, HIGH,         // floats
-  PACKED             // PackedParam
-};
 
 constexpr int WIDE = 8, NARROW = 4;  // output pixels that are summed together
 
@@ -42,14 +34,6 @@ struct Line {
     while (last > first && ih + (last - 1) * p[DH] >= p[H]) last--;
   }
 };
-
-// Keeps a loaded vector in a register: GCC would rather load it again for each of its uses.
-inline vf kept(vf x) {
-#if defined(__SSE2__)
-  asm("" : "+v"(x));
-#endif
-  return x;
-}
 
 // N pixels of a row from `ow` on. Kernel width and stride are known, so each activation is loaded once and used for every pixel
 // that it belongs to. CHECKED: some columns lie left or right of the image.
@@ -146,13 +130,6 @@ Rows choose(const int64_t* p) {
   return rows_of<0, 0>;
 }
 
-void decode_float(const Packed& w, int64_t panel, int64_t, int64_t n, float* out) {
-  const float* from = (const float*)w.panel(panel);
-  for (int64_t i = 0; i < n * PANEL; i += VL) store(out + i, load(from + i));
-}
-
-typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out);
-
 // With activations that are not finite: tap by tap, since an absent one must not see any.
 void one_by_one(const Channels& c, int64_t oh0, int64_t oh1) {
   const int64_t* p = c.p;
@@ -169,28 +146,16 @@ void one_by_one(const Channels& c, int64_t oh0, int64_t oh1) {
       }
 }
 
-// The panel's taps in fp32, each times its channel's scale.
-void taps(const Packed& packed, int64_t panel, int64_t n, Decode decode, float* out) {
-  decode(packed, panel, 0, n, out);
-  const float* scale = packed.scale(panel);
-  if (!scale) return;
-  for (int64_t k = 0; k < n; k++)
-    for (int v = 0; v < PANEL; v += VL) store(out + k * PANEL + v, load(out + k * PANEL + v) * load(scale + v));
-}
-
 void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   const int64_t* p = call->p;
   const Packed packed{(const char*)call->buf[1], p + PACKED};
-  const int64_t panels = (p[C] + PANEL - 1) / PANEL, chunks = (panels + p[CHUNK] - 1) / p[CHUNK];
-  const int64_t blocks = (p[OH] + p[ROWS] - 1) / p[ROWS];
   const Rows rows = choose(p);
   float* w = (float*)call->scratch;
-  for (int64_t item = begin; item < end; item++) {
-    const int64_t first = item % chunks * p[CHUNK], last = first + p[CHUNK] < panels ? first + p[CHUNK] : panels;
-    const int64_t oh0 = item / chunks % blocks * p[ROWS], oh1 = oh0 + p[ROWS] < p[OH] ? oh0 + p[ROWS] : p[OH];
-    const int64_t image = item / chunks / blocks, size = p[H] * p[W] * p[C];
+  for (int64_t i = begin; i < end; i++) {
+    const Item item(p, i);
+    const int64_t image = item.image, size = p[H] * p[W] * p[C];
     const bool is_finite = decode != decode_tiles<NOTHING> || !has_absent(packed) || all_finite((const float*)call->buf[0] + image * size, size);
-    for (int64_t panel = first; panel < last; panel++) {
+    for (int64_t panel = item.first; panel < item.last; panel++) {
       taps(packed, panel, p[KH] * p[KW], is_finite ? decode : decode_tiles<MARK>, w);
       for (int64_t channel = panel * PANEL; channel < p[C] && channel < (panel + 1) * PANEL; channel += VL) {
         Channels c;
@@ -202,8 +167,8 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
         c.low = splat(thin_f32(p[LOW]));
         c.high = splat(thin_f32(p[HIGH]));
         c.lanes = (int)(p[C] - channel < VL ? p[C] - channel : VL);
-        if (is_finite) rows(c, oh0, oh1);
-        else one_by_one(c, oh0, oh1);
+        if (is_finite) rows(c, item.oh0, item.oh1);
+        else one_by_one(c, item.oh0, item.oh1);
       }
     }
   }

@@ -1,21 +1,65 @@
-"""Depthwise Conv: one filter per channel, channels in lanes, weights in the panels of the gemm family."""
+"""Depthwise Conv: one filter per channel, channels or columns in lanes, weights in the panels of the gemm family."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from .. import costs
 from ..gemm.lowering import layouts, row_bias
-from ..gemm.pack import PANEL, Panels
+from ..gemm.pack import PANEL, PanelLayout, Panels
 from ..gemm.product import bias_of
-from ..lowering import Emitter, Lowering, Site, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
 from ..ops._window import Window, window
 
 BLOCK_BYTES = 1 << 18
 """Activations that a work item reads, at most (but one row of output at least): they stay in L2 while panel after panel reads them."""
+STRIP_BYTES = 20 << 10
+"""Rows of one channel that planes.cpp copies to scratch at a time: most of an L1 cache."""
+TILE_ROWS = 4
+"""Rows that planes.cpp sums together."""
 ITEMS_PER_THREAD = 4
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Lengths of the convolution as depthwise kernels see them: two spatial axes, the first of length 1 if there is one only."""
+
+    batch: int
+    channels: int
+    size: tuple[int, int]
+    out: tuple[int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int]
+    dilations: tuple[int, int]
+
+    @staticmethod
+    def of(shape: tuple[int, ...], win: Window) -> Shape:
+        def pair(axis: tuple[int, ...], missing: int) -> tuple[int, int]:
+            first, second = (*(missing,) * (2 - len(axis)), *axis)
+            return first, second
+
+        return Shape(shape[0], shape[1], pair(shape[2:], 1), pair(win.out, 1), pair(win.kernel, 1), pair(win.strides, 1), pair(win.begin, 0),
+                     pair(win.dilations, 1))
+
+    def params(self, cut: Cut) -> list[int]:
+        """Param of taps.h up to LOW."""
+        lengths = [self.channels, *self.size, *self.out, *self.kernel, *self.strides, *self.pads, *self.dilations]
+        return [*lengths, cut.rows, cut.chunk, cut.strip, cut.pitch]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Rows of output and panels of a work item; of planes the rows that are done together, and the floats of a row in scratch."""
+
+    rows: int
+    chunk: int
+    strip: int = 0
+    pitch: int = 0
 
 
 @lowers("Conv")
@@ -27,36 +71,69 @@ def lower_depthwise(site: Site) -> Iterator[Lowering]:
         return
     bias, known = row_bias(site, 2, x.shape[1])
     for layout in layouts(tensor, 1, "conv") if known else ():
-        yield _lowering(site, layout, bias, x.shape, window("Conv", site.attrs, x.shape[2:], tensor.shape[2:]))
+        shape = Shape.of(x.shape, window("Conv", site.attrs, x.shape[2:], tensor.shape[2:]))
+        yield _channels(site, layout, bias, shape)
+        if isinstance(layout, PanelLayout):
+            yield _planes(site, layout, bias, shape)
 
 
-def _lowering(site: Site, layout: Panels, bias: np.ndarray | None, shape: tuple[int, ...], win: Window) -> Lowering:
-    batch, channels, *spatial = shape
-    missing = (1,) * (2 - len(spatial))
-    height, width = (*missing, *spatial)
-    out_height, out_width = (*missing, *win.out)
-    kernel, strides, dilations = ((*missing, *axis) for axis in (win.kernel, win.strides, win.dilations))
-    pads = (*(0,) * len(missing), *win.begin)
-    rows, chunk = _cut(batch, out_height, width * channels * 4 * strides[0], layout.panels, site.threads)
-    items = batch * -(-out_height // rows) * -(-layout.panels // chunk)
-    name = f"depthwise_{layout.kind.replace('fp', 'f')}"
+def _channels(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -> Lowering:
+    """Channels in lanes: NHWC."""
+    cut = _cut_rows(shape, layout.panels, site.threads)
+    taps = costs.DEPTHWISE["tap"] * layout.panels * PANEL
+    return _lowering(site, "depthwise", "NHWC", layout, bias, shape, cut, taps * shape.out[1], 0)
+
+
+def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Shape) -> Lowering:
+    """Columns in lanes: NCHW."""
+    cut = _cut_planes(shape, layout.panels, site.threads)
+    taps = costs.DEPTHWISE["tap"] * shape.channels * -(-shape.out[1] // PANEL) * PANEL
+    return _lowering(site, "depthwise_planes", "NCHW", layout, bias, shape, cut, taps, 4 * _strip_floats(shape, cut))
+
+
+def _lowering(site: Site, family: str, scheme: Layout, layout: Panels, bias: np.ndarray | None, shape: Shape, cut: Cut, row_cost: float,
+              scratch: int) -> Lowering:
+    """``row_cost``: nanoseconds of a tap for one row of the output; ``scratch``: bytes besides the decoded taps."""
+    name = f"{family}_{layout.kind.replace('fp', 'f')}"
+    items = shape.batch * -(-shape.out[0] // cut.rows) * -(-layout.panels // cut.chunk)
 
     def emit(em: Emitter) -> None:
-        params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, rows, chunk,
-                  f32(em.low), f32(em.high), *layout.params()]
+        params = [*shape.params(cut), f32(em.low), f32(em.high), *layout.params()]
         weight = em.weight(1, layout.name, layout.pack)
-        em.step(name, [em.input(0), weight, bias_of(em, bias, layout), em.output()], params, items, scratch=layout.columns * PANEL * 4)
+        em.step(name, [em.input(0), weight, bias_of(em, bias, layout), em.output()], params, items, layout.columns * PANEL * 4 + scratch)
 
-    outputs = batch * out_height * out_width * layout.panels * PANEL
-    moved = batch * height * width * channels + outputs
-    cost = costs.STEP + outputs * layout.columns * costs.DEPTHWISE["tap"] * costs.SLOWER.get(site.isa, 1.0) + moved * costs.DEPTHWISE["float"]
-    return Lowering(name, ("NHWC", *(None,) * (len(site.inputs) - 1)), "NHWC", cost, emit, fuses=True)
+    moved = shape.batch * shape.channels * (prod(shape.size) + prod(shape.out))
+    computed = shape.batch * shape.out[0] * layout.columns * row_cost * costs.SLOWER.get(site.isa, 1.0)
+    cost = costs.STEP + computed + moved * costs.DEPTHWISE["float"]
+    return Lowering(name, (scheme, *(None,) * (len(site.inputs) - 1)), scheme, cost, emit, fuses=True)
 
 
-def _cut(batch: int, out_height: int, row_bytes: int, panels: int, threads: int) -> tuple[int, int]:
-    """(rows of output, panels) of a work item; ``row_bytes``: activations read per row of output."""
-    blocks = -(-out_height // max(1, BLOCK_BYTES // row_bytes))
+def _cut_rows(shape: Shape, panels: int, threads: int) -> Cut:
+    row_bytes = shape.size[1] * shape.channels * 4 * shape.strides[0]  # activations read per row of output
+    blocks = -(-shape.out[0] // max(1, BLOCK_BYTES // row_bytes))
     chunks = 1
-    if threads > 1 and batch * blocks < ITEMS_PER_THREAD * threads:
-        chunks = min(panels, -(-ITEMS_PER_THREAD * threads // (batch * blocks)))
-    return -(-out_height // blocks), -(-panels // chunks)
+    if threads > 1 and shape.batch * blocks < ITEMS_PER_THREAD * threads:
+        chunks = min(panels, -(-ITEMS_PER_THREAD * threads // (shape.batch * blocks)))
+    return Cut(-(-shape.out[0] // blocks), -(-panels // chunks))
+
+
+def _cut_planes(shape: Shape, panels: int, threads: int) -> Cut:
+    """Work items are panels; for several threads also blocks of rows, where there are few of those."""
+    blocks = -(-ITEMS_PER_THREAD * threads // (shape.batch * panels)) if threads > 1 else 1
+    rows = _whole_tiles(-(-shape.out[0] // blocks))
+    reach = (shape.kernel[1] - 1) * shape.dilations[1] // shape.strides[1]
+    spare = PANEL - 1 if shape.strides[1] == 1 else PANEL + shape.pads[1]  # Strip::shift; what Strip::halve writes past a row's end
+    pitch = -(-(spare + max(shape.out[1], PANEL) + reach) // PANEL) * PANEL
+    held = STRIP_BYTES // (4 * pitch * shape.strides[1])
+    strip = max(TILE_ROWS, (held - (shape.kernel[0] - 1) * shape.dilations[0] - 1) // shape.strides[0] + 1)
+    strips = -(-rows // strip)
+    return Cut(rows, 1, min(rows, _whole_tiles(-(-rows // strips))), pitch)
+
+
+def _whole_tiles(rows: int) -> int:
+    return -(-rows // TILE_ROWS) * TILE_ROWS
+
+
+def _strip_floats(shape: Shape, cut: Cut) -> int:
+    height = (cut.strip - 1) * shape.strides[0] + (shape.kernel[0] - 1) * shape.dilations[0] + 1
+    return height * shape.strides[1] * cut.pitch

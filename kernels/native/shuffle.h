@@ -54,5 +54,15 @@ namespace {
   return THIN_SHUFFLE(a, b, 0, 2, 4, 6);
 #endif
 }
+// Those in between.
+[[maybe_unused]] inline vf odds(vf a, vf b) {
+#if defined(__AVX512F__)
+  return THIN_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif defined(__AVX2__)
+  return THIN_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+  return THIN_SHUFFLE(a, b, 1, 3, 5, 7);
+#endif
+}
 
 }  // namespace

@@ -1,0 +1,171 @@
+// Depthwise convolution in NCHW: the columns of a row in lanes, so that a tap is one number times a vector of activations.
+//
+// A strip of a channel's rows is copied to scratch with its padding, columns dealt out by their remainder of the stride, so that
+// the loop over taps reads vectors without asking where the image ends.
+#include "../gemm/gather.h"
+#include "shuffle.h"
+#include "taps.h"
+
+namespace {
+
+constexpr int HIGH_TILE = 4;  // rows of the output that are summed together: each activation serves all of them
+
+// A strip in scratch: [row][remainder of the column][pitch]. Column q of the padded image lies in row q % SW at shift + q / SW.
+struct Strip {
+  const int64_t* p;
+  float* at;
+  int64_t shift;  // puts column 0 of the image at a multiple of the vectors where the stride is 1
+
+  Strip(const int64_t* p_, float* at_) : p(p_), at(at_), shift(p[SW] == 1 ? -p[PW] & (PANEL - 1) : 0) {}
+
+  int64_t height(int64_t rows) const { return (rows - 1) * p[SH] + (p[KH] - 1) * p[DH] + 1; }
+  int64_t row_floats() const { return p[SW] * p[PITCH]; }
+
+  // Where tap (kh, kw) of the first output of row r lies.
+  const float* tap(int64_t r, int64_t kh, int64_t kw) const {
+    const int64_t column = kw * p[DW];
+    return at + (r * p[SH] + kh * p[DH]) * row_floats() + column % p[SW] * p[PITCH] + shift + column / p[SW];
+  }
+
+  // Zeros that copying rows leaves alone: what is left and right of the image.
+  void clear() const { zero_floats(at, height(p[STRIP]) * row_floats()); }
+
+  // The rows that output rows [oh, oh + rows) need. Columns that no output needs are left out: they might lie past the pitch.
+  void fill(const float* plane, int64_t oh, int64_t rows) const {
+    const int64_t first = oh * p[SH] - p[PH], needed = clip((p[OW] - 1) * p[SW] + (p[KW] - 1) * p[DW] + 1 - p[PW], 0, p[W]);
+    for (int64_t r = 0; r < height(rows); r++) {
+      float* to = at + r * row_floats();
+      if (first + r < 0 || first + r >= p[H]) zero_floats(to, row_floats());
+      else deal(plane + (first + r) * p[W], needed, to);
+    }
+  }
+
+  void deal(const float* from, int64_t n, float* to) const {
+    if (p[SW] == 1) return copy_floats(to + shift + p[PW], from, n);
+    if (p[SW] == 2) return halve(from, n, to + p[PW] % 2 * p[PITCH] + p[PW] / 2, to + (p[PW] + 1) % 2 * p[PITCH] + (p[PW] + 1) / 2);
+    for (int64_t i = 0; i < n; i++) to[(i + p[PW]) % p[SW] * p[PITCH] + (i + p[PW]) / p[SW]] = from[i];
+  }
+
+  // The row's last vectors are followed by zeros: so is the image.
+  static void halve(const float* from, int64_t n, float* even, float* odd) {
+    for (int64_t i = 0; i < n; i += 2 * VL) {
+      const vf a = part(from + i, n - i), b = part(from + i + VL, n - i - VL);
+      store(even + i / 2, evens(a, b));
+      store(odd + i / 2, odds(a, b));
+    }
+  }
+
+  static vf part(const float* from, int64_t left) { return left >= VL ? load(from) : left > 0 ? load_n(from, (int)left) : vf{}; }
+};
+
+struct Finish {
+  vf bias, low, high;
+  int lanes;  // columns of an output that is narrower than a vector
+};
+
+// R rows of the output × all columns, a vector of them at a time; the last one may overlap the one before. K × K taps with stride S: each
+// activation is loaded once for all rows that it belongs to. FULL: the output is at least a vector wide.
+template <int R, int K, int S, bool FULL>
+inline void across(const vf (&taps)[K * K], const Strip& strip, int64_t r, const Finish& finish, float* y) {
+  const int64_t width = strip.p[OW], last = FULL ? width - VL : 0, pitch = strip.p[PITCH], row_floats = strip.row_floats();
+  const float* from = strip.tap(r, 0, 0);
+  const vf bias = finish.bias, low = finish.low, high = finish.high;
+  vf w[K * K];
+#pragma GCC unroll 32
+  for (int i = 0; i < K * K; i++) w[i] = taps[i];
+  y += r * width;
+  for (int64_t ow = 0; ow < width; ow += VL) {
+    const int64_t at = ow < last ? ow : last;
+    const float* x = from + at;
+    vf sum[R];
+#pragma GCC unroll 8
+    for (int i = 0; i < R; i++) sum[i] = bias;
+#pragma GCC unroll 16
+    for (int row = 0; row < (R - 1) * S + K; row++, x += row_floats)
+#pragma GCC unroll 8
+      for (int kw = 0; kw < K; kw++) {
+        const vf value = kept(load(x + kw % S * pitch + kw / S));
+#pragma GCC unroll 8
+        for (int i = 0; i < R; i++)
+          if (row >= i * S && row < i * S + K) sum[i] += value * w[(row - i * S) * K + kw];
+      }
+#pragma GCC unroll 8
+    for (int i = 0; i < R; i++) {
+      if (FULL) store(y + i * width + at, clamp(sum[i], low, high));
+      else store_n(y + i * width, clamp(sum[i], low, high), finish.lanes);
+    }
+  }
+}
+
+template <int K, int S, bool FULL>
+void down(const vf (&w)[K * K], const Strip& strip, int64_t rows, const Finish& finish, float* y) {
+  int64_t r = 0;
+  for (; r + HIGH_TILE <= rows; r += HIGH_TILE) across<HIGH_TILE, K, S, FULL>(w, strip, r, finish, y);
+  if (rows - r == 3) across<3, K, S, FULL>(w, strip, r, finish, y);
+  if (rows - r == 2) across<2, K, S, FULL>(w, strip, r, finish, y);
+  if (rows - r == 1) across<1, K, S, FULL>(w, strip, r, finish, y);
+}
+
+template <int K, int S>
+void square(const Strip& strip, const float* taps, int64_t rows, const Finish& finish, float* y) {
+  vf w[K * K];
+  for (int i = 0; i < K * K; i++) w[i] = splat(taps[i * PANEL]);
+  strip.p[OW] < VL ? down<K, S, false>(w, strip, rows, finish, y) : down<K, S, true>(w, strip, rows, finish, y);
+}
+
+// Any kernel, stride and dilation: one row at a time.
+void any(const Strip& strip, const float* taps, int64_t rows, const Finish& finish, float* y) {
+  const int64_t* p = strip.p;
+  const int64_t width = p[OW], last = width > VL ? width - VL : 0;
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t ow = 0; ow < width; ow += VL) {
+      const int64_t at = ow < last ? ow : last;
+      vf sum = finish.bias;
+      for (int64_t kh = 0; kh < p[KH]; kh++)
+        for (int64_t kw = 0; kw < p[KW]; kw++) sum += load(strip.tap(r, kh, kw) + at) * taps[(kh * p[KW] + kw) * PANEL];
+      sum = clamp(sum, finish.low, finish.high);
+      if (finish.lanes == VL) store(y + r * width + at, sum);
+      else store_n(y + r * width, sum, finish.lanes);
+    }
+}
+
+typedef void (*Rows)(const Strip& strip, const float* taps, int64_t rows, const Finish& finish, float* y);
+
+Rows choose(const int64_t* p) {
+  if (p[KH] != p[KW] || p[SH] != p[SW] || p[DH] != 1 || p[DW] != 1) return any;
+  if (p[KW] == 3 && p[SW] == 1) return square<3, 1>;
+  if (p[KW] == 3 && p[SW] == 2) return square<3, 2>;
+  if (p[KW] == 5 && p[SW] == 1) return square<5, 1>;
+  if (p[KW] == 5 && p[SW] == 2) return square<5, 2>;
+  return any;
+}
+
+void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
+  const int64_t* p = call->p;
+  const Packed packed{(const char*)call->buf[1], p + PACKED};
+  const Rows rows = choose(p);
+  float* w = (float*)call->scratch;
+  const Strip strip(p, w + p[KH] * p[KW] * PANEL);
+  strip.clear();
+  for (int64_t i = begin; i < end; i++) {
+    const Item item(p, i);
+    for (int64_t channel = item.first * PANEL; channel < p[C] && channel < item.last * PANEL; channel++) {
+      const int64_t lane = channel % PANEL, plane = item.image * p[C] + channel;
+      if (lane == 0) taps(packed, channel / PANEL, p[KH] * p[KW], decode, w);
+      const Finish finish{splat(((const float*)call->buf[2])[channel]), splat(thin_f32(p[LOW])), splat(thin_f32(p[HIGH])), (int)(p[OW] < VL ? p[OW] : VL)};
+      for (int64_t oh = item.oh0; oh < item.oh1; oh += p[STRIP]) {
+        const int64_t n = item.oh1 - oh < p[STRIP] ? item.oh1 - oh : p[STRIP];
+        strip.fill((const float*)call->buf[0] + plane * p[H] * p[W], oh, n);
+        rows(strip, w + lane, n, finish, (float*)call->buf[3] + (plane * p[OH] + oh) * p[OW]);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// buf: x, packed weights, bias [panels * 16], y. p: Param. One work item per image × block of rows × chunk of panels. Scratch: the
+// decoded taps of a panel, then a strip.
+THIN_KERNEL(depthwise_planes_f32) { items(call, begin, end, decode_float); }
+THIN_KERNEL(depthwise_planes_f16) { items(call, begin, end, decode_half); }
+THIN_KERNEL(depthwise_planes_codebook) { items(call, begin, end, decode_codebook); }
