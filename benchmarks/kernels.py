@@ -34,7 +34,7 @@ from ..kernels.lowering import Lowering, Ref, Site, aligned, lowerings
 from ..kernels.ops._op import Type
 from ..toolchain.timing import interleaved
 from .environment import describe
-from .tables import markdown
+from .report import machine, table
 
 ENCODINGS = ("fp32", "fp16", "codebook8", "codebook6", "codebook4", "codebook3", "codebook2", "binary", "ternary", "affine8", "affine4", "affine8/32",
              "affine4/32", "affine3/32", "sparse affine4/32", "8:32 fp32", "8:32 codebook4", "8:32 affine4/32", "8:32 ternary", "2:16 codebook4",
@@ -226,8 +226,8 @@ def main() -> int:
 
     torch.set_num_threads(options.threads)
     found = (row(layer, options.threads, options.kernels) for layer in (*layers(), *marked()))
-    about = {**describe(), "command": " ".join(["python -m thinfer.benchmarks.kernels", *sys.argv[1:]])}
-    print(markdown("Kernels", [line for line in found if line is not None], about))
+    print("\n".join(table([line for line in found if line is not None])))
+    print(f"\n{machine(describe())}")
     return 0
 
 

@@ -1,12 +1,10 @@
-"""Real networks: dense against onnxruntime, compressed against dense, pruned against zeroed."""
+"""Real networks against their dense selves: compressed and pruned."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,6 @@ import numpy as np
 from .. import runtime
 from ..formats.graph import Graph
 from ..formats.writer import write
-from ..kernels import isa
 from ..toolchain import importers, passes, pipeline, recipe
 from ..toolchain.importers._source import macs
 from ..toolchain.timing import interleaved
@@ -43,18 +40,6 @@ print(loaded - before, rss("VmRSS") - before)
 """
 
 
-@contextmanager
-def forced(level: str | None) -> Iterator[None]:
-    """``THINFER_ISA`` set to a level, or left alone."""
-    before = os.environ.get("THINFER_ISA")
-    if level is not None:
-        os.environ["THINFER_ISA"] = level
-    yield
-    os.environ.pop("THINFER_ISA", None)
-    if before is not None:
-        os.environ["THINFER_ISA"] = before
-
-
 def all_images(name: str) -> np.ndarray:
     return np.concatenate([images.labelled(name)[0], images.crops(name)])
 
@@ -74,35 +59,6 @@ def packed(name: str, preset: str, folder: Path) -> Path:
     graph = importers.load(models.export(name, folder)[0])
     write(pipeline.compress(graph, recipe.load(preset)), target)
     return target
-
-
-def ort_session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def dense_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Error of every backend and ISA level against onnxruntime, and latency beside it."""
-    for name in NETWORKS:
-        x, (images26, labels) = all_images(name), images.labelled(name)
-        path, reference = packed(name, "dense", folder), ort_session(models.export(name, folder)[1])
-        feed = reference.get_inputs()[0].name
-        expected = np.concatenate([reference.run(None, {feed: x[i:i + BATCH]})[0] for i in range(0, len(x), BATCH)])
-        for target in ("numpy", *isa.levels()):
-            with forced(None if target == "numpy" else target):
-                session = runtime.load(path, backend="numpy" if target == "numpy" else "native")
-            got = outputs(session, x)
-            one = np.ascontiguousarray(x[:1])
-            taken = interleaved({"thinfer": partial(session, one), "onnxruntime": partial(reference.run, None, {feed: one})})
-            yield {"network": name, "backend": target, "images": len(x), "error against onnxruntime": error(got, expected),
-                   "top-1 agreement": float((got.argmax(1) == expected.argmax(1)).mean()),
-                   f"right of {len(labels)}": int((outputs(session, images26).argmax(1) == labels).sum()),
-                   "ms min": taken["thinfer"].minimum * 1e3, "ms median": taken["thinfer"].median * 1e3,
-                   "onnxruntime ms min": taken["onnxruntime"].minimum * 1e3,
-                   "onnxruntime / thinfer": taken["onnxruntime"].minimum / taken["thinfer"].minimum}
 
 
 def rss_growth(path: Path, folder: Path) -> tuple[int, int]:

