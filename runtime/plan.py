@@ -25,6 +25,10 @@ from .weights import PackedWeights
 
 Values = dict[str, np.ndarray]
 
+WORTH_RELEASING = 20_000
+"""Estimated nanoseconds from which on other Python threads may run meanwhile: to let go of the interpreter and take it back costs 0.1 µs, and much
+more where another thread waits for it."""
+
 WORTH_THREADS = 200_000
 """Estimated nanoseconds from which on a segment is shared between threads: waking a worker that sleeps takes tens of microseconds."""
 
@@ -47,6 +51,7 @@ class _NativeStage:
     def __init__(self, graph: Graph, units: Sequence[Unit], chosen: Sequence[Lowering], program: Program, types: Types, target: Target) -> None:
         self.program = program
         self._graph, self._units, self._chosen = graph, units, chosen
+        self._releases = program.cost >= WORTH_RELEASING
         module = native()
         assert module is not None
         code, names = program.serialise()
@@ -57,6 +62,22 @@ class _NativeStage:
 
     def run(self, values: Values) -> None:
         self._run(values, self._engine.run)
+
+    def caller(self, inputs: Mapping[str, Type], outputs: Sequence[str]) -> Any:
+        """What runs the segment by one native call, feeds to outputs; None if there is no such thing. See runtime/native/calls.h."""
+        if set(outputs) != set(self.program.outputs) or len(self._results) != len(outputs):
+            return None
+        read = {name: place for place, name in enumerate(self.program.inputs)}
+        if not set(read) <= set(inputs):
+            return None
+        made = {name: (shape, dtype, place) for place, (name, shape, dtype) in enumerate(self._results)}
+        taken = [(name, np.dtype(kind.dtype), kind.shape, read.get(name, -1)) for name, kind in inputs.items()]
+        return self._engine.caller(taken, [(name, np.dtype(made[name][1]), made[name][0], made[name][2]) for name in outputs], self._releases)
+
+    def bound(self, inputs: Values, outputs: Values) -> Any:
+        """What runs the segment on exactly these arrays and returns ``outputs``."""
+        return self._engine.bound([inputs[name] for name in self.program.inputs], [outputs[name] for name in self.program.outputs], outputs,
+                                  self._releases)
 
     def profile(self, values: Values) -> list[NodeProfile]:
         times = self._run(values, self._engine.timed)
@@ -118,6 +139,8 @@ class Plan:
         self._fixed = {info.name for info in graph.outputs if info.name in self._known or info.name in graph.weights}
         self._weights = weights
         self._outputs = tuple(info.name for info in graph.outputs)
+        self.results = {name: types[name] for name in self._outputs}
+        """Type of each output; None if only running tells."""
         partitioner = Partitioner(graph, types, self._known, target.threads, target.isa)
         self.segments = partitioner.segments()
         compiled = {} if target.numba is None else target.numba.compiled(partitioner, weights)
@@ -135,6 +158,9 @@ class Plan:
                 self.stages.append(_PythonStage(graph, segment, keep, types, weights, self._known, plans_of, compiled))
             else:
                 self.stages.append(self._native(graph, segment, keep, types, target))
+        whole = self._whole()
+        self.quick = None if whole is None else whole.caller(inputs, self._outputs)
+        """f(feeds) → outputs of the caller's own, or None if the feeds are not exactly what the plan is for; None if there is no such short way."""
 
     def _native(self, graph: Graph, segment: NativeSegment, keep: frozenset[str], types: Types, target: Target) -> _NativeStage:
         made = [name for unit in segment.units for name in unit.outputs]
@@ -151,6 +177,25 @@ class Plan:
         for stage in self.stages:
             stage.run(values)
         return self._outputs_of(values)
+
+    def bound(self, feeds: Values, outputs: Values) -> Callable[[], Values]:
+        """What runs on these arrays, which are checked, writes into those, and returns ``outputs``."""
+        stage = self._whole()
+        if stage is not None and set(stage.program.outputs) == set(outputs):
+            found: Callable[[], Values] = stage.bound(feeds, outputs)
+            return found
+
+        def run() -> Values:
+            for name, array in self.run(feeds).items():
+                np.copyto(outputs[name], array)
+            return outputs
+
+        return run
+
+    def _whole(self) -> _NativeStage | None:
+        """The native segment that is all of the plan."""
+        stage = self.stages[0] if len(self.stages) == 1 and not self._fixed else None
+        return stage if isinstance(stage, _NativeStage) else None
 
     def profile(self, feeds: Mapping[str, np.ndarray]) -> list[NodeProfile]:
         """What the nodes of one run took, in the order in which they ran."""

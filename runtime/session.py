@@ -6,7 +6,7 @@ import importlib.util
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
@@ -19,6 +19,7 @@ from ..formats.reader import read
 from ..kernels import isa
 from ..kernels.ops._op import OpError, Type
 from .explicit import explicit
+from .feeds import Feeds, InputError, checked_bound_inputs, checked_bound_outputs, checked_feeds
 from .numba import NumbaNodes
 from .plan import Plan, Target
 from .profile import NodeProfile
@@ -31,15 +32,8 @@ MOST_PLANS = 8
 
 MOST_THREADS = 256
 
-Feeds = Mapping[str, np.ndarray]
-
-
 class BackendError(ThinferError, ValueError):
     """The backend or the number of threads that was asked for does not exist here."""
-
-
-class InputError(ThinferError, ValueError):
-    """``run`` was fed something that the model does not take; the message says what it expects."""
 
 
 def load(model: str | os.PathLike[str] | Graph, *, backend: str | None = None, threads: int = 1) -> Session:
@@ -65,6 +59,7 @@ class Session:
         self._weights = PackedWeights(graph.weights)
         self._plans: OrderedDict[tuple[tuple[int, ...], ...], Plan] = OrderedDict()
         self._lock = threading.Lock()
+        self._quick: Callable[[Feeds], dict[str, np.ndarray] | None] | None = None  # how the last plan that ran is called without detours
         native = isa.native() if self.backend == "native" else None
         self.isa = isa.selected() if native else None
         self.threads = threads
@@ -120,8 +115,10 @@ class Session:
         Raises InputError (names, shapes or dtypes), OpError (shapes that contradict the graph).
         """
         if feeds is None:
-            return self._run(output_names)
-        found = self._run(feeds)
+            quick = self._quick
+            found = None if quick is None else quick(output_names)
+            return self._run(output_names) if found is None else found
+        found = self.run(feeds)
         if isinstance(output_names, str):
             raise InputError(f"output names must be a list or None, not the text {output_names!r}")
         names = [info.name for info in self.outputs] if output_names is None else list(output_names)
@@ -129,6 +126,18 @@ class Session:
         if unknown:
             raise InputError(f"there is no output {unknown[0]!r}; the model's outputs are {', '.join(found)}")
         return [found[name] for name in names]
+
+    def bind(self, inputs: Feeds, outputs: Feeds | None = None) -> Callable[[], dict[str, np.ndarray]]:
+        """A function without arguments that runs on these very arrays, checked once, and returns the outputs by name.
+
+        Each call reads what lies in the ``inputs`` then and overwrites ``outputs`` (those not given are made, once). All are C-contiguous, no output
+        shares memory with another array. The function is for one thread at a time; as many as there are threads can be bound to one session.
+        Raises InputError.
+        """
+        feeds = checked_bound_inputs(self.inputs, inputs)
+        with enough_memory():
+            plan = self._plan(tuple(array.shape for array in feeds.values()))
+            return plan.bound(feeds, checked_bound_outputs(plan.results, outputs, feeds))
 
     def profile(self, feeds: Feeds) -> list[NodeProfile]:
         """One inference as ``run``: what each of its nodes took, in the order in which they ran. Steps are timed one by one, so the whole
@@ -150,7 +159,9 @@ class Session:
     def _run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         arrays = checked_feeds(self.inputs, feeds)
         with enough_memory():
-            return self._plan(tuple(arrays[info.name].shape for info in self.inputs)).run_for_caller(arrays)
+            plan = self._plan(tuple(array.shape for array in arrays.values()))
+            self._quick = plan.quick
+            return plan.run_for_caller(arrays)
 
     def _plan(self, shapes: tuple[tuple[int, ...], ...]) -> Plan:
         with self._lock:
@@ -187,37 +198,3 @@ def _checked_backend(backend: str | None) -> str:
     if backend == "numba" and importlib.util.find_spec("numba") is None:
         raise BackendError("backend 'numba' needs the package numba, which is not installed here: pip install 'thinfer[numba]'")
     return backend
-
-
-def checked_feeds(inputs: Sequence[ValueInfo], feeds: Feeds) -> dict[str, np.ndarray]:
-    """The feeds as arrays, if they are what ``inputs`` describe; raises InputError that says what was expected."""
-    if not isinstance(feeds, Mapping):
-        raise InputError(f"feeds must be a dict of arrays by input name, not {type(feeds).__name__}")
-    expected = ", ".join(f"{info.name}: {info.dtype}{_shape_text(info.shape)}" for info in inputs)
-    for name in feeds:
-        if name not in {info.name for info in inputs}:
-            raise InputError(f"there is no input {name!r}; the model takes {expected}")
-    symbols: dict[str, int] = {}
-    arrays = {}
-    for info in inputs:
-        if info.name not in feeds:
-            raise InputError(f"the input {info.name!r} is missing; the model takes {expected}")
-        array = np.asarray(feeds[info.name])
-        if array.dtype != np.dtype(info.dtype):
-            raise InputError(f"input {info.name!r} has dtype {array.dtype}; the model takes {info.dtype}")
-        _check_shape(info, array.shape, symbols)
-        arrays[info.name] = array
-    return arrays
-
-
-def _check_shape(info: ValueInfo, shape: tuple[int, ...], symbols: dict[str, int]) -> None:
-    fits = len(shape) == len(info.shape) and all(dim == length for dim, length in zip(info.shape, shape) if isinstance(dim, int))
-    if not fits:
-        raise InputError(f"input {info.name!r} has shape {shape}; the model takes {_shape_text(info.shape)}")
-    for dim, length in zip(info.shape, shape):
-        if isinstance(dim, str) and symbols.setdefault(dim, length) != length:
-            raise InputError(f"input {info.name!r} has shape {shape}, but {dim} is {symbols[dim]} in another input")
-
-
-def _shape_text(shape: Sequence[object]) -> str:
-    return "[" + ", ".join(map(str, shape)) + "]"

@@ -37,7 +37,8 @@ def test_times_add_up_to_the_run(threads: int) -> None:
     rows = session.profile(x)
     whole = time.perf_counter() - start
     assert 0.5 * whole < sum(row.seconds for row in rows) <= whole
-    assert max(rows, key=lambda row: row.seconds).op == "MatMul"
+    product, sigmoid = (min(found) for found in zip(*([row.seconds for row in session.profile(x)] for _ in range(9))))
+    assert product > sigmoid  # the least of several, since a thread that the system holds up makes the step slow in which it is
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -13,7 +13,7 @@ import numpy as np
 from ..formats.errors import ThinferError
 from ..formats.graph import ValueInfo
 from ..formats.replacing import replacing
-from ..runtime.session import InputError, checked_feeds
+from ..runtime.feeds import InputError, checked_feeds
 from ..runtime.shapes import concrete
 from .errors import UsageError
 

@@ -1,8 +1,9 @@
-// The only file of the engine that knows Python.
+// The engine as Python sees it: this file and calls.cpp are the only ones of it that know Python.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "calls.h"
 #include "dispatch.h"
 #include "engine.h"
 
@@ -68,6 +69,19 @@ struct Runner {
     return array.data();
   }
 
+  static py::object bound(py::object self, const std::vector<py::array>& inputs, const std::vector<py::array>& outputs, py::object result,
+                          bool release) {
+    const Runner& runner = self.cast<Runner&>();
+    runner.check_counts(inputs.size(), outputs.size());
+    for (size_t i = 0; i < inputs.size(); i++) checked(inputs[i], runner.engine->input_bytes(i), "an input");
+    for (size_t i = 0; i < outputs.size(); i++) checked(outputs[i], runner.engine->output_bytes(i), "an output");
+    return thinfer::make_bound(self, runner.engine.get(), inputs, outputs, std::move(result), release);
+  }
+
+  void check_counts(size_t inputs, size_t outputs) const {
+    if (inputs != engine->inputs() || outputs != engine->outputs()) throw py::value_error("wrong number of inputs or outputs");
+  }
+
   void run(const py::tuple& inputs, const py::tuple& outputs) { run_timed(inputs, outputs, nullptr); }
 
   py::array_t<int64_t> timed(const py::tuple& inputs, const py::tuple& outputs) {
@@ -77,8 +91,7 @@ struct Runner {
   }
 
   void run_timed(const py::tuple& inputs, const py::tuple& outputs, int64_t* times) {
-    if (inputs.size() != engine->inputs() || outputs.size() != engine->outputs())
-      throw py::value_error("wrong number of inputs or outputs");
+    check_counts(inputs.size(), outputs.size());
     const Engine::Call call = engine->begin();
     try {
       for (size_t i = 0; i < inputs.size(); i++) call.inputs[i] = checked(inputs[i], engine->input_bytes(i), "an input");
@@ -109,6 +122,12 @@ PYBIND11_MODULE(_native, m) {
            py::arg("output_bytes"), py::arg("arena_bytes"), py::arg("scratch_bytes"), py::arg("pool"))
       .def("run", &Runner::run, py::arg("inputs"), py::arg("outputs"),
            "One inference: arrays are C-contiguous and of the exact size; the GIL is released meanwhile.")
+      .def("caller", [](py::object self, const std::vector<thinfer::ArraySpec>& inputs, const std::vector<thinfer::ArraySpec>& outputs,
+                        bool release) { return thinfer::make_caller(self, self.cast<Runner&>().engine.get(), inputs, outputs, release); },
+           py::arg("inputs"), py::arg("outputs"), py::arg("release"),
+           "f(feeds) -> outputs by name, or None if the feeds are not exactly such. Each input and output: (name, dtype, shape, place).")
+      .def("bound", &Runner::bound, py::arg("inputs"), py::arg("outputs"), py::arg("result"), py::arg("release"),
+           "f() -> result, after a run on these arrays.")
       .def("timed", &Runner::timed, py::arg("inputs"), py::arg("outputs"), "As run; returns the nanoseconds of each step, int64.")
       .def_property_readonly("arena_bytes", [](const Runner& r) { return r.engine->arena_bytes(); });
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from ... import runtime
 from ...kernels import roofs
-from ...runtime.session import checked_feeds
+from ...runtime.feeds import checked_feeds
 from .. import recipe as recipes
 from ..arithmetic import arithmetic
 from ..arrays import fitting_lengths, in_batches, load_npz, random_feeds

@@ -11,7 +11,7 @@ import numpy as np
 
 from ... import runtime
 from ...formats.graph import ValueInfo
-from ...runtime.session import checked_feeds
+from ...runtime.feeds import checked_feeds
 from .. import reference
 from ..arithmetic import arithmetic
 from ..arrays import fitting_lengths, in_batches, load_npz, random_feeds
