@@ -101,7 +101,7 @@ class _PythonStage:
 
     def __init__(self, graph: Graph, segment: PythonSegment, keep: frozenset[str], types: Types, weights: PackedWeights,
                  known: Mapping[str, np.ndarray], plans_of: Callable[[Graph], BodyPlans], compiled: Mapping[int, Compiled]) -> None:
-        self._graph, self._weights, self._known = graph, weights, known
+        self._graph, self._weights, self._known, self._compiled = graph, weights, known, frozenset(compiled)
         for node in segment.nodes:
             for name in () if id(node) in compiled else reads(node):
                 weight = name.removeprefix(INTEGERS)
@@ -115,7 +115,7 @@ class _PythonStage:
         self._nodes.run(values, self._constant)
 
     def profile(self, values: Values) -> list[NodeProfile]:
-        watch = NodeWatch(self._graph, self._weights.source)
+        watch = NodeWatch(self._graph, self._weights, self._compiled)
         self._nodes.run(values, self._constant, watch)
         return watch.rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +16,16 @@ from ..kernels.ops._integer import DOMAIN
 from ..kernels.ops._op import Type
 from .partition import Unit
 from .program import Program
+from .shapes import outline
+from .weights import PackedWeights
 
 
 @dataclass(frozen=True)
 class NodeProfile:
     """One node of a run, and those that run in the same steps.
 
-    ``op``: their operators, joined by " + ". ``kernels``: the native kernels of its steps, reorders included, in order; ("numpy",) where NumPy runs
-    it. ``seconds``: of wall time. ``macs``: multiply-accumulates with the weights that are there (0: none worth counting).
+    ``op``: their operators, joined by " + ". ``kernels``: the native kernels of its steps, reorders included, in order; ("numpy",) or ("numba",)
+    where that runs it. ``seconds``: of wall time. ``macs``: multiply-accumulates with the weights that are there (0: none worth counting).
     ``integer``: they are done in int8. ``value_bytes``, ``weight_bytes``: the buffers that its steps touch, each counted once, weights as they
     lie in RAM.
     """
@@ -56,22 +58,31 @@ def native_profile(graph: Graph, units: Sequence[Unit], chosen: Sequence[Lowerin
 
 
 class NodeWatch:
-    """Collects rows of nodes that NumPy runs; each call ends one node and begins the next."""
+    """Collects rows of nodes that NumPy or Numba runs; each call ends one node and begins the next."""
 
-    def __init__(self, graph: Graph, weights: Mapping[str, EncodedTensor]) -> None:
+    def __init__(self, graph: Graph, weights: PackedWeights, compiled: Container[int]) -> None:
+        """``compiled``: ids of the nodes that Numba runs."""
         self.rows: list[NodeProfile] = []
-        self._graph, self._weights = graph, weights
+        self._graph, self._weights, self._compiled = graph, weights, compiled
         self._since = time.perf_counter()
 
     def __call__(self, node: Node, args: Sequence[np.ndarray | None], made: Sequence[np.ndarray]) -> None:
         seconds = time.perf_counter() - self._since
-        held = [i for i, name in enumerate(node.inputs) if name in self._weights]
-        kinds = [None if array is None else Type(array.dtype.name, array.shape) for array in args]
-        macs = _macs(node, kinds, [Type(array.dtype.name, array.shape) for array in made], {i: self._weights[node.inputs[i]] for i in held})
+        held = {i: outline(self._weights.source, name) for i, name in enumerate(node.inputs) if name in self._weights.source}
+        kinds = [Type(held[i].dtype, held[i].shape) if i in held else None if array is None else Type(array.dtype.name, array.shape)
+                 for i, array in enumerate(args)]
+        macs = _macs(node, kinds, [Type(array.dtype.name, array.shape) for array in made], held)
         values = sum(array.nbytes for i, array in enumerate(args) if array is not None and i not in held) + sum(array.nbytes for array in made)
-        weights = sum(array.nbytes for i in held if (array := args[i]) is not None)
-        self.rows.append(NodeProfile(self._graph.label(node), _text([node]), ("numpy",), seconds, macs, False, values, weights))
+        backend = "numba" if id(node) in self._compiled else "numpy"
+        self.rows.append(NodeProfile(self._graph.label(node), _text([node]), (backend,), seconds, macs, False, values,
+                                     self._touched(node, args, held)))
         self._since = time.perf_counter()
+
+    def _touched(self, node: Node, args: Sequence[np.ndarray | None], held: Iterable[int]) -> int:
+        """Bytes of the weights: expanded, or as they are packed for Numba."""
+        expanded = sum(array.nbytes for i in held if (array := args[i]) is not None)
+        packed = {node.inputs[i] for i in held if args[i] is None}
+        return expanded + sum(size for name, forms in self._weights.memory().items() if name in packed for _, size in forms)
 
 
 def _fused(unit: Unit, producers: Mapping[str, Node]) -> list[Node]:

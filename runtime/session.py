@@ -32,6 +32,7 @@ MOST_PLANS = 8
 
 MOST_THREADS = 256
 
+
 class BackendError(ThinferError, ValueError):
     """The backend or the number of threads that was asked for does not exist here."""
 
