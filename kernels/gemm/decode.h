@@ -18,6 +18,8 @@ constexpr int per_word(int bits) { return 32 / bits; }
   return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
 #elif defined(__F16C__)
   return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#elif defined(__ARM_NEON)  // of 32 bits, too: other NEON arithmetic would take a subnormal half for zero there
+  return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 #else
   typedef uint16_t vh __attribute__((vector_size(VL * 2)));
   vh halves;

@@ -1,7 +1,11 @@
 // y[M, N] = clamp(alpha * scale * (x[M, K] · Wᵀ) + bias), weights in panels of 16 rows of W, decoded a tile at a time.
 #include "decode.h"
 #include "gather.h"
+#include "tile.h"
 #include "tiles.h"
+#if defined(__aarch64__)
+#include "tile_neon.h"
+#endif
 
 namespace {
 
@@ -10,9 +14,7 @@ namespace {
 constexpr int MR = 8, NP = 3;  // 24 of 32 registers hold sums; 8 rows leave enough general registers for their pointers
 #elif defined(__AVX2__)
 constexpr int MR = 6, NP = 1;
-#elif defined(__aarch64__)
-constexpr int MR = 6, NP = 1;
-#else
+#elif !defined(__aarch64__)  // whose micro-kernel has a header of its own
 constexpr int MR = 3, NP = 1;
 #endif
 
@@ -28,18 +30,7 @@ enum Param {
   CONV = PACKED + W_PARAMS
 };
 
-struct Tile {
-  const float* x;
-  int64_t ldx;
-  const float* w;  // [panels][n][16], panels ldw floats apart
-  int64_t ldw, n;
-  float* y;
-  int64_t ldy;
-  int columns;        // of y, at most panels * 16
-  bool first, last;   // of the blocks of K: start from zero; finish
-  const float *scale, *bias;
-  float alpha, low, high;
-};
+#if !defined(__aarch64__)
 
 // Always inlined: in a function of its own, the sums would live in memory.
 template <int R, int P>
@@ -78,13 +69,6 @@ template <int R, int P>
   }
 }
 
-// One vector of y of which `left` floats exist (perhaps none, perhaps more than a vector holds).
-inline vf read_y(const float* y, int left) { return left >= VL ? load(y) : left > 0 ? load_n(y, left) : vf{}; }
-inline void write_y(float* y, vf v, int left) {
-  if (left >= VL) store(y, v);
-  else if (left > 0) store_n(y, v, left);
-}
-
 // EDGE: the last columns of the tile do not exist in y.
 template <int R, int P, bool EDGE>
 void tile(const Tile& t) {
@@ -119,6 +103,8 @@ inline void panels_of(int panels, int rows, const Tile& t) {
   if (panels == P) tile_of<MR, P>(rows, t);
   else if constexpr (P > 1) panels_of<P - 1>(panels, rows, t);
 }
+
+#endif
 
 // Gives `rows` rows to the micro-kernel in tiles of nearly equal height.
 inline void all_rows(int panels, int64_t rows, Tile t) {

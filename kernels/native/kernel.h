@@ -6,6 +6,7 @@
 // newer CPU can be picked by the linker for an older one.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct ThinCall {
