@@ -75,6 +75,13 @@ GEMM: dict[str, float] = {
     "gemv_codebook8": 0.15,
 }
 
+WINOGRAD = {
+    "product": 0.0095,  # per transformed weight and tile
+    "weight": 0.06,  # per transformed weight
+    "input": 0.16,  # per transformed input
+    "sum": 0.16,  # per sum that is transformed back
+}
+
 DEPTHWISE: dict[str, float] = {
     "tap": 0.02,  # per output and tap
     "float": 0.06,  # per activation read or written

@@ -22,7 +22,8 @@ from .ops._op import Type
 Layout = Literal["NCHW", "NHWC"]
 """Order of a value's axes in memory. NCHW: as in the graph; NHWC: axis 1 last (any rank ≥ 3; the same as NCHW below that)."""
 
-FAMILIES = ("gemm", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample", "logic", "integer")
+FAMILIES = ("gemm", "winograd", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample",
+            "logic", "integer")
 DTYPES = ("float32", "bool", "int8", "uint8")
 """What values of native segments may be."""
 ALIGNMENT = 64

@@ -129,9 +129,16 @@ def sparse_products(level: str) -> Iterator[Line]:
         yield from node(f"Conv {shape} over {x}, 90% sparse", "Conv", [floats(*x), w.decode()], (1, shape[0], *x[2:]), level, attrs, {1: w})
 
 
+def winograd(level: str) -> Iterator[Line]:
+    """3×3 convolutions, direct ones for comparison."""
+    for channels, size in ((64, 56), (128, 28), (256, 14), (512, 7)):
+        x, w = floats(1, channels, size, size), EncodedTensor.dense(floats(channels, channels, 3, 3))
+        yield from node(f"{channels} → {channels}, {size}²", "Conv", [x, w.decode()], x.shape, level, {"pads": (1, 1, 1, 1)}, {1: w})
+
+
 FAMILIES: dict[str, Callable[[str], Iterator[Line]]] = {
     "movement": movement, "elementwise": elementwise, "pool": pool, "softmax": softmax, "norm": norm, "resample": resample, "sparse": sparse_products,
-    "recurrent": recurrent, "fold": fold}
+    "recurrent": recurrent, "fold": fold, "winograd": winograd}
 
 
 def microseconds(line: Line, level: str) -> tuple[float, int]:

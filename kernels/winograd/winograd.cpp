@@ -1,0 +1,223 @@
+// y = clamp(x * w + bias) for 3 × 3 convolutions of stride 1, by Winograd's minimal filtering: few multiplications on transformed tiles.
+#include "transforms.h"
+
+namespace {
+
+constexpr int PANEL = 16;       // outputs of a panel
+constexpr int NV = PANEL / VL;  // vectors that hold one value of each
+
+// The micro-kernel keeps R rows (tiles of the image) × P panels of sums in registers.
+#if defined(__AVX512F__)
+constexpr int MOST_PANELS = 4, SUMS = 24;
+#elif defined(__AVX2__)
+constexpr int MOST_PANELS = 1, SUMS = 12;
+#elif defined(__aarch64__)
+constexpr int MOST_PANELS = 1, SUMS = 24;
+#else
+constexpr int MOST_PANELS = 1, SUMS = 12;
+#endif
+constexpr int most_rows(int panels) { return SUMS / (panels * NV) < 8 ? SUMS / (panels * NV) : 8; }
+
+enum Param {
+  H, W, C, OH, OW, N,    // input, output
+  TOP, LEFT,             // padding
+  DOWN, ACROSS, TILES,   // tiles of an image, and of all images
+  BLOCK, CHUNK,          // tiles and panels of a work item, at most
+  LOW, HIGH              // floats
+};
+
+template <int R, int P>
+void product(const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy) {
+  vf sum[R][P * NV];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
+    for (int i = 0; i < P * NV; i++) sum[r][i] = vf{};
+  const float* row[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) row[r] = x + r * ldx;
+  const float* panel[P];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) panel[p] = w + p * ldw;
+  for (int64_t k = 0; k < n; k++) {
+    vf column[P * NV];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) column[p * NV + v] = load(panel[p] + k * PANEL + v * VL);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      const float value = row[r][k];
+#pragma GCC unroll 16
+      for (int i = 0; i < P * NV; i++) sum[r][i] += column[i] * value;
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
+    for (int i = 0; i < P * NV; i++) store(y + r * ldy + i * VL, sum[r][i]);
+}
+
+template <int R, int P>
+inline void product_of(int rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy) {
+  if (rows == R) product<R, P>(x, ldx, w, ldw, n, y, ldy);
+  else if constexpr (R > 1) product_of<R - 1, P>(rows, x, ldx, w, ldw, n, y, ldy);
+}
+
+// `rows` rows in tiles of nearly equal height × P panels.
+template <int P>
+inline void products(int64_t rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy) {
+  constexpr int MR = most_rows(P);
+  const int64_t parts = (rows + MR - 1) / MR;
+  for (int64_t i = 0; i < parts; i++) {
+    const int64_t at = rows * i / parts, next = rows * (i + 1) / parts;
+    product_of<MR, P>((int)(next - at), x + at * ldx, ldx, w, ldw, n, y + at * ldy, ldy);
+  }
+}
+
+template <int P>
+inline void panels_of(int panels, int64_t rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy) {
+  if (panels == P) products<P>(rows, x, ldx, w, ldw, n, y, ldy);
+  else if constexpr (P > 1) panels_of<P - 1>(panels, rows, x, ldx, w, ldw, n, y, ldy);
+}
+
+// E × E outputs of a tile from IN × IN inputs. Scratch: transformed inputs [POINTS][BLOCK][ldx], products [POINTS][BLOCK][CHUNK * 16],
+// a tile that reaches outside of the image [POINTS][ldx]; ldx floats are C, filled up to whole vectors, and a line, so that rows do not
+// lie a power of two apart.
+template <int E>
+struct Convolution {
+  static constexpr int IN = E + 2, POINTS = IN * IN;
+  const ThinCall* call;
+  const int64_t* p = call->p;
+  int64_t ldx = (p[C] + PANEL - 1) / PANEL * PANEL + PANEL, ldy = p[CHUNK] * PANEL;
+  float *inputs = (float*)call->scratch, *sums = inputs + POINTS * p[BLOCK] * ldx, *copy = sums + POINTS * p[BLOCK] * ldy;
+  const float* weights = (const float*)call->buf[1];
+
+  // Upper left corner of a tile's outputs, and its image.
+  struct Place {
+    int64_t image, y, x;
+  };
+  Place place(int64_t tile) const {
+    const int64_t row = tile / p[ACROSS];
+    return {row / p[DOWN], row % p[DOWN] * E, tile % p[ACROSS] * E};
+  }
+  const float* pixel(const Place& at, int64_t y, int64_t x) const {
+    return (const float*)call->buf[0] + ((at.image * p[H] + y) * p[W] + x) * p[C];
+  }
+  bool inside(int64_t y, int64_t x) const { return y >= 0 && y < p[H] && x >= 0 && x < p[W]; }
+
+  // Input tile as whole vectors of channels, zeros outside of the image.
+  void copy_tile(const Place& at) const {
+    for (int i = 0; i < IN; i++)
+      for (int j = 0; j < IN; j++) {
+        float* to = copy + (i * IN + j) * ldx;
+        const int64_t y = at.y - p[TOP] + i, x = at.x - p[LEFT] + j;
+        const float* from = inside(y, x) ? pixel(at, y, x) : nullptr;
+        for (int64_t c = 0; c < p[C]; c += VL) {
+          const int64_t left = p[C] - c;
+          store(to + c, !from ? vf{} : left >= VL ? load(from + c) : load_n(from + c, (int)left));
+        }
+      }
+  }
+
+  void transform_inputs(int64_t tile, int64_t place_in_block) const {
+    const Place at = place(tile);
+    const int64_t y = at.y - p[TOP], x = at.x - p[LEFT];
+    const float* from = copy;
+    int64_t row = IN * ldx, column = ldx;
+    if (p[C] % VL == 0 && inside(y, x) && inside(y + IN - 1, x + IN - 1)) from = pixel(at, y, x), row = p[W] * p[C], column = p[C];
+    else copy_tile(at);
+    const int64_t apart = p[BLOCK] * ldx;
+    for (int64_t c = 0; c < p[C]; c += VL) {
+      vf half[IN][IN], line[IN], done[IN];
+      for (int i = 0; i < IN; i++) {
+        for (int j = 0; j < IN; j++) line[j] = load(from + i * row + j * column + c);
+        Points<E>::input(line, half[i]);
+      }
+      float* to = inputs + place_in_block * ldx + c;
+      for (int j = 0; j < IN; j++) {
+        for (int i = 0; i < IN; i++) line[i] = half[i][j];
+        Points<E>::input(line, done);
+        for (int i = 0; i < IN; i++) store(to + (i * IN + j) * apart, done[i]);
+      }
+    }
+  }
+
+  void multiply(int64_t tiles, int64_t panel, int64_t panels) const {
+    const int64_t size = POINTS * p[C] * PANEL;
+    for (int point = 0; point < POINTS; point++)
+      for (int64_t i = 0; i < panels; i += MOST_PANELS) {
+        const int count = panels - i < MOST_PANELS ? (int)(panels - i) : MOST_PANELS;
+        panels_of<MOST_PANELS>(count, tiles, inputs + point * p[BLOCK] * ldx, ldx, weights + (panel + i) * size + point * p[C] * PANEL, size,
+                               p[C], sums + point * p[BLOCK] * ldy + i * PANEL, ldy);
+      }
+  }
+
+  // Outputs [out, out + VL) of a tile, of which those exist that are below N.
+  void transform_sums(int64_t tile, int64_t place_in_block, int64_t out, const float* from) const {
+    const int64_t apart = p[BLOCK] * ldy;
+    vf half[E][IN], line[IN], done[E], y[E][E];
+    for (int j = 0; j < IN; j++) {
+      for (int i = 0; i < IN; i++) line[i] = load(from + (i * IN + j) * apart + place_in_block * ldy);
+      Points<E>::output(line, done);
+      for (int i = 0; i < E; i++) half[i][j] = done[i];
+    }
+    vi all_finite = ~vi{};
+    for (int i = 0; i < E; i++) {
+      Points<E>::output(half[i], y[i]);
+      for (int j = 0; j < E; j++) all_finite &= ((vi)y[i][j] & 0x7f800000) != 0x7f800000;
+    }
+    bool spoilt = false;
+    for (int i = 0; i < VL; i++) spoilt |= !all_finite[i];
+    const Place at = place(tile);
+    if (spoilt) directly(at, out, y);
+    const vf bias = load((const float*)call->buf[2] + out), low = splat(thin_f32(p[LOW])), high = splat(thin_f32(p[HIGH]));
+    const int64_t left = p[N] - out;
+    for (int i = 0; i < E && at.y + i < p[OH]; i++)
+      for (int j = 0; j < E && at.x + j < p[OW]; j++) {
+        float* to = (float*)call->buf[3] + ((at.image * p[OH] + at.y + i) * p[OW] + at.x + j) * p[N] + out;
+        const vf value = clamp(y[i][j] + bias, low, high);
+        if (left >= VL) store(to, value);
+        else store_n(to, value, (int)left);
+      }
+  }
+
+  // The tile tap by tap: an Inf or NaN of the input (or sums that overflow) must reach no other outputs than those that read it.
+  void directly(const Place& at, int64_t out, vf (&y)[E][E]) const {
+    const float* w = weights + out / PANEL * POINTS * p[C] * PANEL + out % PANEL;
+    for (int i = 0; i < E; i++)
+      for (int j = 0; j < E; j++) y[i][j] = vf{};
+    for (int64_t c = 0; c < p[C]; c++) {
+      vf tap[3][3];
+      taps_of<E>(w + c * PANEL, p[C] * PANEL, tap);
+      for (int i = 0; i < E * E * 9; i++) {
+        const int64_t oy = i / 9 / E, ox = i / 9 % E, ky = i % 9 / 3, kx = i % 3;
+        const int64_t iy = at.y + oy - p[TOP] + ky, ix = at.x + ox - p[LEFT] + kx;
+        if (inside(iy, ix)) y[oy][ox] += tap[ky][kx] * pixel(at, iy, ix)[c];
+      }
+    }
+  }
+
+  void run(int64_t begin, int64_t end) const {
+    const int64_t panels = (p[N] + PANEL - 1) / PANEL, chunks = (panels + p[CHUNK] - 1) / p[CHUNK];
+    int64_t transformed = -1;  // block of tiles whose inputs are in scratch
+    for (int64_t item = begin; item < end; item++) {
+      const int64_t block = item / chunks, first = block * p[BLOCK], tiles = p[TILES] - first < p[BLOCK] ? p[TILES] - first : p[BLOCK];
+      if (block != transformed)
+        for (int64_t i = 0; i < tiles; i++) transform_inputs(first + i, i);
+      transformed = block;
+      const int64_t panel = panels * (item % chunks) / chunks, next = panels * (item % chunks + 1) / chunks;
+      multiply(tiles, panel, next - panel);
+      const int64_t stop = next * PANEL < p[N] ? next * PANEL : p[N];
+      for (int64_t i = 0; i < tiles; i++)
+        for (int64_t out = panel * PANEL; out < stop; out += VL) transform_sums(first + i, i, out, sums + out - panel * PANEL);
+    }
+  }
+};
+
+}  // namespace
+
+// buf: x [N, H, W, C], transformed weights [panel][point][C][16], bias [panels * 16], y [N, OH, OW, N]. p: Param.
+// One work item per block of tiles × chunk of panels.
+THIN_KERNEL(winograd2) { Convolution<2>{call}.run(begin, end); }
+THIN_KERNEL(winograd4) { Convolution<4>{call}.run(begin, end); }
