@@ -23,6 +23,8 @@ from .exact import exact
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = WORKER.parent
+MOST_SECONDS = 300
+"""Longest that a conversion may take."""
 LAYOUT = "1"
 """Of the folders: another number makes all of them stale."""
 
@@ -136,8 +138,11 @@ def _convert(contender: Contender, folder: Path, peers: Path | None, progress: C
         return  # the contest says so
     progress(f"{contender.name}: converting")
     with log.open("w") as stream:
-        ran = subprocess.run(line, stdout=stream, stderr=stream, env=environment(contender.program, 2))
-    if ran.returncode:
+        try:
+            failed = subprocess.run(line, stdout=stream, stderr=stream, env=environment(contender.program, 2), timeout=MOST_SECONDS).returncode
+        except subprocess.TimeoutExpired:
+            failed = stream.write(f"it took longer than {MOST_SECONDS} s\n")
+    if failed:
         progress(f"{contender.name}: not converted: {last_line(log)}")
     else:
         done.touch()
