@@ -1,7 +1,47 @@
-"""Shared by all tests."""
+"""Shared by all tests. A run of the whole suite fails if a line of kernels.inc that can run here was part of no engine that a test made."""
 
 from __future__ import annotations
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from typing import Any
+
+import pytest
+from kernel_record import recorded, rows
+
+RECORD = pytest.StashKey[Any]()
+TESTED = pytest.StashKey[Any]()
+UNTESTED = pytest.StashKey[Any]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RECORD] = record = recorded()
+    config.stash[TESTED] = record.__enter__()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[RECORD].__exit__(None, None, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A process of pytest-xdist has ended."""
+    node.config.stash[TESTED].update(map(tuple, getattr(node, "workeroutput", {}).get("kernels", ())))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    config, tested = session.config, session.config.stash[TESTED]
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["kernels"] = sorted(tested)
+        return
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword and not config.option.collectonly
+    if whole and exitstatus == pytest.ExitCode.OK and (missing := sorted(rows() - tested)):
+        config.stash[UNTESTED] = missing
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for kernel, level in config.stash.get(UNTESTED, ()):
+        terminalreporter.write_line(f"kernels.inc: no test ran {kernel} at {level}", red=True)

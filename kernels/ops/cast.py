@@ -43,4 +43,5 @@ OP = Op("Cast", {"to": REQUIRED, "saturate": 1, "round_mode": "up"}, (1, 1), _in
     _case("same", Arg((2, 3)), "float32"),
     _case("narrower", Arg((5,), "int32", value=[-129, 127, 128, 255, 70000]), "int8"),
     _case("unsigned", Arg((3,), "int64", value=[-1, 5, 256]), "uint16"),
+    Case("mask", (Arg((1, 96, 56, 56)),), {"to": CODE_OF_DTYPE["bool"]}, bench=True),
 ))
