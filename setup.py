@@ -18,6 +18,9 @@ from setuptools.extension import Extension
 
 ROOT = Path(__file__).parent
 TOP_PACKAGES = ("formats", "kernels", "runtime", "toolchain", "benchmarks")
+SANITIZE = os.environ.get("THINFER_SANITIZE", "")
+"""Of ``-fsanitize=``, as in "address,undefined": a build for tests (tools/sanitize.sh)."""
+SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g1"] if SANITIZE else []
 COMMON_FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra", "-fno-math-errno"]
 X86_FLAGS = {
     "baseline": [],
@@ -83,7 +86,7 @@ class BuildNative(build_ext):
             macros=[("THIN_ISA", isa), (f"THIN_ISA_{isa.upper()}", "1")],
             # A level's code may run on no weaker CPU, so nothing in it may be shared with another level:
             # no exceptions, no RTTI, no inline functions with external linkage.
-            extra_preargs=[*COMMON_FLAGS, *flags, "-fno-exceptions", "-fno-rtti", "-fPIC", "-ffp-contract=fast",
+            extra_preargs=[*COMMON_FLAGS, *SANITIZE_FLAGS, *flags, "-fno-exceptions", "-fno-rtti", "-fPIC", "-ffp-contract=fast",
                              "-ffunction-sections"],
             depends=ext.depends)
 
@@ -93,7 +96,8 @@ def extension(name: str, folders: list[str], per_isa: bool) -> Extension:
     per_level = {src for isa in isa_flags() for src in kernel_sources(isa)} if per_isa else set()
     ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *sorted(per_level)], language="c++",
                     include_dirs=["kernels/native"], define_macros=isa_macros,
-                    extra_compile_args=[*COMMON_FLAGS, "-pthread"], extra_link_args=["-pthread", "-s", "-Wl,--gc-sections"], optional=False)
+                    extra_compile_args=[*COMMON_FLAGS, *SANITIZE_FLAGS, "-pthread"],
+                    extra_link_args=["-pthread", *([f"-fsanitize={SANITIZE}"] if SANITIZE else ["-s"]), "-Wl,--gc-sections"], optional=False)
     ext.per_isa = per_isa
     return ext
 
