@@ -11,7 +11,7 @@ import numpy as np
 
 from ..formats.tensor import EncodedTensor
 from ..kernels import isa
-from ..kernels.lowering import Lowering, Ref, aligned
+from ..kernels.lowering import Ending, Lowering, Ref, aligned
 
 
 @dataclass(eq=False)
@@ -34,6 +34,10 @@ class Bare:
 
     def output(self, i: int = 0) -> Ref:
         return Ref("value", i)
+
+    @property
+    def ending(self) -> Ending:
+        return Ending(None, self.output(), None, None)
 
     def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
         return self.constant(pack(self.weights[i]))

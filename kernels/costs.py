@@ -10,6 +10,7 @@ STEP = 150.0
 MOVEMENT = {
     "copy_tiles": 0.28,  # per float
     "copy_rows": 0.12,  # per float
+    "copy_bytes": 3.0,  # per byte, in another order
     "row": 4.0,  # per row
 }
 
@@ -112,6 +113,10 @@ NORM = {
 }
 
 INTEGER = {
+    "product": 0.0045,  # per int8 weight and row
+    "gather": 0.05,  # per code copied
+    "tap": 0.004,  # per output and tap of a depthwise convolution
+    "output": 0.06,  # per output of one
     "quantize": 0.3,  # per float
-    "planes": 0.3,  # more per float where codes lie in another layout
+    "planes": 0.5,  # more per float where codes lie in another layout
 }

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from ..formats.graph import Node
+from ..formats.graph import ActivationQuantization, Node
 from ..formats.tensor import EncodedTensor
 from .ops._op import Type
 
@@ -62,8 +62,24 @@ class Site:
         return None if kind is None else kind.value
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What a lowering with ``ends`` writes: the node's floats plus ``addend`` (floats in the output's layout), clamped to the emitter's bounds, as
+    they are (``value``) or as ``codes`` on the static grid ``how``, or both."""
+
+    addend: Ref | None
+    value: Ref | None
+    codes: Ref | None
+    how: ActivationQuantization | None
+
+
 class Emitter(Protocol):
     """What ``emit`` writes to."""
+
+    @property
+    def ending(self) -> Ending:
+        """For lowerings with ``ends``, in the place of ``output``."""
+        ...
 
     low: float
     """The chosen lowering's ``fuses`` is set and an activation was fused: clamp outputs to [low, high]; else -inf, inf."""
@@ -97,7 +113,8 @@ class Emitter(Protocol):
 class Lowering:
     """One way to run a node. ``inputs``: layout wanted of each input, None for inputs that ``emit`` reads as weights or not at all.
 
-    ``cost``: estimated nanoseconds on one thread. ``fuses``: a following Relu or Clip can be done in the same steps.
+    ``cost``: estimated nanoseconds on one thread. ``fuses``: a following Relu or Clip can be done in the same steps. ``ends``: so can an addition
+    and a quantization (``Ending``).
     ``alias``: no steps; output 0 is input 0's memory under another shape. ``makes``: how many outputs ``emit`` writes, all in one layout.
     """
 
@@ -109,6 +126,7 @@ class Lowering:
     fuses: bool = False
     alias: bool = False
     makes: int = 1
+    ends: bool = False
 
 
 Lower = Callable[[Site], Iterator[Lowering]]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..formats.graph import ActivationQuantization, Graph, Node
 from ..formats.tensor import EncodedTensor
-from ..kernels.ops._integer import DOMAIN, FORMS, HOW, SCALE
+from ..kernels.ops._integer import DOMAIN, FORMS, HOW, QUANTIZE, SCALE
 from ..kernels.quantized import weight_scale
 from .shapes import outline
 
@@ -77,7 +77,7 @@ def _explicit(graph: Graph, weights: Mapping[str, EncodedTensor], outer: _Scope)
     def quantize(source: str, name: str, whole: str) -> None:
         """The nodes that quantize ``source``, which the graph calls ``name``, for all of its readers."""
         codes[name] = tuple(_fresh(f"{name}.{part}", taken) for part in _parts(how[name]))
-        nodes.append(Node(f"{DOMAIN}Quantize", (source,), codes[name], {HOW: how[name]}))
+        nodes.append(Node(QUANTIZE, (source,), codes[name], {HOW: how[name]}))
         nodes.append(Node(f"{DOMAIN}Quantized", (source,), (whole,), {HOW: how[name]}))
 
     for info in graph.inputs:
@@ -85,6 +85,10 @@ def _explicit(graph: Graph, weights: Mapping[str, EncodedTensor], outer: _Scope)
             seen[info.name] = _fresh(info.name, taken)
             quantize(info.name, info.name, seen[info.name])
     for node in graph.nodes:
+        if node.op == "Identity" and node.outputs[0] in graph.quantized:  # keeps those apart who read floats; here names do
+            raw[node.outputs[0]] = seen.get(node.inputs[0], node.inputs[0])
+            quantize(raw[node.outputs[0]], node.outputs[0], node.outputs[0])
+            continue
         renamed = {name: _fresh(name, taken) for name in node.outputs if name in graph.quantized}
         raw |= renamed
         scope = _Scope(how, raw, codes, seen)
@@ -102,7 +106,7 @@ def _parts(how: ActivationQuantization) -> tuple[str, ...]:
 def _without_unread(graph: Graph) -> Graph:
     """Without the nodes that quantize for nobody."""
     wanted = {*graph.consumers(), *(info.name for info in graph.outputs)}
-    made_here = (f"{DOMAIN}Quantize", f"{DOMAIN}Quantized")
+    made_here = (QUANTIZE, f"{DOMAIN}Quantized")
     return replace(graph, nodes=tuple(node for node in graph.nodes if node.op not in made_here or not wanted.isdisjoint(node.outputs)))
 
 

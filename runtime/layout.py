@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
+
 from ..kernels.lowering import Layout, Lowering
 from ..kernels.movement.copies import reorder_cost, reorder_is_free
 from .partition import Types, Unit
 
 SWEEPS = 8
 """Rounds of improvement; nets settle after two or three."""
+
+ADDEND = -1
+"""In the place of an input's position: what is added to a unit's output, and lies as that does."""
 
 
 class LayoutChoice:
@@ -24,6 +29,8 @@ class LayoutChoice:
             for i, name in enumerate(unit.site.node.inputs):
                 if name and i not in unit.site.weights:
                     self.readers.setdefault(name, []).append((u, i))
+            if unit.addend:
+                self.readers.setdefault(unit.addend, []).append((u, ADDEND))
         self.chosen: list[Lowering | None] = [None] * len(units)
 
     def solve(self) -> list[Lowering]:
@@ -50,18 +57,18 @@ class LayoutChoice:
     def _cost(self, u: int, option: Lowering) -> float:
         """The option's own cost and that of the reorders around the unit, everything else as chosen so far."""
         self._set(u, option)
-        names = {name for i, name in enumerate(self.units[u].site.node.inputs) if name and i not in self.units[u].site.weights}
-        return option.cost + sum(self._reorders(name) for name in names.union(self.units[u].outputs))
+        names = {*self.units[u].reads(), *self.units[u].outputs}
+        return option.cost + sum(self._reorders(name) for name in names)
 
     def _reorders(self, name: str) -> float:
         kind = self.types[name]
         assert kind is not None
         if len(kind.shape) < 3 or reorder_is_free(kind.shape):
             return 0.0
-        wanted = {option.inputs[i] for u, i in self.readers.get(name, ()) if (option := self.chosen[u]) is not None}
+        wanted = {option.output if i == ADDEND else option.inputs[i] for u, i in self.readers.get(name, ()) if (option := self.chosen[u]) is not None}
         if name in self.results:
             wanted.add("NCHW")
-        return reorder_cost(kind.shape) * len(wanted - {None, self.made[name]})
+        return reorder_cost(kind.shape, np.dtype(kind.dtype).itemsize) * len(wanted - {None, self.made[name]})
 
 
 def choose(units: Sequence[Unit], types: Types, given: Collection[str], results: Collection[str]) -> list[Lowering]:

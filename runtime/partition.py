@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..formats.graph import Graph, Node
+from ..formats.graph import ActivationQuantization, Graph, Node
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.lowering import DTYPES, Lowering, Site, lowerings
+from ..kernels.ops._integer import HOW, QUANTIZE
 from ..kernels.ops._op import Type
 from .shapes import outline
 
@@ -22,9 +23,10 @@ MOST_AXES = 8
 
 @dataclass(eq=False)
 class Unit:
-    """What one native kernel choice covers: a node, and the Relu or Clip fused into it.
+    """What one native kernel choice covers: a node, and what is fused into it: an addition of ``addend``, a Relu or Clip, a quantization.
 
-    ``outputs`` are the values that the unit makes (the activation's, if one is fused), ``options`` the ways to run it.
+    ``outputs`` are the values that the unit makes (the last fused node's): of a product with lowerings that have ``ends`` the floats, if somebody
+    reads them, and ``codes`` on the grid ``how``. ``options``: the ways to run it. ``fused``: the nodes after the first.
     """
 
     site: Site
@@ -32,6 +34,15 @@ class Unit:
     options: list[Lowering]
     low: float = -np.inf
     high: float = np.inf
+    addend: str = ""
+    codes: str = ""
+    how: ActivationQuantization | None = None
+    fused: list[Node] = field(default_factory=list)
+
+    def reads(self) -> list[str]:
+        """The values that it reads and that are no constants."""
+        own = [name for i, name in enumerate(self.site.node.inputs) if name and i not in self.site.weights]
+        return [*own, self.addend] if self.addend else own
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +127,7 @@ class Partitioner:
 
     def _units(self, nodes: Sequence[Node], options: Mapping[int, tuple[Site | None, list[Lowering]]]) -> list[Unit]:
         units: list[Unit] = []
+        maker: dict[str, int] = {}  # value → place of the unit that makes it
         fused: set[int] = set()
         inside = {id(node) for node in nodes}
         for node in nodes:
@@ -123,17 +135,60 @@ class Partitioner:
                 continue
             site, ways = options[id(node)]
             assert site is not None
-            unit = Unit(site, node.outputs[:len(site.outputs)], ways)
-            follower = self._clamp_after(node, inside)
-            fusing = [way for way in ways if way.fuses]
-            if follower is not None and fusing:
-                unit.low, unit.high = self._bounds(follower)
-                unit.outputs, unit.options = follower.outputs[:1], fusing
-                fused.add(id(follower))
-            units.append(unit)
+            at = self._added(node, units, maker)
+            if at is None:
+                at = len(units)
+                units.append(Unit(site, node.outputs[:len(site.outputs)], ways))
+            unit = units[at]
+            for follower in (self._clamped(unit, node, inside), self._quantized(unit, inside)):
+                if follower is not None:
+                    unit.fused.append(follower)
+                    fused.add(id(follower))
+            maker.update(dict.fromkeys(unit.outputs, at))
         return units
 
-    def _clamp_after(self, node: Node, inside: set[int]) -> Node | None:
+    def _added(self, node: Node, units: Sequence[Unit], maker: Mapping[str, int]) -> int | None:
+        """The place of the product that the addition ``node`` was fused into: the later one of its operands, so that the other one is there."""
+        kinds = [self.types[name] for name in (*node.inputs, *node.outputs) if name]
+        if node.op != "Add" or any(kind is None or kind.dtype != "float32" or kind.shape != kinds[0].shape for kind in kinds):  # type: ignore[union-attr]
+            return None
+        name, other = sorted(node.inputs, key=lambda name: maker.get(name, -1))[::-1]
+        at = maker.get(name)
+        if at is None or maker.get(other, -1) >= at or other in self.known or other in self.graph.weights or not self._is_only_read_by(name, node):
+            return None
+        unit = units[at]
+        ending = [way for way in unit.options if way.ends]
+        if not ending or unit.outputs != (name,) or unit.addend or np.isfinite((unit.low, unit.high)).any():
+            return None
+        unit.addend, unit.outputs, unit.options = other, node.outputs[:1], ending
+        unit.fused.append(node)
+        return at
+
+    def _clamped(self, unit: Unit, node: Node, inside: Set[int]) -> Node | None:
+        """The Relu or Clip after ``node``, the last one of the unit so far, that was fused into the unit."""
+        follower = self._clamp_after(node, inside)
+        fusing = [way for way in unit.options if way.fuses]
+        if follower is None or not fusing:
+            return None
+        unit.low, unit.high = self._bounds(follower)
+        unit.outputs, unit.options = follower.outputs[:1], fusing
+        return follower
+
+    def _quantized(self, unit: Unit, inside: Set[int]) -> Node | None:
+        """The Quantize after the unit that was fused into it. Its floats stay if others read them."""
+        ending = [way for way in unit.options if way.ends]
+        readers = self.consumers.get(unit.outputs[0], [])
+        found = next((reader for reader in readers if reader.op == QUANTIZE and reader.attrs[HOW].kind == "static" and id(reader) in inside), None)
+        if found is None or not ending:
+            return None
+        unit.codes, unit.how, unit.options = found.outputs[0], found.attrs[HOW], ending
+        kept = unit.outputs if len(readers) > 1 or unit.outputs[0] in self.results else ()
+        unit.outputs = (*kept, unit.codes)
+        return found
+
+    def _is_only_read_by(self, name: str, node: Node) -> bool:
+        return name not in self.results and [id(reader) for reader in self.consumers[name]] == [id(node)]
+    def _clamp_after(self, node: Node, inside: Set[int]) -> Node | None:
         """The Relu or Clip (with known bounds) that is the only reader of the node's output."""
         readers = self.consumers.get(node.outputs[0], [])
         if len(readers) != 1 or node.outputs[0] in self.results or id(readers[0]) not in inside:

@@ -164,7 +164,7 @@ class Plan:
 
     def _native(self, graph: Graph, segment: NativeSegment, keep: frozenset[str], types: Types, target: Target) -> _NativeStage:
         made = [name for unit in segment.units for name in unit.outputs]
-        read = (name for unit in segment.units for i, name in enumerate(unit.site.node.inputs) if name and i not in unit.site.weights)
+        read = (name for unit in segment.units for name in unit.reads())
         inputs = [name for name in dict.fromkeys(read) if name not in set(made)]
         outputs = [name for name in made if name in keep]
         chosen = choose(segment.units, types, inputs, set(outputs))
@@ -232,8 +232,8 @@ def _read_later(segments: Sequence[Segment], outputs: Sequence[str]) -> list[fro
     found: list[frozenset[str]] = []
     for segment in reversed(segments):
         found.append(frozenset(wanted))
-        nodes = segment.nodes if isinstance(segment, PythonSegment) else [unit.site.node for unit in segment.units]
-        wanted.update(name for node in nodes for name in node.reads())
+        parts = segment.nodes if isinstance(segment, PythonSegment) else segment.units
+        wanted.update(name for part in parts for name in part.reads())
     return found[::-1]
 
 

@@ -47,11 +47,10 @@ def native_profile(graph: Graph, units: Sequence[Unit], chosen: Sequence[Lowerin
     for step, taken in zip(program.steps, times.tolist()):
         kernels[step.unit].append(step.kernel)
         spent[step.unit] += taken
-    producers = {name: node for node in graph.nodes for name in node.outputs}
     rows = []
     for place, unit in enumerate(units):
         if kernels[place]:
-            nodes = _fused(unit, producers)
+            nodes = [unit.site.node, *unit.fused]
             rows.append(NodeProfile(graph.label(nodes[0]), _text(nodes), tuple(kernels[place]), 1e-9 * spent[place], _macs_of(unit),
                                     nodes[0].op.startswith(DOMAIN), *program.traffic[place]))
     return rows
@@ -83,14 +82,6 @@ class NodeWatch:
         expanded = sum(array.nbytes for i in held if (array := args[i]) is not None)
         packed = {node.inputs[i] for i in held if args[i] is None}
         return expanded + sum(size for name, forms in self._weights.memory().items() if name in packed for _, size in forms)
-
-
-def _fused(unit: Unit, producers: Mapping[str, Node]) -> list[Node]:
-    """The unit's node and those that follow it in the same unit, in order."""
-    nodes = [producers[unit.outputs[0]]]
-    while nodes[0] is not unit.site.node:
-        nodes.insert(0, producers[nodes[0].inputs[0]])
-    return nodes
 
 
 def _text(nodes: Sequence[Node]) -> str:

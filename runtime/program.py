@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..formats.tensor import EncodedTensor
-from ..kernels.lowering import Layout, Lowering, Ref, channels_last
+from ..kernels.lowering import Ending, Layout, Lowering, Ref, channels_last
 from ..kernels.movement.copies import emit_reorder, reorder_is_free
 from ..kernels.ops._op import Type
 from .arena import Lifetime, place
@@ -125,9 +125,20 @@ class ProgramBuilder:
 
     def output(self, i: int = 0) -> Ref:
         unit, option = self._current()
-        key = (unit.outputs[i], option.output)
+        return self._made(unit.outputs[i], option)
+
+    @property
+    def ending(self) -> Ending:
+        unit, option = self._current()
+        value = next((name for name in unit.outputs if name != unit.codes), None)
+        addend = Ref("value", self._buffer(unit.addend, option.output)) if unit.addend else None
+        return Ending(addend, None if value is None else self._made(value, option), self._made(unit.codes, option) if unit.codes else None, unit.how)
+
+    def _made(self, name: str, option: Lowering) -> Ref:
+        """Where the unit's output of that name goes."""
+        key = (name, option.output)
         if key not in self._buffers:
-            self._buffers[key] = _Buffer(self._nbytes(unit.outputs[i]))
+            self._buffers[key] = _Buffer(self._nbytes(name))
         return Ref("value", self._buffers[key])
 
     def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:

@@ -11,7 +11,7 @@ import pytest
 from thinfer.formats.graph import Node
 from thinfer.formats.tensor import EncodedTensor
 from thinfer.kernels import isa, ops
-from thinfer.kernels.lowering import Lowering, Ref, Site, channels_last, lowerings
+from thinfer.kernels.lowering import Ending, Lowering, Ref, Site, channels_last, lowerings
 from thinfer.kernels.ops._op import Type
 
 NATIVE = isa.native()
@@ -57,6 +57,10 @@ class Recorder:
 
     def output(self, i: int = 0) -> Ref:
         return Ref("value", "out")
+
+    @property
+    def ending(self) -> Ending:
+        return Ending(None, self.output(), None, None)
 
     def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
         if (i, layout) not in self.packed:

@@ -14,8 +14,7 @@ from ..elementwise.lowering import emit_add_constant
 from ..lowering import Emitter, Lowering, Site, lowers
 from ..ops._window import Window, window
 from ..tables import table_of
-from .pack import Order, PanelLayout, Panels, plan
-from .planes import conv_planes
+from .pack import Order, Panels, plan
 from .product import Product, lower_activations, lowering
 from .tiles import plan_tiles
 
@@ -73,10 +72,8 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
         return
     win = window("Conv", site.attrs, x.shape[2:], site.weights[1].shape[2:])
     for layout in layouts(site.weights[1], site.attrs["group"], "conv"):
-        rows, ldx, geometry = _rows_of(x.shape, site.attrs["group"], win, layout.taps == 1)
+        rows, ldx, geometry = rows_of(x.shape, site.attrs["group"], win, layout.taps == 1)
         yield lowering(site, Product(layout, rows, ldx, bias, geometry=geometry, scheme="NHWC"))
-        if geometry is not None and isinstance(layout, PanelLayout) and (direct := conv_planes(site, layout, bias, win)) is not None:
-            yield direct
 
 
 def layouts(tensor: EncodedTensor, groups: int, order: Order) -> Iterator[Panels]:
@@ -108,7 +105,7 @@ def row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]
     return np.broadcast_to(bias.reshape(-1), (outputs,)).astype(np.float32), True
 
 
-def _rows_of(shape: tuple[int, ...], groups: int, win: Window, in_order: bool) -> tuple[int, int, tuple[int, ...] | None]:
+def rows_of(shape: tuple[int, ...], groups: int, win: Window, in_order: bool) -> tuple[int, int, tuple[int, ...] | None]:
     """(rows, ldx, geometry) of a convolution over x of this shape; no geometry where the rows lie in x as they are needed: with taps
     outside of channels, or (not ``in_order``) without taps."""
     batch, channels, *spatial = shape

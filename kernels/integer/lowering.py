@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from math import prod
 
 from .. import costs
+from ..gemm.lowering import rows_of
 from ..lowering import Layout, Lowering, Site, f32, lowers
 from ..ops._integer import DOMAIN, HOW
+from ..ops._window import window
+from .depthwise import Depthwise
+from .pack import Matrix
+from .product import Product
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 CODES = ("int8", "uint8")
@@ -49,3 +54,36 @@ def lower_quantized(site: Site) -> Iterator[Lowering]:
     for layout in LAYOUTS if how.kind == "static" else ():
         yield Lowering("quantized", (layout,), layout, costs.STEP + costs.INTEGER["quantize"] * size, lambda em: em.step(
             "quantized", [em.input(0), em.output()], params, -(-size // BLOCK)))
+
+
+@lowers(f"{DOMAIN}Conv", takes=("float32", *CODES))
+def lower_conv(site: Site) -> Iterator[Lowering]:
+    x, how = site.inputs[0], site.attrs[HOW]
+    if x is None or 1 not in site.weights or how[1] is not None or len(x.shape) > 5:
+        return
+    groups, tensor = site.attrs["group"], site.weights[1]
+    win = window("Conv", site.attrs, x.shape[2:], tensor.shape[2:])
+    if groups == x.shape[1] == tensor.shape[0] and len(x.shape) in (3, 4):
+        depthwise = Depthwise(site, win, x.shape).lowering()
+        if depthwise is not None:
+            yield depthwise
+            return
+    rows, ldx, geometry = rows_of(x.shape, groups, win, True)
+    group_rows = rows if how[0].granularity == "tensor" else rows // x.shape[0]
+    found = Product(site, Matrix.of(tensor, groups, "conv"), rows, ldx, group_rows, geometry).lowering()
+    if found is not None:
+        yield found
+
+
+@lowers(f"{DOMAIN}Gemm", f"{DOMAIN}MatMul", takes=("float32", *CODES))
+def lower_gemm(site: Site) -> Iterator[Lowering]:
+    """Rows of codes times a matrix that is a weight."""
+    x, how, attrs = site.inputs[0], site.attrs[HOW], site.attrs
+    if x is None or 1 not in site.weights or how[1] is not None or attrs.get("transA", 0) or len(x.shape) < 2 or len(site.weights[1].shape) != 2:
+        return
+    rows, columns = prod(x.shape[:-1]), x.shape[-1]
+    matrix = Matrix.of(site.weights[1], 1, "rows" if attrs.get("transB", 0) else "columns")
+    found = Product(site, matrix, rows, columns, rows if how[0].granularity == "tensor" else 1, scheme="NCHW",
+                    alpha=attrs.get("alpha", 1.0), beta=attrs.get("beta", 1.0)).lowering()
+    if found is not None:
+        yield found

@@ -54,9 +54,9 @@ def reorder_is_free(shape: Sequence[int]) -> bool:
     return len(shape) < 3 or shape[1] == 1 or prod(shape[2:]) == 1
 
 
-def reorder_cost(shape: Sequence[int]) -> float:
+def reorder_cost(shape: Sequence[int], itemsize: int = FLOAT) -> float:
     """Estimated nanoseconds of a reorder of this shape."""
-    return 0.0 if reorder_is_free(shape) else costs.STEP + costs.MOVEMENT["copy_tiles"] * prod(shape)
+    return 0.0 if reorder_is_free(shape) else costs.STEP + costs.MOVEMENT["copy_bytes" if itemsize == 1 else "copy_tiles"] * prod(shape)
 
 
 def copy_cost(shape: Sequence[int], rows: float) -> float:

@@ -23,6 +23,7 @@ from ._check import FLOATS, need, want_dtype, where
 from ._op import Op, OpError, Type
 
 DOMAIN: Final = "thinfer::"
+QUANTIZE: Final = f"{DOMAIN}Quantize"
 HOW, SCALE = "quantized", "weight_scale"
 """Attributes beside the operator's own: how operands 0 and 1 are quantized (an ActivationQuantization each; None where operand 1 is a
 weight), and that weight's scale, float32[1 or channels]; operand 1 is then the weight's integers."""

@@ -1,0 +1,123 @@
+// Sums of products of four bytes at a time, exact modulo 2^32, and codes packed into bytes.
+#pragma once
+
+#include "simd.h"
+
+namespace {
+
+typedef int16_t vh __attribute__((vector_size(VL * 4)));
+
+[[maybe_unused]] inline vi splati(int32_t x) { return x - vi{}; }
+inline int32_t load_word(const void* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return word;
+}
+inline void storei(void* p, vi v) { __builtin_memcpy(p, &v, sizeof v); }
+
+// What a product rounded on its own passes through, so that no addition is contracted with it.
+inline vf apart(vf x) {
+#if defined(__SSE2__)
+  asm("" : "+v"(x));
+#else
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
+
+// Lanes of four bytes as dot wants them: unsigned ones (X) and signed ones (W).
+#if defined(__AVX512VNNI__)
+struct X { vi words; };
+struct W { vi words; };
+inline X unsigned_words(vi v) { return {v}; }
+inline W signed_words(vi v) { return {v}; }
+inline vi dot(vi sum, const X& x, const W& w) { return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x.words, (__m512i)w.words); }
+#elif defined(__SSE2__)
+// Pairs of 16-bit products, added in 32 bits: nothing saturates (vpmaddubsw would).
+struct X { vh even, odd; };
+struct W { vh even, odd; };
+inline X unsigned_words(vi v) { return {(vh)(v & 0x00ff00ff), (vh)(((vi)v >> 8) & 0x00ff00ff)}; }
+inline W signed_words(vi v) { return {(vh)((vh)v << 8) >> 8, (vh)v >> 8}; }
+inline vi pairs(vh a, vh b) {
+#if defined(__AVX512F__)
+  return (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+  return (vi)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#endif
+}
+inline vi dot(vi sum, const X& x, const W& w) { return sum + pairs(x.even, w.even) + pairs(x.odd, w.odd); }
+#else
+struct X { vi words; };
+struct W { vi words; };
+inline X unsigned_words(vi v) { return {v}; }
+inline W signed_words(vi v) { return {v}; }
+inline vi dot(vi sum, const X& x, const W& w) {
+  sum += (x.words & 255) * ((w.words << 24) >> 24);
+  sum += ((x.words >> 8) & 255) * ((w.words << 16) >> 24);
+  sum += ((x.words >> 16) & 255) * ((w.words << 8) >> 24);
+  return sum + ((x.words >> 24) & 255) * (w.words >> 24);
+}
+#endif
+
+// Bytes of four vectors of integers within [low, high], which lie in int8: 16-byte part l has those of part l of a, b, c and d.
+inline vi packed(vi a, vi b, vi c, vi d, vh low, vh high) {
+#if defined(__SSE2__)
+#if defined(__AVX512F__)
+  vh ab = (vh)_mm512_packs_epi32((__m512i)a, (__m512i)b), cd = (vh)_mm512_packs_epi32((__m512i)c, (__m512i)d);
+#elif defined(__AVX2__)
+  vh ab = (vh)_mm256_packs_epi32((__m256i)a, (__m256i)b), cd = (vh)_mm256_packs_epi32((__m256i)c, (__m256i)d);
+#else
+  vh ab = (vh)_mm_packs_epi32((__m128i)a, (__m128i)b), cd = (vh)_mm_packs_epi32((__m128i)c, (__m128i)d);
+#endif
+  ab = ab < low ? low : ab;
+  ab = ab > high ? high : ab;
+  cd = cd < low ? low : cd;
+  cd = cd > high ? high : cd;
+#if defined(__AVX512F__)
+  return (vi)_mm512_packs_epi16((__m512i)ab, (__m512i)cd);
+#elif defined(__AVX2__)
+  return (vi)_mm256_packs_epi16((__m256i)ab, (__m256i)cd);
+#else
+  return (vi)_mm_packs_epi16((__m128i)ab, (__m128i)cd);
+#endif
+#else
+  const vi parts[4] = {a, b, c, d};
+  int8_t bytes[4 * VL];
+  for (int j = 0; j < 4; j++)
+    for (int i = 0; i < VL; i++) {
+      const int32_t v = parts[j][i] < low[0] ? low[0] : parts[j][i] > high[0] ? high[0] : parts[j][i];
+      bytes[i / 4 * 16 + 4 * j + i % 4] = (int8_t)v;
+    }
+  return loadi(bytes);
+#endif
+}
+
+// The bytes of `packed` in the order a, b, c, d.
+inline vi in_order(vi v) {
+#if defined(__AVX512F__)
+  return (vi)_mm512_permutexvar_epi32((__m512i)(vi){0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15}, (__m512i)v);
+#elif defined(__AVX2__)
+  return (vi)_mm256_permutevar8x32_epi32((__m256i)v, (__m256i)(vi){0, 4, 1, 5, 2, 6, 3, 7});
+#else
+  return v;
+#endif
+}
+
+// The first n bytes (any n) of a vector.
+inline void store_bytes(int8_t* to, vi v, int64_t n) {
+  if (n >= 4 * VL) {
+    storei(to, v);
+    return;
+  }
+#if defined(__AVX512F__)
+  if (n > 0) _mm512_mask_storeu_epi8(to, (__mmask64)((1ull << n) - 1), (__m512i)v);
+#else
+  int8_t bytes[4 * VL];
+  storei(bytes, v);
+  for (int64_t i = 0; i < n; i++) to[i] = bytes[i];
+#endif
+}
+
+}  // namespace

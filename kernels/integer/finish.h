@@ -1,0 +1,102 @@
+// What becomes of sums: y = float32(sum) · m + bias, a value added, a clamp, floats or codes or both (docs/quantization.md).
+#pragma once
+
+#include "codes.h"
+#include "dot.h"
+#include "kernel.h"
+
+namespace {
+
+enum FinishParam {
+  F_FLAGS,                 // FinishFlag
+  F_LOW, F_HIGH,           // floats that y is clamped to
+  F_SCALE, F_ZERO,         // grid of the codes; zero, low and high are those of int8 codes: 128 less where they are uint8
+  F_CODE_LOW, F_CODE_HIGH, // the codes of F_LOW and F_HIGH, so that codes need no other clamp
+  F_NEAR,                  // float: distance from an integer from which on the quick way may have rounded wrongly
+  F_ALPHA,                 // float: factor of a dynamic scale
+  F_GROUP_ROWS,            // rows of y that share a dynamic scale
+  F_PARAMS
+};
+enum FinishFlag { TO_FLOATS = 1, TO_CODES = 2, ADDS = 4, DYNAMIC = 8, DYNAMIC_ZERO = 16, QUICK = 32, UNSIGNED = 64 };
+
+// Per output: start of the sums, then m, bias, m / s, bias / s. One after another, each `stride` long.
+struct Table {
+  const int32_t* start;
+  const float *m, *bias, *quick_m, *quick_bias;
+  Table(const void* at, int64_t stride) : start((const int32_t*)at) {
+    m = (const float*)at + stride;
+    bias = m + stride;
+    quick_m = bias + stride;
+    quick_bias = quick_m + stride;
+  }
+};
+
+struct Finish {
+  const int64_t* p;
+  float* y;             // all of them [rows][ld]
+  int8_t* codes;
+  const float* addend;
+  const float* scales;
+  const uint8_t* zeros;
+  int64_t ld;
+  int64_t flags = p[F_FLAGS];
+  Grid grid = Grid(thin_f32(p[F_SCALE]), p[F_ZERO], true);
+  vf near = splat(thin_f32(p[F_NEAR]));
+  vi bias_of_magic = splati(0x4B400000 - (int32_t)p[F_ZERO]);
+  vh low = (int16_t)p[F_CODE_LOW] - vh{}, high = (int16_t)p[F_CODE_HIGH] - vh{};
+  vi flip = splati((p[F_FLAGS] & UNSIGNED) ? (int32_t)0x80808080 : 0);
+
+  bool quick() const { return flags & QUICK; }
+
+  // Bytes of codes from four vectors of y / s; `distance` is raised to the largest distance from an integer.
+  [[gnu::always_inline]] vi quick_codes(vf a, vf b, vf c, vf d, vf& distance) const {
+    return packed(whole(a, distance), whole(b, distance), whole(c, distance), whole(d, distance), low, high) ^ flip;
+  }
+  [[gnu::always_inline]] vi whole(vf q, vf& distance) const {
+    const vf moved = q + MAGIC;
+    const vf d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
+    distance = d > distance ? d : distance;
+    return (vi)moved - bias_of_magic;
+  }
+  bool is_near(vf distance) const { return any(distance > near); }
+  static bool any(vi mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__SSE2__)
+    return _mm_movemask_ps((__m128)mask) != 0;
+#else
+    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+#endif
+  }
+
+  // n outputs from `column` on of one row, whose sums lie in order and whose entries of the table begin at `t`.
+  void exactly(const int32_t* sums, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
+    const vf floor = splat(thin_f32(p[F_LOW])), ceiling = splat(thin_f32(p[F_HIGH])), alpha = splat(thin_f32(p[F_ALPHA]));
+    const vf scale = splat((flags & DYNAMIC) ? scales[row / p[F_GROUP_ROWS]] : 1.0f);
+    const int64_t place = row * ld + column;
+    for (int64_t i = 0; i < n; i += VL) {
+      const int left = n - i < VL ? (int)(n - i) : VL;
+      vf m = load(t.m + at + i);
+      if (flags & DYNAMIC) m = apart(apart(scale * m) * alpha);
+      vf v = apart(__builtin_convertvector(loadi(sums + i), vf) * m) + load(t.bias + at + i);
+      if (flags & ADDS) v += left == VL ? load(addend + place + i) : load_n(addend + place + i, left);
+      v = clamp(v, floor, ceiling);
+      if (flags & TO_FLOATS) {
+        if (left == VL) store(y + place + i, v);
+        else store_n(y + place + i, v, left);
+      }
+      if (flags & TO_CODES) {
+        vi whole = __builtin_convertvector(rounded(v, grid), vi) + grid.zero;
+        const vi least = splati((int32_t)p[F_CODE_LOW]), most = splati((int32_t)p[F_CODE_HIGH]);
+        whole = whole < least ? least : whole > most ? most : whole;
+        const vb bytes = __builtin_convertvector(whole ^ ((int32_t)flip[0] & 0x80), vb);
+        if (left == VL) store_codes(codes + place + i, bytes);
+        else store_codes_n(codes + place + i, bytes, left);
+      }
+    }
+  }
+};
+
+}  // namespace

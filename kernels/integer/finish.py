@@ -1,0 +1,61 @@
+"""How sums of products become floats and codes: the parameters that kernels/integer/finish.h reads, and the table they go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..lowering import Emitter, Ref, f32
+from .pack import Factors, Grid, quick
+
+TO_FLOATS, TO_CODES, ADDS, DYNAMIC, DYNAMIC_ZERO, QUICK, UNSIGNED = (1 << i for i in range(7))
+
+
+@dataclass(frozen=True, eq=False)
+class Finish:
+    """The end of a node that is being emitted. ``largest_sum``: bound of its sums; ``group_rows``: rows that share a dynamic scale."""
+
+    em: Emitter
+    factors: Factors
+    largest_sum: float
+    group_rows: int
+    alpha: float = 1.0
+
+    @property
+    def grid(self) -> Grid | None:
+        ending = self.em.ending
+        return None if ending.how is None else Grid(ending.how, self.em.low, self.em.high)
+
+    @property
+    def near(self) -> float | None:
+        """The threshold of the quick way to codes; None where floats have to be made."""
+        ending, grid = self.em.ending, self.grid
+        alone = ending.addend is None and ending.value is None
+        return grid.nearness(self.factors, self.largest_sum) if grid is not None and alone else None
+
+    @property
+    def name(self) -> str:
+        """Of the table's grid, for the layout of what holds it."""
+        grid = self.grid
+        return "" if grid is None else f" for {grid.how.dtype} codes of {grid.how.scale:.6g}"
+
+    def table(self) -> list[np.ndarray]:
+        """float32[outputs]: m, bias, m / s, bias / s."""
+        m, bias = self.factors.m, self.factors.bias
+        return [m, bias, quick(m, self.grid), quick(bias, self.grid)]
+
+    def params(self) -> list[int]:
+        """FinishParam of finish.h."""
+        ending, grid, near = self.em.ending, self.grid, self.near
+        is_dynamic = self.factors.how.kind == "dynamic"
+        flags = (TO_FLOATS * (ending.value is not None) + TO_CODES * (ending.codes is not None) + ADDS * (ending.addend is not None)
+                 + DYNAMIC * is_dynamic + DYNAMIC_ZERO * (is_dynamic and self.factors.how.dtype == "uint8") + QUICK * (near is not None)
+                 + UNSIGNED * (grid is not None and grid.how.dtype == "uint8"))
+        scale, zero, bounds = (1.0, 0, (0, 0)) if grid is None else (grid.how.scale, grid.how.zero_point - grid.shift, grid.bounds())
+        return [flags, f32(self.em.low), f32(self.em.high), f32(scale), zero, *bounds, f32(near or 0.0), f32(self.alpha), self.group_rows]
+
+    def buffers(self, dynamic: list[Ref], unused: Ref) -> list[Ref]:
+        """y, codes, addend, scales, zeros; ``unused`` in the place of those that are not there."""
+        ending = self.em.ending
+        return [unused if ref is None else ref for ref in (ending.value, ending.codes, ending.addend, *(*dynamic, None, None)[:2])]

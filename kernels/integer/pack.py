@@ -1,0 +1,169 @@
+"""Weights of integers as bytes in panels of 16 outputs, and the table that finishes their sums (README.md has both byte by byte)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ...formats.graph import ActivationQuantization
+from ...formats.tensor import Affine, Binary, Codebook, Dense, EncodedTensor, Ternary
+from ..gemm.pack import Order
+from ..lowering import ALIGNMENT, aligned
+from ..quantized import LARGEST_SUM, code_range, largest_code, weight_integers
+
+PANEL = 16
+FLOAT = np.float32
+
+
+def largest_weight(tensor: EncodedTensor) -> int | None:
+    """Bound of the weight's integers, from its kind; None if they may not fit int8 or are none."""
+    values = tensor.values
+    if isinstance(values, (Binary, Ternary)):
+        return 1
+    if isinstance(values, Affine):
+        return 1 << (values.bits - 1) if values.zero_point is None else (1 << values.bits) - 1 if values.bits < 8 else None
+    if isinstance(values, Codebook) and values.entries.dtype == np.int8:
+        return int(np.abs(values.entries.astype(np.int64)).max(initial=0))
+    return None
+
+
+def fits(tensor: EncodedTensor, how: ActivationQuantization, columns: int) -> bool:
+    """Whether int8 holds the weight's integers and int32 every sum of ``columns`` products, whatever the data."""
+    largest = largest_weight(tensor)
+    return tensor.dtype == "float32" and largest is not None and columns * largest * largest_code(how) <= LARGEST_SUM
+
+
+def integers_of(tensor: EncodedTensor) -> np.ndarray:
+    """The weight's integers as int8, in its shape."""
+    values = tensor.values
+    if isinstance(values, Affine) and values.zero_point is None and isinstance(tensor.structure, Dense):
+        return (values.codes - np.uint8(1 << (values.bits - 1))).view(np.int8).reshape(tensor.shape)
+    return weight_integers(tensor).decode().astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """W[groups][outputs][columns] of a weight that lies in ``order`` (``gemm.pack.Order``)."""
+
+    groups: int
+    outputs: int
+    columns: int
+    order: Order
+
+    @staticmethod
+    def of(tensor: EncodedTensor, groups: int, order: Order) -> Matrix:
+        outputs = tensor.shape[1 if order == "columns" else 0]
+        return Matrix(groups, outputs // groups, tensor.size // outputs, order)
+
+    @property
+    def panels(self) -> int:
+        """Of a group."""
+        return -(-self.outputs // PANEL)
+
+    def integers(self, tensor: EncodedTensor) -> np.ndarray:
+        """int8[groups, outputs, columns], columns of a convolution in the order (kernel…, channel)."""
+        found = integers_of(tensor)
+        if self.order == "columns":
+            found = found.T
+        elif self.order == "conv":
+            found = np.moveaxis(found, 1, -1)
+        return found.reshape(self.groups, self.outputs, self.columns)
+
+    def panelled(self, w: np.ndarray) -> np.ndarray:
+        """int8[groups * panels, K / 4, 16, 4], filled up with zeros."""
+        words = -(-self.columns // 4)
+        full = np.zeros((self.groups, self.panels * PANEL, words * 4), np.int8)
+        full[:, :self.outputs, :self.columns] = w
+        return full.reshape(self.groups * self.panels, PANEL, words, 4).transpose(0, 2, 1, 3)
+
+    def by_panel(self, vector: np.ndarray) -> np.ndarray:
+        """[groups * panels * 16]: one entry per output, zeros where panels are filled up."""
+        full = np.zeros((self.groups, self.panels * PANEL), vector.dtype)
+        full[:, :self.outputs] = vector.reshape(self.groups, self.outputs)
+        return full.reshape(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What a node's sums are multiplied by and what is added, per output: float32[outputs] each. ``how``: of the codes it reads."""
+
+    how: ActivationQuantization
+    m: np.ndarray
+    bias: np.ndarray
+
+    @staticmethod
+    def of(how: ActivationQuantization, scale: np.ndarray, outputs: int, bias: np.ndarray | None, alpha: float = 1.0, beta: float = 1.0) -> Factors:
+        """``scale``: the weight's. Where codes are dynamic ``m`` is that alone, and the kernel does the rest."""
+        m = np.broadcast_to(scale.astype(FLOAT), (outputs,))
+        if how.kind == "static":
+            m = FLOAT(how.scale) * m
+            m = m if alpha == 1 else m * FLOAT(alpha)
+        added = np.zeros(outputs, FLOAT) if bias is None or beta == 0 else bias.astype(FLOAT) * FLOAT(beta)
+        return Factors(how, m, added)
+
+    def starts(self, sums: np.ndarray) -> np.ndarray:
+        """int32: what the sums of unsigned codes begin with, from the sums of the weights; dynamic uint8 codes have them times the zero point."""
+        if self.how.kind == "dynamic" and self.how.dtype == "uint8":
+            return sums.astype(np.int32)
+        zero = (self.how.zero_point if self.how.kind == "static" else 0) + (128 if self.how.dtype == "int8" else 0)
+        return (-zero * sums.astype(np.int64)).astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The codes that a product ends in. ``how``: theirs; ``low``, ``high``: what the floats are clamped to before."""
+
+    how: ActivationQuantization
+    low: float
+    high: float
+
+    @property
+    def shift(self) -> int:
+        """What makes int8 codes of them."""
+        return 0 if self.how.dtype == "int8" else 128
+
+    def bounds(self) -> tuple[int, int]:
+        """The codes of both bounds, less ``shift``: rounding and saturation keep order, so that no code lies outside."""
+        least, most = code_range(self.how)
+        scale = FLOAT(self.how.scale)
+        with np.errstate(all="ignore"):
+            found = [float(np.rint(FLOAT(bound) / scale)) + self.how.zero_point for bound in (self.low, self.high)]
+        low, high = (int(min(max(code, least), most)) - self.shift for code in found)
+        return low, high
+
+    def nearness(self, factors: Factors, largest_sum: float) -> float | None:
+        """From which distance to an integer on fma(sum, m / s, bias / s) may round otherwise than y / s; None if it is no use.
+
+        With r = y / s both differ by at most 2^-24 (2 |sum m / s| + |bias / s| + 3 |r|) and the roundings of m / s and bias / s, and
+        |sum m / s| is at most |r| + |bias / s|. Codes saturate at |r| < 256.
+        """
+        scale = np.float64(self.how.scale)
+        m, bias = np.abs(factors.m.astype(np.float64)) / scale, np.abs(factors.bias.astype(np.float64)) / scale
+        reach = float((m * largest_sum + bias).max(initial=0))
+        error = 2.0 ** -23 * (6 * 256 + 4 * float(bias.max(initial=0)))
+        tiny = float(m.min(initial=1)) < 1e-30 or not 1e-30 < scale < 1e30
+        return None if factors.how.kind == "dynamic" or tiny or not reach < 2 ** 21 or error > 0.02 else 0.5 - error
+
+
+def quick(vector: np.ndarray, grid: Grid | None) -> np.ndarray:
+    """float32: the vector over the grid's scale."""
+    with np.errstate(all="ignore"):
+        return np.zeros_like(vector) if grid is None else (vector.astype(np.float64) / grid.how.scale).astype(FLOAT)
+
+
+def joined(parts: list[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """(uint8: the arrays one after another, each at a multiple of 64 bytes; where each begins)."""
+    sizes = [-(-part.nbytes // ALIGNMENT) * ALIGNMENT for part in parts]
+    starts = [sum(sizes[:i]) for i in range(len(parts))]
+    whole = aligned(sum(sizes))
+    whole[:] = 0
+    for part, start in zip(parts, starts):
+        whole[start:start + part.nbytes] = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+    return whole, starts
+
+
+def weight_bytes(matrix: Matrix) -> int:
+    """Of the panels."""
+    return matrix.groups * matrix.panels * prod((-(-matrix.columns // 4), 4, PANEL))

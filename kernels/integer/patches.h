@@ -1,0 +1,62 @@
+// Patches of a convolution over codes: rows of the im2col matrix, K in the order (kd, kh, kw, channel).
+#pragma once
+
+#include "../gemm/gather.h"
+
+namespace {
+
+// n bytes; for few of them quicker than a call.
+inline void copy_run(int8_t* to, const int8_t* from, int64_t n) {
+  if (n >= 16) {
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) __builtin_memcpy(to + i, from + i, 16);
+    __builtin_memcpy(to + n - 16, from + n - 16, 16);
+  } else if (n >= 8) {
+    __builtin_memcpy(to, from, 8);
+    __builtin_memcpy(to + n - 8, from + n - 8, 8);
+  } else if (n >= 4) {
+    __builtin_memcpy(to, from, 4);
+    __builtin_memcpy(to + n - 4, from + n - 4, 4);
+  } else {
+    for (int64_t i = 0; i < n; i++) to[i] = from[i];
+  }
+}
+
+struct CodePatches {
+  const int8_t* x;     // first channel of the group
+  int64_t ldx;         // bytes per pixel
+  const int64_t* c;    // ConvParam
+  const int8_t* pad;   // codes of zero: one, or one for each image (pads_by_image)
+  bool pads_by_image;
+
+  // to[r - row0][K] for the output pixels [row0, row1), rows ldto bytes apart.
+  void gather(int64_t row0, int64_t row1, int8_t* to, int64_t ldto) const {
+    const bool together = c[C_DW] == 1 && c[C_CHANNELS] == ldx;
+    const int64_t run = together ? c[C_KW] : 1, bytes = c[C_CHANNELS];
+    for (int64_t row = row0; row < row1; row++, to += ldto) {
+      const int64_t ow = row % c[C_OW], oh = row / c[C_OW] % c[C_OH], od = row / c[C_OW] / c[C_OH] % c[C_OD];
+      const int64_t image = row / c[C_OW] / c[C_OH] / c[C_OD];
+      const int8_t zero = pad[pads_by_image ? image : 0];
+      int8_t* at = to;
+      for (int64_t kd = 0; kd < c[C_KD]; kd++)
+        for (int64_t kh = 0; kh < c[C_KH]; kh++) {
+          const int64_t id = od * c[C_SD] - c[C_PD] + kd * c[C_DD], ih = oh * c[C_SH] - c[C_PH] + kh * c[C_DH];
+          if (id < 0 || id >= c[C_D] || ih < 0 || ih >= c[C_H]) {
+            __builtin_memset(at, zero, (size_t)(c[C_KW] * bytes));
+            at += c[C_KW] * bytes;
+            continue;
+          }
+          const int8_t* pixels = x + ((image * c[C_D] + id) * c[C_H] + ih) * c[C_W] * ldx;
+          for (int64_t kw = 0; kw < c[C_KW]; kw += run, at += run * bytes) {
+            const int64_t iw = ow * c[C_SW] - c[C_PW] + kw * c[C_DW];
+            const int64_t first = clip(-iw, 0, run), last = clip(c[C_W] - iw, first, run);
+            if (first > 0) __builtin_memset(at, zero, (size_t)(first * bytes));
+            if (last > first) copy_run(at + first * bytes, pixels + (iw + first) * ldx, (last - first) * bytes);
+            if (last < run) __builtin_memset(at + last * bytes, zero, (size_t)((run - last) * bytes));
+          }
+        }
+    }
+  }
+};
+
+}  // namespace

@@ -1,0 +1,220 @@
+// y[M, N] = finish(x[M, K] · Wᵀ): codes times int8 weights in panels of 16 outputs, [K / 4][16][4].
+#include "finish.h"
+#include "patches.h"
+
+namespace {
+
+constexpr int PANEL = 16, NV = PANEL / VL;
+
+// Tile of the micro-kernel: at most MP panels; rows by how many sums the registers hold beside them.
+#if defined(__AVX512VNNI__)
+constexpr int MP = 4;
+constexpr int rows_of(int panels) { return panels == 4 ? 6 : panels == 3 ? 8 : 12; }
+#elif defined(__AVX512F__)
+constexpr int MP = 4;
+constexpr int rows_of(int panels) { return panels == 4 ? 5 : panels == 3 ? 6 : 10; }
+#elif defined(__AVX2__)
+constexpr int MP = 1;
+constexpr int rows_of(int) { return 4; }
+#elif defined(__aarch64__)
+constexpr int MP = 1;
+constexpr int rows_of(int) { return 4; }
+#else
+constexpr int MP = 1;
+constexpr int rows_of(int) { return 2; }
+#endif
+
+enum Param {
+  M, K, N, GROUPS,  // rows of x, columns of x and outputs per group, groups
+  LDX,              // bytes between rows (pixels) of x
+  ROWS, CHUNKS,     // rows per work item, parts that a group's panels are cut into
+  BLOCK,            // rows whose patches are copied at a time
+  SIGNED,           // codes of x are int8
+  PAD,              // the code of zero, for padding
+  GATHER,           // 1: x is an image, its rows are patches (ConvParam)
+  OUTPUTS,          // of all groups with panels filled up: stride of the table
+  FINISH,
+  CONV = FINISH + F_PARAMS
+};
+
+struct Tile {
+  const int8_t* x;
+  int64_t ldx;
+  const int8_t* w;     // panels ldw bytes apart
+  int64_t ldw, words;  // words of four columns; the last has `tail` bytes if that is not 0
+  int64_t tail;
+  int32_t flip;        // makes codes unsigned
+  const Finish* finish;
+  Table table;
+  int64_t at;          // of the first output in the table
+  int64_t row, column, columns;
+};
+
+inline int32_t word_of(const int8_t* x, int64_t n) {
+  int32_t word = 0;
+  for (int64_t i = 0; i < n; i++) ((int8_t*)&word)[i] = x[i];
+  return word;
+}
+
+// The zero point of a row of dynamic codes, as unsigned codes have it.
+inline int32_t zero_of(const Finish& f, int64_t row) { return (int32_t)f.zeros[row / f.p[F_GROUP_ROWS]]; }
+
+template <int R, int P>
+[[gnu::always_inline]] inline void sums_of(vi (&sum)[R][P * NV], const Tile& t) {
+#pragma GCC unroll 16
+  for (int i = 0; i < P * NV; i++) {
+    const vi start = loadi(t.table.start + t.at + i * VL);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) sum[r][i] = (t.finish->flags & DYNAMIC_ZERO) ? start * -zero_of(*t.finish, t.row + r) : start;
+  }
+  const int8_t* x[(R + 2) / 3];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r += 3) x[r / 3] = t.x + r * t.ldx;
+  const int64_t ldx = t.ldx;
+  const int8_t* w = t.w;
+  const vi flip = splati(t.flip);
+  const int64_t whole = t.tail ? t.words - 1 : t.words;
+  for (int64_t k = 0; k < whole; k++, w += 4 * PANEL) {
+    W column[P * NV];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) column[p * NV + v] = signed_words(loadi(w + p * t.ldw + v * VL * 4));
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      const X value = unsigned_words(splati(load_word(x[r / 3] + r % 3 * ldx + 4 * k)) ^ flip);
+#pragma GCC unroll 16
+      for (int i = 0; i < P * NV; i++) sum[r][i] = dot(sum[r][i], value, column[i]);
+    }
+  }
+  if (t.tail)
+    for (int r = 0; r < R; r++) {
+      const X value = unsigned_words(splati(word_of(t.x + r * ldx + 4 * whole, t.tail)) ^ flip);
+#pragma GCC unroll 16
+      for (int i = 0; i < P * NV; i++) sum[r][i] = dot(sum[r][i], value, signed_words(loadi(w + i / NV * t.ldw + i % NV * VL * 4)));
+    }
+}
+
+template <int R, int P>
+[[gnu::always_inline]] inline void exactly(const vi (&sum)[R][P * NV], const Tile& t) {
+  for (int r = 0; r < R; r++) {
+    int32_t row[P * PANEL];
+#pragma GCC unroll 16
+    for (int i = 0; i < P * NV; i++) storei(row + i * VL, sum[r][i]);
+    t.finish->exactly(row, t.table, t.at, t.row + r, t.column, t.columns);
+  }
+}
+
+// One row, exactly: for rows whose quick codes lie near a tie.
+template <int P>
+[[gnu::noinline]] void again(Tile t, int64_t r) {
+  t.x += r * t.ldx;
+  t.row += r;
+  vi sum[1][P * NV];
+  sums_of<1, P>(sum, t);
+  exactly<1, P>(sum, t);
+}
+
+template <int R, int P>
+void tile(const Tile& t) {
+  vi sum[R][P * NV];
+  sums_of<R, P>(sum, t);
+  if (!t.finish->quick()) {
+    exactly<R, P>(sum, t);
+    return;
+  }
+  const Finish& f = *t.finish;
+#pragma GCC unroll 16
+  for (int i = 0; i < P * NV; i++) {
+    const vf m = load(t.table.quick_m + t.at + i * VL), bias = load(t.table.quick_bias + t.at + i * VL);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) sum[r][i] = (vi)(__builtin_convertvector(sum[r][i], vf) * m + bias);
+  }
+  uint32_t rows = 0;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) {
+    vf distance = {};
+#pragma GCC unroll 4
+    for (int i = 0; i < P * NV; i += 4) {
+      vf q[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) q[j] = i + j < P * NV ? (vf)sum[r][i + j < P * NV ? i + j : 0] : vf{};
+      const vi bytes = in_order(f.quick_codes(q[0], q[1], q[2], q[3], distance));
+      store_bytes(f.codes + (t.row + r) * f.ld + t.column + i * VL, bytes, t.columns - i * VL);
+    }
+    rows |= (uint32_t)f.is_near(distance) << r;
+  }
+  for (int r = 0; __builtin_expect(rows != 0, 0); r++, rows >>= 1)
+    if (rows & 1) again<P>(t, r);
+}
+
+// All rows in tiles of R; the last one begins where it ends with the rows, so that some are computed twice.
+template <int R, int P>
+inline void rows_in_tiles(int64_t rows, Tile t) {
+  const int8_t* x = t.x;
+  const int64_t row = t.row;
+  for (int64_t r = 0; r < rows; r += R) {
+    const int64_t from = r + R <= rows ? r : rows - R;
+    t.x = x + from * t.ldx;
+    t.row = row + from;
+    tile<R, P>(t);
+  }
+}
+
+template <int P>
+inline void all_rows(int64_t rows, const Tile& t) {
+  constexpr int R = rows_of(P), HALF = R > 4 ? 4 : 2;
+  if (rows >= R) rows_in_tiles<R, P>(rows, t);
+  else if (rows >= HALF) rows_in_tiles<HALF, P>(rows, t);
+  else rows_in_tiles<1, P>(rows, t);
+}
+
+template <int P>
+inline void panels_of(int panels, int64_t rows, const Tile& t) {
+  if (panels == P) all_rows<P>(rows, t);
+  else if constexpr (P > 1) panels_of<P - 1>(panels, rows, t);
+}
+
+void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t chunk, int64_t row0, int64_t rows) {
+  const int64_t* p = call->p;
+  const int64_t words = (p[K] + 3) / 4, panels = (p[N] + PANEL - 1) / PANEL, panel_bytes = words * 4 * PANEL;
+  const int64_t first = panels * chunk / p[CHUNKS], last = panels * (chunk + 1) / p[CHUNKS], tiles = (last - first + MP - 1) / MP;
+  const int8_t* x = (const int8_t*)call->buf[0] + group * (p[GATHER] ? p[CONV + C_CHANNELS] : p[K]);
+  const int64_t step = p[GATHER] ? p[BLOCK] : rows;
+  for (int64_t r = 0; r < rows; r += step) {
+    const int64_t now = rows - r < step ? rows - r : step;
+    Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, panel_bytes, words, p[K] % 4, p[SIGNED] ? (int32_t)0x80808080 : 0, &finish,
+              Table(call->buf[2], p[OUTPUTS]), 0, row0 + r, 0, 0};
+    if (p[GATHER]) {
+      const int8_t pad = (int8_t)p[PAD];
+      const bool own = (finish.flags & DYNAMIC_ZERO) && finish.p[F_GROUP_ROWS] < p[M];
+      const CodePatches patches = {x, p[LDX], p + CONV, (finish.flags & DYNAMIC_ZERO) ? (const int8_t*)finish.zeros : &pad, own};
+      patches.gather(row0 + r, row0 + r + now, (int8_t*)call->scratch, words * 4);
+      t.x = (const int8_t*)call->scratch;
+      t.ldx = words * 4;
+      t.tail = 0;
+    }
+    for (int64_t i = 0; i < tiles; i++) {
+      const int64_t panel = first + (last - first) * i / tiles, next = first + (last - first) * (i + 1) / tiles;
+      t.w = (const int8_t*)call->buf[1] + (group * panels + panel) * panel_bytes;
+      t.at = (group * panels + panel) * PANEL;
+      t.column = group * p[N] + panel * PANEL;
+      t.columns = next * PANEL < p[N] ? (next - panel) * PANEL : p[N] - panel * PANEL;
+      panels_of<MP>((int)(next - panel), now, t);
+    }
+  }
+}
+
+}  // namespace
+
+// buf: x, weights, table, y, codes, addend, scales, zeros (those that are not there: any). p: Param.
+// One work item per block of rows × group × chunk of panels.
+THIN_KERNEL(product_i8) {
+  const int64_t* p = call->p;
+  const Finish finish = {p + FINISH, (float*)call->buf[3], (int8_t*)call->buf[4], (const float*)call->buf[5], (const float*)call->buf[6],
+                         (const uint8_t*)call->buf[7], p[GROUPS] * p[N]};
+  for (int64_t item = begin; item < end; item++) {
+    const int64_t group = item / p[CHUNKS] % p[GROUPS], row = item / p[CHUNKS] / p[GROUPS] * p[ROWS];
+    block(call, finish, group, item % p[CHUNKS], row, p[M] - row < p[ROWS] ? p[M] - row : p[ROWS]);
+  }
+}

@@ -1,0 +1,85 @@
+"""Products of codes and int8 weights as steps of the kernel product_i8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...formats.tensor import EncodedTensor
+from .. import costs
+from ..gemm.lowering import row_bias
+from ..lowering import Emitter, Layout, Lowering, Ref, Site
+from ..ops._integer import HOW, SCALE
+from ..quantized import largest_code
+from .finish import Finish
+from .pack import PANEL, Factors, Matrix, fits, joined, largest_weight, weight_bytes
+
+ROW_STEP = 24
+"""Rows of a work item are a multiple of this, as every tile of the micro-kernel divides it (but AVX-512 without VNNI)."""
+BLOCK_BYTES = 1 << 14
+"""Codes that a work item reads again and again, about: half of an L1 cache."""
+MOST_ROWS = 240
+TILE_PANELS = 4
+ITEMS_PER_THREAD = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """y[rows, groups * outputs] = x · Wᵀ, finished. ``ldx``, ``geometry``, ``scheme``: as in ``gemm.product.Product``, in codes."""
+
+    site: Site
+    matrix: Matrix
+    rows: int
+    ldx: int
+    group_rows: int
+    geometry: tuple[int, ...] | None = None
+    scheme: Layout = "NHWC"
+    alpha: float = 1.0
+    beta: float = 1.0
+
+    def lowering(self) -> Lowering | None:
+        """The way to run it; None if int8 or int32 may not hold what it needs, or its bias is not the same for all rows."""
+        site, how = self.site, self.site.attrs[HOW][0]
+        bias, known = row_bias(site, 2, self.matrix.groups * self.matrix.outputs)
+        tensor = site.weights[1]
+        if not known or not fits(tensor, how, self.matrix.columns):
+            return None
+        factors = Factors.of(how, site.attrs[SCALE], self.matrix.groups * self.matrix.outputs, bias, self.alpha, self.beta)
+        layouts: tuple[Layout | None, ...] = (self.scheme, None, None, "NCHW", "NCHW")[:len(site.inputs)]
+        per_mac = costs.INTEGER["product"] * costs.SLOWER.get(site.isa, 1.0)
+        gathered = costs.INTEGER["gather"] * self.matrix.columns if self.geometry else 0.0
+        cost = costs.STEP + self.rows * (weight_bytes(self.matrix) * per_mac + gathered)
+        return Lowering("product_i8", layouts, self.scheme, cost, lambda em: self._emit(em, factors), fuses=True, ends=True)
+
+    def _emit(self, em: Emitter, factors: Factors) -> None:
+        matrix, tensor = self.matrix, self.site.weights[1]
+        largest = (largest_weight(tensor) or 0) * largest_code(factors.how) * matrix.columns
+        finish = Finish(em, factors, largest, self.group_rows, self.alpha)
+        table = finish.table()
+
+        def pack(found: EncodedTensor) -> np.ndarray:
+            w = matrix.integers(found)
+            starts = factors.starts(w.sum(-1, dtype=np.int64))
+            return joined([matrix.panelled(w), *(matrix.by_panel(part) for part in (starts, *table))])[0]
+
+        packed = em.weight(1, f"panel16 int8 for {self.site.node.outputs[0]}{finish.name}", pack)
+        rows, block, chunks = self._cut()
+        words = -(-matrix.columns // 4)
+        how, gathers = factors.how, self.geometry is not None
+        params = [self.rows, matrix.columns, matrix.outputs, matrix.groups, self.ldx, rows, chunks, block, int(how.dtype == "int8"), how.zero_point,
+                  int(gathers), matrix.groups * matrix.panels * PANEL, *finish.params(), *(self.geometry or ())]
+        dynamic: list[Ref] = [em.input(i) for i in range(3, len(self.site.inputs))]
+        x = em.input(0)
+        em.step("product_i8", [x, packed, packed.plus(weight_bytes(matrix)), *finish.buffers(dynamic, x)], params,
+                -(-self.rows // rows) * matrix.groups * chunks, scratch=block * words * 4 if self.geometry else 0)
+
+    def _cut(self) -> tuple[int, int, int]:
+        """(rows of a work item, of these as many as have their patches copied at a time, parts of the panels)."""
+        most = min(max(BLOCK_BYTES // self.matrix.columns // ROW_STEP, 1) * ROW_STEP, MOST_ROWS)
+        rows, chunks, threads = most, 1, self.site.threads
+        if threads > 1:
+            wanted = -(-ITEMS_PER_THREAD * threads // self.matrix.groups)
+            rows = min(most, max(-(-self.rows // wanted // ROW_STEP) * ROW_STEP, ROW_STEP))
+            chunks = min(max(-(-wanted // -(-self.rows // rows)), 1), -(-self.matrix.panels // TILE_PANELS))
+        return rows, rows, chunks
