@@ -73,7 +73,7 @@ GEMM: dict[str, float] = {
     **{f"gemv_codebook{bits}": 0.024 for bits in (1, 2, 3, 4, 5)},
     "gemv_codebook6": 0.05,
     "gemv_codebook7": 0.1,
-    "gemv_codebook8": 0.15,
+    "gemv_codebook8": 0.07,
 }
 
 WINOGRAD = {

@@ -113,6 +113,20 @@ def test_outputs(level: str, n: int) -> None:
 
 
 @every_level
+@pytest.mark.parametrize(("kind", "n", "k"), [("fp32", 1030, 1025), ("fp32", 16 * 33, 2000), ("fp16", 1030, 2049)])
+def test_matrices_larger_than_caches(level: str, kind: str, n: int, k: int) -> None:
+    """Several panels at a time, and those that are left over."""
+    assert gemm(1, encoded((n, k), kind), level, 1, (n,)) == f"gemv_{kind.replace('fp', 'f')}"
+
+
+@every_level
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 31, 260])
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_columns_of_a_large_codebook(level: str, k: int, groups: int) -> None:
+    gemm(1, encoded((96, k), "codebook8", groups=groups), level, 1)
+
+
+@every_level
 @pytest.mark.parametrize("bits", [1, 2])
 def test_runs_longer_than_a_block(level: str, bits: int) -> None:
     w = encoded((129, 4500 // bits + 3), f"codebook{bits}")

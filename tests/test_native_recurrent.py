@@ -64,6 +64,18 @@ def test_reset_before_the_product(encoding: str, level: str, monkeypatch: pytest
         check(*encoded("GRU", case("", 3, 1, sizes=SIZES, **attrs), encoding), level, monkeypatch)
 
 
+@pytest.mark.parametrize("level", isa.levels())
+@pytest.mark.parametrize("encoding", ["fp32", "codebook8"])
+@pytest.mark.parametrize("hidden", [19, 130, 520])
+def test_one_sequence(encoding: str, hidden: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrix-vector products, every other one from the last row on."""
+    graph, feeds = encoded("LSTM", case("", 4, 2, sizes=(5, 1, 7, hidden)), encoding)
+    check(graph, feeds, level, monkeypatch)
+    one, three = run(graph, feeds), run(graph, feeds, 3)
+    for key in one:
+        np.testing.assert_array_equal(one[key], three[key])
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_do_not_change_results(threads: int) -> None:
     for name, (gates, states) in SHAPES.items():

@@ -1,9 +1,10 @@
 // y[N] = clamp(alpha * scale * (W · x) + bias) for one row of activations: every weight is read once, decoded in registers.
+#include "bytes.h"
 #include "decode.h"
 
 namespace {
 
-enum Param { K, N, GROUPS, ALPHA, LOW, HIGH, PACKED };
+enum Param { K, N, GROUPS, ALPHA, LOW, HIGH, BACKWARDS, PACKED };  // BACKWARDS: the last panel of a call first
 
 constexpr int CHAINS = 8;            // independent sums, to hide the latency of the additions
 constexpr int DEPTH = CHAINS / NV;   // of which this many per vector of rows
@@ -61,26 +62,81 @@ struct Halves {
   static vf read(const uint16_t* p, int v) { return load_half(p, v); }
 };
 
+// One panel, fetched ahead of use: for matrices that a cache holds, which is where prefetchers of the CPU see too short a stream.
+template <class Values>
+void one(const Layer& layer, int64_t item) {
+  typedef typename Values::Element Element;
+  const float* x = layer.x(item);
+  const Element* w = (const Element*)layer.packed.panel(item);
+  const int64_t n = layer.p[K];
+  Sums sums;
+  int64_t k = 0;
+  for (; k + DEPTH <= n; k += DEPTH, w += DEPTH * PANEL) {
+    for (int64_t b = 0; b < DEPTH * PANEL * (int64_t)sizeof(Element); b += 64) __builtin_prefetch((const char*)w + AHEAD + b);
+#pragma GCC unroll 8
+    for (int d = 0; d < DEPTH; d++)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) sums.at[d][v] += Values::read(w + d * PANEL, v) * x[k + d];
+  }
+  for (; k < n; k++, w += PANEL)
+    for (int v = 0; v < NV; v++) sums.at[0][v] += Values::read(w, v) * x[k];
+  layer.write(item, sums);
+}
+
+// Panels that are read together, of matrices that come from memory: more streams for the CPU's prefetchers, and x is read once for all.
+#if defined(__AVX512F__)
+constexpr int TOGETHER = 4;
+#elif defined(__AVX2__) || defined(__aarch64__)
+constexpr int TOGETHER = 2;
+#else
+constexpr int TOGETHER = 1;
+#endif
+constexpr int64_t LARGE = 4 << 20;  // bytes of such a matrix, at least
+
+template <class Values, int P>
+void several(const Layer& layer, int64_t item) {
+  typedef typename Values::Element Element;
+  const float* x = layer.x(item);
+  const Element* w[P];
+  vf even[P][NV], odd[P][NV];  // sums over every second column
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+    w[p] = (const Element*)layer.packed.panel(item + p);
+    for (int v = 0; v < NV; v++) even[p][v] = odd[p][v] = vf{};
+  }
+  const int64_t n = layer.p[K];
+  int64_t k = 0;
+  for (; k + 2 <= n; k += 2) {
+    const vf first = splat(x[k]), second = splat(x[k + 1]);
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) {
+        even[p][v] += Values::read(w[p] + k * PANEL, v) * first;
+        odd[p][v] += Values::read(w[p] + (k + 1) * PANEL, v) * second;
+      }
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+    float total[PANEL];
+    for (int v = 0; v < NV; v++) {
+      if (k < n) even[p][v] += Values::read(w[p] + k * PANEL, v) * x[k];
+      store(total + v * VL, even[p][v] + odd[p][v]);
+    }
+    layer.write(item + p, total);
+  }
+}
+
 template <class Values>
 void plain(const ThinCall* call, int64_t begin, int64_t end) {
-  typedef typename Values::Element Element;
   const Layer layer(call);
-  for (int64_t item = begin; item < end; item++) {
-    const float* x = layer.x(item);
-    const Element* w = (const Element*)layer.packed.panel(item);
-    const int64_t n = call->p[K];
-    Sums sums;
-    int64_t k = 0;
-    for (; k + DEPTH <= n; k += DEPTH, w += DEPTH * PANEL) {
-      for (int64_t b = 0; b < DEPTH * PANEL * (int64_t)sizeof(Element); b += 64) __builtin_prefetch((const char*)w + AHEAD + b);
-#pragma GCC unroll 8
-      for (int d = 0; d < DEPTH; d++)
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) sums.at[d][v] += Values::read(w + d * PANEL, v) * x[k + d];
-    }
-    for (; k < n; k++, w += PANEL)
-      for (int v = 0; v < NV; v++) sums.at[0][v] += Values::read(w, v) * x[k];
-    layer.write(item, sums);
+  const bool large = call->p[GROUPS] == 1 && layer.panels * call->p[PACKED + W_PANEL_BYTES] >= LARGE;  // groups read different x
+  for (int64_t done = begin, count; done < end; done += count) {
+    count = large && end - done >= TOGETHER ? TOGETHER : 1;
+    const int64_t item = call->p[BACKWARDS] ? begin + end - done - count : done;
+    if (!large) one<Values>(layer, item);
+    else if (count == TOGETHER) several<Values, TOGETHER>(layer, item);
+    else several<Values, 1>(layer, item);
   }
 }
 
@@ -103,6 +159,47 @@ inline void words(const Layer& layer, int64_t item, const float* x, Sums& sums) 
       for (vi word = loadi(w); k < n; k++, word >>= BITS) sums.at[0][v] += lookup(word) * x[k];
   }
 }
+
+#if defined(__AVX512VBMI__)
+// One table of 256 entries: four columns of all rows at once, a byte of their floats at a time (bytes.h). Lanes of the sums are then
+// columns and rows: vector q has, four by four, the sums of rows q, 4 + q, 8 + q and 12 + q over every fourth column.
+inline void bytes_of_words(const Layer& layer, const ByteTable& table, int64_t item, const float* x, float* total) {
+  const int64_t n = layer.p[K], whole = n / 4;
+  const char* w = layer.packed.panel(item);
+  __m512 sums[4] = {};
+  for (int64_t k = 0; k < whole; k++, w += 64) {
+    __builtin_prefetch(w + AHEAD);
+    __m512 rows[4];
+    table.rows(_mm512_loadu_si512(w), rows);
+    const __m512 four = _mm512_broadcast_f32x4(_mm_loadu_ps(x + 4 * k));
+    for (int q = 0; q < 4; q++) sums[q] = _mm512_fmadd_ps(rows[q], four, sums[q]);
+  }
+  if (n % 4) {
+    __m512 rows[4];
+    table.rows(_mm512_loadu_si512(w), rows);
+    const __mmask8 there = (__mmask8)((1 << n % 4) - 1);
+    const __m512 four = _mm512_broadcast_f32x4(_mm_maskz_loadu_ps(there, x + 4 * whole));
+    const __mmask16 lanes = (__mmask16)(there * 0x1111);  // codes past the last column are nothing that a sum may see
+    for (int q = 0; q < 4; q++) sums[q] = _mm512_mask3_fmadd_ps(rows[q], four, sums[q], lanes);
+  }
+  alignas(64) float lanes[4][16];
+  for (int q = 0; q < 4; q++) _mm512_store_ps(lanes[q], sums[q]);
+  for (int row = 0; row < PANEL; row++) {
+    const float* four = lanes[row % 4] + row / 4 * 4;
+    total[row] = (four[0] + four[1]) + (four[2] + four[3]);
+  }
+}
+
+// Panels [begin, end), which have one table.
+void bytes_of_panels(const Layer& layer, int64_t begin, int64_t end) {
+  const ByteTable table(layer.packed.table(begin));
+  for (int64_t item = begin; item < end; item++) {
+    float total[PANEL];
+    bytes_of_words(layer, table, item, layer.x(item), total);
+    layer.write(item, total);
+  }
+}
+#endif
 
 template <int BITS>
 void codebook(const ThinCall* call, int64_t begin, int64_t end) {
@@ -203,7 +300,20 @@ THIN_KERNEL(gemv_codebook) {
     case 5: return codebook<5>(call, begin, end);
     case 6: return codebook<6>(call, begin, end);
     case 7: return codebook<7>(call, begin, end);
+#if defined(__AVX512VBMI__)
+    default:
+      if (const Layer layer(call); !call->p[PACKED + W_LANES_AT]) {
+        const int64_t run = call->p[PACKED + W_PANELS_PER_TABLE];
+        for (int64_t at = begin, next; at < end; at = next) {
+          next = (at / run + 1) * run < end ? (at / run + 1) * run : end;
+          bytes_of_panels(layer, at, next);
+        }
+        return;
+      }
+      return codebook<8>(call, begin, end);
+#else
     default: return codebook<8>(call, begin, end);
+#endif
   }
 }
 THIN_KERNEL(gemv_runs1) { Runs<1>::all(call, begin, end); }

@@ -33,7 +33,8 @@ class Product:
 
     ``ldx``: floats from one row (or pixel) of x to the next. ``geometry``: ConvParam of gather.h where the rows are patches
     of an image, None where they lie in x as they are needed. ``scheme``: the layout of x and y. ``clamps``: y is what the node makes,
-    so that a fused activation's bounds hold for it.
+    so that a fused activation's bounds hold for it. ``backwards``: one row starts with the last weights: in a chain of products with the same
+    matrix that the cache does not quite hold, every other one should, to find there what the one before has read last.
     """
 
     layout: Panels
@@ -45,6 +46,7 @@ class Product:
     geometry: tuple[int, ...] | None = None
     scheme: Layout = "NCHW"
     clamps: bool = True
+    backwards: bool = False
 
     @property
     def weights(self) -> int:
@@ -105,7 +107,7 @@ def _vector(product: Product, layout: PanelLayout) -> Way:
     scratch = RUN_BLOCK * 64 + layout.panels * PANEL * 4 if runs else 0
 
     def emit(em: Emitter, buffers: list[Ref]) -> None:
-        params = [layout.columns, layout.outputs, layout.groups, *_finish(product, em), *layout.params()]
+        params = [layout.columns, layout.outputs, layout.groups, *_finish(product, em), int(product.backwards), *layout.params()]
         em.step(kernel, buffers, params, layout.panels, scratch)
 
     return Way(kernel, cost, emit)

@@ -77,12 +77,12 @@ def _present(site: Site, place: int) -> bool:
     return place < len(site.inputs) and site.inputs[place] is not None
 
 
-def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int, like: Matrix | None = None) -> Matrix | None:
+def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int, like: Matrix | None = None, backwards: bool = False) -> Matrix | None:
     """The cheapest product with a slice of the weight, or the one that reads it as ``like`` does; None if nothing can hold it."""
     outline = part.outline(site.weights[place])
     if outline is None:
         return None
-    found = [Matrix(place, part, layout, way_of(Product(layout, rows, stride, None, clamps=False), site.threads, site.isa))
+    found = [Matrix(place, part, layout, way_of(Product(layout, rows, stride, None, clamps=False, backwards=backwards), site.threads, site.isa))
              for layout in (every_layout(outline, 1, "rows") if like is None else [like.layout])]
     sparse = Gemv.of(site, place, outline, rows) if rows == 1 or stride == outline.shape[1] else None
     if like is not None:
@@ -101,8 +101,8 @@ class _Walk:
     block: int
     inputs: tuple[Matrix, Matrix]
     """W for a block of steps, and for the shorter one at the end."""
-    steps: tuple[Matrix, Matrix]
-    """R for the first step, whose state may lie elsewhere, and for the others."""
+    steps: tuple[Matrix, Matrix, Matrix]
+    """R for the first step, whose state may lie elsewhere, and by turns for the others: backwards and forwards through the matrix."""
     late: Matrix | None
     functions: Sequence[Chosen]
 
@@ -121,12 +121,13 @@ class _Walk:
         inputs = _matrix(site, W, whole, block * batch, x.shape[2])
         rest = _matrix(site, W, whole, (length % block or block) * batch, x.shape[2], inputs)
         step = _matrix(site, R, early, batch, later)
+        back = _matrix(site, R, early, batch, later, step, backwards=True)
         start = _matrix(site, R, early, batch, first, step)
         late = _matrix(site, R, Slice(direction, 2 * hidden, 3 * hidden), batch, hidden) if split else None
-        if inputs is None or rest is None or step is None or start is None or (split and late is None):
+        if inputs is None or rest is None or step is None or back is None or start is None or (split and late is None):
             return None
         functions = chosen(site.node.op, site.attrs, own, directions)[direction]
-        return _Walk(site, direction, block, (inputs, rest), (start, step), late, functions)
+        return _Walk(site, direction, block, (inputs, rest), (start, back, step), late, functions)
 
     @property
     def hidden(self) -> int:
@@ -164,7 +165,7 @@ class _Walk:
             if k == 0 or t // self.block != times[k - 1] // self.block:
                 self._multiply_inputs(em, t // self.block, early_bias, parts)
             h, stride = memory.hidden(None if k == 0 else times[k - 1])
-            self.steps[0 if k == 0 else 1].emit(em, h, late_bias, products)
+            self.steps[0 if k == 0 else 2 - k % 2].emit(em, h, late_bias, products)
             self._cell(em, memory, t, k == len(times) - 1, parts, products, (h, stride), k == 0)
 
     def _multiply_inputs(self, em: Emitter, block: int, bias: Ref, parts: Ref) -> None:
