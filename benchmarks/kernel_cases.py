@@ -49,11 +49,13 @@ def layers(width: int = 4096) -> Iterator[Layer]:
         yield conv("MobileNetV2", 384, 96, 14, encoding=encoding)
     for encoding in ("fp16", "codebook4", "affine8"):
         yield conv("MobileNetV2", 96, 96, 56, 3, 1, 96, encoding)
-    yield conv("MobileNetV2", 3, 32, 224, 3, 2)
+    for encoding in ("fp32", "fp16", "codebook4", "affine8"):
+        yield conv("MobileNetV2", 3, 32, 224, 3, 2, encoding=encoding)
     yield conv("ResNet", 3, 64, 224, 7, 2)
     for channels, size in ((64, 56), (128, 28), (256, 14), (512, 7)):
         yield conv("ResNet", channels, channels, size, 3)
-    yield conv("ResNet", 128, 128, 28, 3, encoding="codebook4")
+    for encoding in ("fp16", "codebook4", "affine8"):
+        yield conv("ResNet", 128, 128, 28, 3, encoding=encoding)
     for channels, size, kernel, stride in ((32, 112, 3, 1), (96, 112, 3, 2), (144, 56, 3, 1), (192, 56, 3, 1), (192, 28, 3, 1), (576, 14, 3, 1),
                                            (576, 14, 3, 2), (960, 7, 3, 1), (672, 14, 5, 1)):
         yield conv("MobileNetV2" if kernel == 3 else "EfficientNet", channels, channels, size, kernel, stride, channels)

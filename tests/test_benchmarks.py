@@ -1,0 +1,117 @@
+"""The harness itself: contests end with checked outputs and ratios, whoever computes something else gets no time, reports show both."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from thinfer.benchmarks import command, records
+from thinfer.benchmarks.cases import CASES
+from thinfer.benchmarks.cases.definition import Case, Contender, Packing, Target
+from thinfer.benchmarks.cases.figures import LAYERS, lowered
+from thinfer.benchmarks.cases.layers import product as dense_product
+from thinfer.benchmarks.cases.networks import INT8
+from thinfer.benchmarks.cases.sparse import SPARSE, product
+from thinfer.benchmarks.contest import Absent, Rules, agreement, hold
+from thinfer.benchmarks.exact import exact
+from thinfer.benchmarks.machine import pinned
+from thinfer.benchmarks.prepare import prepare
+from thinfer.benchmarks.report import report
+from thinfer.toolchain import recipe
+
+CODEBOOK = {"values": {"kind": "codebook", "bits": 2}}
+
+
+def small(**changes: object) -> Case:
+    case = Case("small", "64 × 96, half sparse", partial(product, 64, 96, 0.5, 4),
+                {"sparse": Packing(SPARSE), "columns": Packing(SPARSE, "columns"), "codebook-2": Packing(CODEBOOK, "dense")},
+                (Contender("numpy", "fp32"), Contender("mkl", "csr")), (Target("thinfer sparse", ("numpy fp32", "mkl csr"), 1.0),))
+    return replace(case, **changes)  # type: ignore[arg-type]
+
+
+def held(case: Case, folder: Path) -> dict[str, dict[str, object]]:
+    laid_out = prepare(case, folder, case.contenders, None)
+    return hold(case.contenders, laid_out, Rules(1, pinned(1), rounds=3, seconds=0.01))
+
+
+def test_a_contest(tmp_path: Path) -> None:
+    """Rows and columns, Thinfer and NumPy: all give the reference, a peer that is not installed is named, and the report has them."""
+    figures = held(small(), tmp_path)
+    assert set(figures) == {"thinfer sparse", "thinfer columns", "thinfer codebook-2", "numpy fp32", "mkl csr"}
+    assert "missing" in figures.pop("mkl csr")
+    for name, values in figures.items():
+        assert 0 < values["minimum"] <= values["median"], name
+        assert values["blocks"] >= 3
+        assert 0 < values["cpu per second"] < 1.5
+    assert figures["numpy fp32"]["error"] < 1e-5
+    assert figures["thinfer codebook-2"]["own error"] < 1e-5 < figures["thinfer codebook-2"]["error"]
+    entry = records.contest_entry(small(), 1, figures, {"command": "c", "cpu": "p", "cores": 1, "isa": "i", "system": "s", "python": "3",
+                                                       "versions": {}, "revision": "r"})
+    target = entry["targets"][0]
+    assert target["ratio"] == figures["thinfer sparse"]["minimum"] / figures["numpy fp32"]["minimum"]
+    assert target["unmeasured rivals"] == ["mkl csr"]
+    records.save(tmp_path / "r.json", "small", entry)
+    assert records.load(tmp_path / "r.json")["small"] == json.loads(json.dumps(entry))
+    assert "numpy fp32" in report(records.load(tmp_path / "r.json"), tmp_path / "report")
+    assert "64 × 96, half sparse" in (tmp_path / "report/README.md").read_text()
+
+
+def test_wrong_outputs_get_no_time(tmp_path: Path) -> None:
+    case = small(packings={"sparse": Packing(SPARSE)}, rivals=(Contender("numpy", "fp32"),))
+    folder = prepare(case, tmp_path, case.contenders, None)
+    np.save(folder / "w.npy", np.random.default_rng(5).normal(size=(64, 96)).astype(np.float32))
+    figures = hold(case.contenders, folder, Rules(1, pinned(1), rounds=3, seconds=0.01))
+    assert "wrong" in figures["numpy fp32"]["missing"]
+    assert "minimum" in figures["thinfer sparse"]
+
+
+def test_agreement() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4, 5))
+    assert agreement(x, x) == (pytest.approx(1.0), 0.0)
+    assert agreement(-x, x)[0] == pytest.approx(-1.0)
+    assert not agreement(np.full_like(x, np.nan), x)[0] >= 0
+    with pytest.raises(Absent, match="shape"):
+        agreement(x[:, :3], x)
+
+
+def test_references_are_float64_products(tmp_path: Path) -> None:
+    model = dense_product(8, 16, tmp_path)
+    assert model.w is not None
+    expected = model.samples.astype(np.float64) @ model.w.astype(np.float64).T
+    np.testing.assert_allclose(exact(model.graphs[""], model.samples), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_lowered_convolutions(layer: str) -> None:
+    """The product with the lowered image is the convolution, as torch computes it."""
+    torch = pytest.importorskip("torch")
+    _, _, _, kernel, stride, padding = LAYERS[layer]
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, 1, 3, 23, 23)), rng.normal(size=(4, 3, kernel, kernel))
+    expected = torch.nn.functional.conv2d(torch.from_numpy(x[:, 0]), torch.from_numpy(w), stride=stride, padding=padding).numpy()
+    found = lowered(x, kernel, stride, padding) @ w.reshape(4, -1).T
+    np.testing.assert_allclose(found.transpose(0, 2, 1).reshape(expected.shape), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_recipe_of_boards_is_the_preset() -> None:
+    pytest.importorskip("yaml")
+    assert recipe.made(INT8) == recipe.load("int8")
+
+
+def test_targets_name_contenders() -> None:
+    for case in CASES.values():
+        names = {contender.name for contender in case.contenders}
+        assert len(names) == len(case.contenders), case.name
+        for target in case.targets:
+            missing = {target.ours, *target.rivals} - names
+            assert not missing, f"{case.name}: {missing}"
+
+
+def test_unknown_cases_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["no-such-case"])
+    assert "no-such-case" in capsys.readouterr().err
