@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from .cursor import Cursor
 from .errors import BooleanError, CodeError, ShapeError
 from .graph import DTYPES
+from .record import dataclass
 from .tensor import Coder, View
 
 MAGIC = b"THIN"

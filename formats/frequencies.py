@@ -8,13 +8,12 @@ about d² / 2 nats.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .bit_lists import BitReader, cheapest, token_bits
 from .cursor import Cursor
 from .errors import FrequencyError, PaddingError
+from .record import dataclass
 
 MIN_BITS, MAX_BITS = 8, 15
 MAX_MANTISSA = 3

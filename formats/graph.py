@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union
 
 import numpy as np
 
 from .errors import GraphError
+from .record import dataclass, field, replace
 from .tensor import CODERS, LEFT_TO_THE_WRITER, EncodedTensor
 
 Dim = int | str

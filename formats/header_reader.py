@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from .codes import WeightEntry
 from .cursor import Cursor
 from .errors import CodeError, LimitError, NameClashError, ReferenceRangeError, ShapeError, StringError, TrailingDataError
 from .graph import GRANULARITIES, QUANTIZED_DTYPES, ActivationQuantization, Dim, Graph, Node, SourceInfo, ValueInfo
+from .record import replace
 from .strings import StringReader
 from .tensor import CODERS
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 from .codes import ALIGNMENT, WeightEntry
+from .record import replace
 
 
 def place(entries: Sequence[WeightEntry], start: int) -> tuple[list[WeightEntry], int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from .record import dataclass
 from .structures import Dense, Structure, View, Windowed
 
 MAX_ROW = 2 ** 20

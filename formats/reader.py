@@ -6,7 +6,6 @@ import mmap
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from . import codes, decoders
 from .blobs import decode_blob, outline_blob
@@ -29,6 +28,7 @@ from .errors import (
 from .graph import Graph, structure_problems, weight_problems
 from .header_reader import parse_header
 from .layout import gaps, place
+from .record import dataclass, replace
 from .stream_reader import StreamInfo
 from .tensor import EncodedTensor
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .arithmetic import MIN_DROPPED
@@ -15,6 +13,7 @@ from .decoders import Decoder
 from .errors import CodeError, IndexRangeError, PaddingError, StreamLengthError, TransformError
 from .frequencies import decode_table
 from .places import NOWHERE, Places
+from .record import dataclass
 from .transforms import MAX_TUPLE_BITS, RUN, SINGLE, SPLIT, TUPLE, Transform, from_runs, from_tuples, symbol_width
 
 

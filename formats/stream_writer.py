@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from .cursor import put_varint
 from .encoders import encode_arithmetic, encode_rans
 from .frequencies import Model, best_model, cost, encode_table, quick_model
 from .places import NOWHERE, Places
+from .record import dataclass
 from .transforms import CODED_RUNS, MAX_TUPLE_BITS, RAW_RUNS, RUN, SINGLE, SPLIT, TUPLE, Transform, run_histograms, symbol_width
 
 _SAMPLE, _SAMPLE_ROWS, _LARGEST_SAMPLE = 2 ** 16, 8, 2 ** 20

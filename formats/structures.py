@@ -6,11 +6,12 @@ Windows and blocks lie in the weight's 2-D view: its channels (along ``axis``) b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
 import numpy as np
+
+from .record import dataclass
 
 WINDOWS = (16, 32, 64)
 """Lengths of a window of ``Windowed``."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from .codes import MAX_RUN
+from .record import dataclass
 
 SINGLE, TUPLE, RUN, SPLIT = range(4)
 MAX_TUPLE_BITS = 12

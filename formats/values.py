@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
+from .record import dataclass, replace
 from .structures import View, absent
 
 ENTRY_DTYPES = ("float32", "float16", "int8")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..formats.bits import pack, unpack
+from ..formats.record import replace
 from ..formats.tensor import EncodedTensor, Structure, Symbols, Values, Windowed
 
 

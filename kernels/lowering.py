@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from ..formats.graph import ActivationQuantization, Node
+from ..formats.record import dataclass
 from ..formats.tensor import EncodedTensor
 from .ops._op import Type
 
@@ -24,6 +24,16 @@ Layout = Literal["NCHW", "NHWC"]
 
 FAMILIES = ("gemm", "winograd", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample",
             "logic", "integer")
+ONLY = {
+    "softmax": ("LogSoftmax", "Softmax"),
+    "norm": ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
+    "recurrent": ("GRU", "LSTM", "RNN"),
+    "fold": ("ConvTranspose",),
+    "resample": ("Pad", "Resize"),
+    "logic": ("And", "Cast", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Where", "Xor"),
+}
+"""All the operators of families that are imported when a graph has one of them, and not before; the others always are."""
+
 DTYPES = ("float32", "bool", "int8", "uint8")
 """What values of native segments may be."""
 ALIGNMENT = 64
@@ -146,14 +156,15 @@ def lowers(*op_names: str, takes: Sequence[str] = ("float32",)) -> Callable[[Low
 
 
 @cache
-def _import_families() -> None:
+def _import_families(op: str) -> None:
     for family in FAMILIES:
-        importlib.import_module(f".{family}.lowering", __package__)
+        if family not in ONLY or op in ONLY[family]:
+            importlib.import_module(f".{family}.lowering", __package__)
 
 
 def lowerings(site: Site) -> list[Lowering]:
     """Every way to run the node natively; empty if there is none."""
-    _import_families()
+    _import_families(site.node.op)
     values = {kind.dtype for i, kind in enumerate(site.inputs) if kind is not None and i not in site.weights}
     values.update(kind.dtype for kind in site.outputs)
     return [found for lower, takes in _LOWERINGS.get(site.node.op, ()) if values <= takes for found in lower(site)]

@@ -7,12 +7,12 @@ as no partial sum can pass 2^24; float64 serves up to 2^53. Which of the two is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from ..formats.graph import ActivationQuantization
+from ..formats.record import dataclass, replace
 from ..formats.tensor import Affine, Binary, Codebook, EncodedTensor, Plain, Ternary
 
 EXACT_FLOAT32 = 2 ** 24

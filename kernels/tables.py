@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
+from ..formats.record import replace
 from ..formats.tensor import Affine, Binary, Codebook, EncodedTensor, Plain, Ternary
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..formats.graph import Graph, ValueInfo
+from ..formats.record import replace
 from ..kernels.ops._op import Type
 from .interpreter import Lookup
 from .shapes import BodyInference, weight_type

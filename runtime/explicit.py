@@ -6,11 +6,11 @@ Everything after this (shapes, segments, kernels, the interpreter) knows nodes a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..formats.graph import ActivationQuantization, Graph, Node
+from ..formats.record import dataclass, field, replace
 from ..formats.tensor import EncodedTensor
 from ..kernels.ops._integer import DOMAIN, FORMS, HOW, QUANTIZE, SCALE
 from ..kernels.quantized import weight_scale

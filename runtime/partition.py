@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..formats.graph import ActivationQuantization, Graph, Node
+from ..formats.record import dataclass, field
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.lowering import DTYPES, Lowering, Site, lowerings

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..formats.graph import Graph
+from ..formats.record import dataclass
 from ..kernels.isa import native
 from ..kernels.lowering import Lowering
 from ..kernels.ops._op import Type
@@ -36,12 +36,14 @@ WORTH_THREADS = 200_000
 @dataclass(frozen=True)
 class Target:
     """What a plan is made for. ``isa`` None means the NumPy backend, which uses no threads, or with ``numba`` that of Numba.
-    ``pool``: the engine's workers; ``alone``: a pool of the calling thread only, for what is too short to share."""
+    ``pool``: the engine's workers; ``alone``: a pool of the calling thread only, for what is too short to share;
+    ``arenas``: working memory, which the plans of a session share."""
 
     isa: str | None
     threads: int
     pool: Any = None
     alone: Any = None
+    arenas: Any = None
     numba: NumbaNodes | None = None
 
 
@@ -58,7 +60,7 @@ class _NativeStage:
         self._results = [(name, kind.shape, kind.dtype) for name in program.outputs if (kind := types[name]) is not None]
         self._engine = module.Engine(code, names, target.isa, program.weights, [_nbytes(types, n) for n in program.inputs],
                                      [_nbytes(types, n) for n in program.outputs], program.arena_bytes, program.scratch_bytes,
-                                     target.pool if program.cost >= WORTH_THREADS else target.alone)
+                                     target.pool if program.cost >= WORTH_THREADS else target.alone, target.arenas)
 
     def run(self, values: Values) -> None:
         self._run(values, self._engine.run)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..formats.graph import Graph, Node
+from ..formats.record import dataclass
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.lowering import Lowering

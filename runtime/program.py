@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..formats.record import dataclass, field
 from ..formats.tensor import EncodedTensor
 from ..kernels.lowering import Ending, Layout, Lowering, Ref, channels_last
 from ..kernels.movement.copies import emit_reorder, reorder_is_free

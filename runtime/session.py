@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -44,7 +42,7 @@ def load(model: str | os.PathLike[str] | Graph, *, backend: str | None = None, t
     numpy. ``threads``: of one ``run`` call (native, numba).
     Raises FormatError (not a well-formed file), BackendError, OpError (operators wrongly used or unknown), OSError (no such file).
     """
-    graph = verify(model) if isinstance(model, Graph) else read(Path(model))  # what the reader gives is verified
+    graph = verify(model) if isinstance(model, Graph) else read(model)  # what the reader gives is verified
     return Session(graph, backend=backend, threads=threads)
 
 
@@ -68,7 +66,8 @@ class Session:
             pools = (native.ThreadPool(threads), native.ThreadPool(1)) if native else (None, None)
         except RuntimeError as error:
             raise BackendError(f"the system does not grant {threads} threads ({error}); use fewer") from None
-        self._target = Target(self.isa, threads, pools[0], pools[1], NumbaNodes(threads) if self.backend == "numba" else None)
+        numba = NumbaNodes(threads) if self.backend == "numba" else None
+        self._target = Target(self.isa, threads, pools[0], pools[1], native.ArenaPool() if native else None, numba)
         self._check_weights()
 
     def _check_weights(self) -> None:
@@ -196,6 +195,10 @@ def _checked_backend(backend: str | None) -> str:
         raise BackendError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     if backend == "native" and not compiled:
         raise BackendError("this install has no compiled kernels (it was built without a C++ compiler); use backend='numpy', or 'numba'")
-    if backend == "numba" and importlib.util.find_spec("numba") is None:
+    if backend == "numba":
+        from importlib.util import find_spec
+
+        if find_spec("numba") is not None:
+            return backend
         raise BackendError("backend 'numba' needs the package numba, which is not installed here: pip install 'thinfer[numba]'")
     return backend

@@ -87,3 +87,22 @@ def _setup_flags() -> dict[str, list[str]]:
             found: dict[str, list[str]] = ast.literal_eval(node.value)
             return found
     raise AssertionError("setup.py has no X86_FLAGS")
+
+
+def test_families_that_wait_for_their_operators_are_told_of_all() -> None:
+    """``ONLY`` names exactly what those families lower: an operator that it left out would run in NumPy."""
+    script = """
+import importlib
+from thinfer.kernels import lowering
+for family in lowering.FAMILIES:
+    importlib.import_module(f"thinfer.kernels.{family}.lowering")
+found = {family: set() for family in lowering.ONLY}
+for op, ways in lowering._LOWERINGS.items():
+    for lower, _ in ways:
+        family = lower.__module__.split(".")[-2]
+        if family in found:
+            found[family].add(op)
+assert {family: sorted(ops) for family, ops in found.items()} == {family: sorted(ops) for family, ops in lowering.ONLY.items()}, found
+"""
+    done = in_fresh_process(script, "")
+    assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from onnx import numpy_helper, parser
 from thinfer import runtime
 from thinfer.formats import reader, writer
 from thinfer.formats.errors import BlobChecksumError
+from thinfer.kernels import isa
 from thinfer.kernels.ops._op import OpError
 from thinfer.runtime.session import MOST_PLANS
 from thinfer.toolchain.importers.onnx import convert
@@ -73,7 +75,7 @@ def feed_many_lengths(backend: str, path: str) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 def test_two_hundred_lengths_keep_their_ram(backend: str, tmp_path: Path) -> None:
-    """Without sharing, 200 plans would hold 200 × 3.5 MB of packed weights; with all plans kept, 200 arenas of 0.2 to 1 MB."""
+    """Without sharing, 200 plans would hold 200 × 3.5 MB of packed weights; with an arena for each of them, 200 × 0.2 to 1 MB."""
     path = str(tmp_path / "net.thin")
     writer.write(convert(recurrent(), "net", {}), path)
     assert reader.read(path).inputs[0].shape == (1, 64, "N")
@@ -84,7 +86,39 @@ def test_two_hundred_lengths_keep_their_ram(backend: str, tmp_path: Path) -> Non
     assert found["same"]
     assert found["finite"]
     assert found["plans"] <= MOST_PLANS
-    assert found["grown"] < 25e6
+    assert found["grown"] < 12e6
+
+
+@pytest.mark.skipif(isa.native() is None, reason="no compiled kernels")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_plans_share_one_working_memory(threads: int) -> None:
+    """However many lengths there were, a session holds one block, as large as the largest of them needed; as many as there were runs at once."""
+    session = runtime.load(convert(recurrent(), "net", {}), threads=threads)
+    arenas, needed = session._target.arenas, 0
+    for n in np.random.default_rng(0).permutation(np.arange(20, 220)):
+        found = session.run({"x": normal(1, 64, int(n))})["y"]
+        assert np.isfinite(found).all()
+        program = session._plan(((1, 64, int(n)),)).stages[0].program  # type: ignore[union-attr]
+        needed = max(needed, program.arena_bytes + threads * (program.scratch_bytes + 64) + 64)
+        assert arenas.blocks == 1
+        assert arenas.nbytes <= needed + (2 << 20) * (needed >= 4 << 20)  # large ones are whole huge pages
+    lengths = [30, 40, 50, 60]
+    feeds = [{"x": normal(1, 64, n)} for n in lengths]
+    expected = [session.run(fed)["y"] for fed in feeds]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(10):
+            if not np.array_equal(session.run(feeds[i])["y"], expected[i]):
+                wrong.append(i)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+    assert arenas.blocks <= 4
 
 
 @pytest.mark.parametrize("backend", ["numpy", "native"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
+from ...formats.record import dataclass
 from .. import costs
 from ..gemm.lowering import layouts, row_bias
 from ..gemm.pack import PANEL, PanelLayout, Panels

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
+from ...formats.record import dataclass, replace
 from ...formats.tensor import Affine, Codebook, EncodedTensor, Plain, Values
 from ..rearranged import is_uniform, outlined, rearranged
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 
 import numpy as np
 
+from ...formats.record import replace
 from ...formats.tensor import Affine, EncodedTensor, Plain, Sparse
 from .. import costs
 from ..elementwise.lowering import emit_add_constant

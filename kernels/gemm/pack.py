@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 
+from ...formats.record import dataclass
 from ...formats.tensor import Dense, EncodedTensor, Plain
 from ..lowering import ALIGNMENT, aligned
 from ..tables import table_of
@@ -145,7 +145,10 @@ def pack(tensor: EncodedTensor, layout: PanelLayout) -> np.ndarray:
     """uint8: panels, tables, lanes, scale. Rows that fill up the last panel of a group are zero bits; their sums are never stored."""
     tables, lanes, scale, nbytes = layout.sections()
     packed = aligned(nbytes)
-    packed[:] = 0
+    if isinstance(tensor.values, Plain) and layout.groups == 1 and layout.outputs % PANEL == 0:
+        packed[layout.panels * layout.panel_bytes:] = 0  # the rest is written whole
+    else:
+        packed[:] = 0
     body = packed[:layout.panels * layout.panel_bytes].reshape(layout.panels, layout.panel_bytes)
     values = tensor.values
     if isinstance(values, Plain):
@@ -208,6 +211,9 @@ def _each_panel(layout: PanelLayout) -> list[tuple[int, int, int, int]]:
 
 
 def _fill(body: np.ndarray, data: np.ndarray, layout: PanelLayout) -> None:
+    if layout.groups == 1 and layout.outputs % PANEL == 0:  # all panels at once
+        body[:] = _rows(data, 0, 0, layout.outputs, layout).reshape(layout.columns, -1, PANEL).transpose(1, 0, 2)
+        return
     for panel, group, first, last in _each_panel(layout):
         body[panel, :, :last - first] = _rows(data, group, first, last, layout)
 

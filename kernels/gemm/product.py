@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
+from ...formats.record import dataclass, replace
 from .. import costs
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32
 from .pack import PANEL, PanelLayout, Panels, by_panel

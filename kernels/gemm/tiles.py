@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ...formats.bits import pack as pack_bits
+from ...formats.record import dataclass
 from ...formats.tensor import (
     Affine,
     Binary,

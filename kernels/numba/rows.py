@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 import numpy as np
 
 from ...formats.bits import pack as pack_bits
+from ...formats.record import dataclass
 from ...formats.tensor import Affine, Dense, EncodedTensor, Plain, Symbols
 from ..lowering import ALIGNMENT, aligned
 from ..tables import table_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...formats.record import dataclass
 from ._op import OpError
 
 Activation = Callable[[np.ndarray], np.ndarray]

@@ -10,13 +10,13 @@ sees. ``thinfer::Observed`` hands its value on and shows it to whoever calibrate
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
 from ...formats.graph import ActivationQuantization, Node
+from ...formats.record import dataclass, replace
 from .. import quantized
 from ..quantized import Integers
 from ._check import FLOATS, need, want_dtype, where

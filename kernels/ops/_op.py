@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Final, Protocol
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Node, ValueInfo
+from ...formats.record import dataclass, field
 
 REQUIRED: Final = object()
 """Marks an attribute without a default."""

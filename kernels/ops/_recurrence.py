@@ -7,12 +7,12 @@ inputs with W are one matrix product ahead of the walk; a step multiplies the hi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...formats.graph import Node
+from ...formats.record import dataclass
 from ._cell_activations import Activation, chosen
 from ._check import FLOATS, given, need, text, want_dtype, want_rank, want_same_dtype, where
 from ._dtype import widened

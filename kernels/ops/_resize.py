@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...formats.record import dataclass
 from ._check import positive_axis
 from ._interpolation import REACH, kernel_of, taps
 from ._op import OpError

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...formats.graph import Node
+from ...formats.record import dataclass
 from ._broadcast import broadcast
 from ._check import NUMBERS, need, text, want_dtype, want_same_dtype, where
 from ._dtype import widened

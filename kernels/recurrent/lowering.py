@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...formats.record import dataclass, replace
 from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import every_layout

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 
+from ...formats.record import dataclass, replace
 from ...formats.tensor import Affine, Codebook, Dense, EncodedTensor, Plain, Sparse, Values
 from ..rearranged import is_uniform, outlined, rearranged
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
+from ...formats.record import dataclass, replace
 from ...formats.tensor import Codebook, EncodedTensor
 from .. import costs
 from ..elementwise.lowering import emit_add_constant

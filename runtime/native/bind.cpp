@@ -8,6 +8,7 @@
 #include "engine.h"
 
 namespace py = pybind11;
+using thinfer::ArenaPool;
 using thinfer::Buffer;
 using thinfer::Engine;
 using thinfer::ThreadPool;
@@ -47,7 +48,7 @@ struct Runner {
 
   Runner(py::array_t<int64_t, py::array::c_style> program, const std::vector<std::string>& names, const std::string& isa,
          std::vector<py::array> weights, std::vector<int64_t> input_bytes, std::vector<int64_t> output_bytes,
-         int64_t arena_bytes, int64_t scratch_bytes, std::shared_ptr<ThreadPool> pool)
+         int64_t arena_bytes, int64_t scratch_bytes, std::shared_ptr<ThreadPool> pool, std::shared_ptr<ArenaPool> arenas)
       : keep(std::move(weights)) {
     std::vector<ThinKernelFn> table;
     for (const std::string& name : names) {
@@ -59,7 +60,7 @@ struct Runner {
     for (const py::array& weight : keep) buffers.push_back({weight.data(), static_cast<int64_t>(weight.nbytes())});
     engine = std::make_unique<Engine>(program.data(), static_cast<size_t>(program.size()), std::move(table), std::move(buffers),
                                       std::move(input_bytes), std::move(output_bytes), arena_bytes, scratch_bytes,
-                                      std::move(pool));
+                                      std::move(pool), arenas ? std::move(arenas) : std::make_shared<ArenaPool>());
   }
 
   static const void* checked(const py::handle& item, int64_t nbytes, const char* what) {
@@ -114,12 +115,17 @@ PYBIND11_MODULE(_native, m) {
   m.def("kernels", &kernels, "(kernel, ISA level, layout) of every kernel in the build, best first.");
   m.def("resolve", &resolve, py::arg("name"), py::arg("isa"), "The level of the kernel that would run at `isa`, or None.");
   py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(m, "ThreadPool").def(py::init<int>(), py::arg("threads"));
+  py::class_<ArenaPool, std::shared_ptr<ArenaPool>>(m, "ArenaPool", "Working memory that engines share.")
+      .def(py::init<>())
+      .def_property_readonly("nbytes", &ArenaPool::nbytes)
+      .def_property_readonly("blocks", &ArenaPool::blocks);
   py::class_<Runner>(m, "Engine")
       .def(py::init<py::array_t<int64_t, py::array::c_style>, const std::vector<std::string>&, const std::string&,
                     std::vector<py::array>, std::vector<int64_t>, std::vector<int64_t>, int64_t, int64_t,
-                    std::shared_ptr<ThreadPool>>(),
+                    std::shared_ptr<ThreadPool>, std::shared_ptr<ArenaPool>>(),
            py::arg("program"), py::arg("kernels"), py::arg("isa"), py::arg("weights"), py::arg("input_bytes"),
-           py::arg("output_bytes"), py::arg("arena_bytes"), py::arg("scratch_bytes"), py::arg("pool"))
+           py::arg("output_bytes"), py::arg("arena_bytes"), py::arg("scratch_bytes"), py::arg("pool"),
+           py::arg("arenas") = std::shared_ptr<ArenaPool>())
       .def("run", &Runner::run, py::arg("inputs"), py::arg("outputs"),
            "One inference: arrays are C-contiguous and of the exact size; the GIL is released meanwhile.")
       .def("caller", [](py::object self, const std::vector<thinfer::ArraySpec>& inputs, const std::vector<thinfer::ArraySpec>& outputs,

@@ -1,7 +1,5 @@
 #include "engine.h"
 
-#include <stdlib.h>
-
 #include <chrono>
 #include <new>
 #include <stdexcept>
@@ -24,42 +22,37 @@ void require(bool good, const char* what) {
 }  // namespace
 
 struct Engine::State {
-  State(const Engine& engine, int threads)
-      : scratch_stride(round_up(engine.scratch_bytes_)),
-        bytes(round_up(engine.arena_bytes_) + scratch_stride * threads + LINE),
-        memory(static_cast<char*>(aligned_alloc(LINE, static_cast<size_t>(bytes)))),
-        table(engine.references_.size() / 3),
-        inputs(engine.input_bytes_.size()),
-        outputs(engine.output_bytes_.size()) {
-    if (!memory) throw std::bad_alloc();
-    scratch = memory + round_up(engine.arena_bytes_);
+  explicit State(const Engine& engine)
+      : engine(&engine), table(engine.references_.size() / 3), inputs(engine.input_bytes_.size()), outputs(engine.output_bytes_.size()) {
     for (size_t i = 0; i < table.size(); i++) {
       const int64_t* ref = &engine.references_[3 * i];
-      if (ref[0] == ARENA) table[i] = memory + ref[2];
+      if (ref[0] == ARENA) in_arena.push_back(i);
       if (ref[0] == WEIGHT) {
         const void* data = engine.weights_[static_cast<size_t>(ref[1])].data;
         table[i] = const_cast<char*>(static_cast<const char*>(data)) + ref[2];
       }
     }
   }
-  ~State() { free(memory); }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
 
-  const int64_t scratch_stride;
-  const int64_t bytes;
-  char* const memory;
-  char* scratch;
+  // Points the table at a block; nothing to do where it is the one of the last run.
+  void move_to(ArenaPool::Block leased) {
+    if (leased.memory != block.memory)
+      for (size_t i : in_arena) table[i] = leased.memory + engine->references_[3 * i + 2];
+    block = leased;
+  }
+
+  const Engine* const engine;
   std::vector<void*> table;
+  std::vector<size_t> in_arena;  // entries of the table
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
-  const Engine* engine = nullptr;
+  ArenaPool::Block block{nullptr, 0};
   int64_t* times = nullptr;
 };
 
 Engine::Engine(const int64_t* program, size_t length, std::vector<ThinKernelFn> kernels, std::vector<Buffer> weights,
                std::vector<int64_t> input_bytes, std::vector<int64_t> output_bytes, int64_t arena_bytes,
-               int64_t scratch_bytes, std::shared_ptr<ThreadPool> pool)
+               int64_t scratch_bytes, std::shared_ptr<ThreadPool> pool, std::shared_ptr<ArenaPool> arenas)
     : program_(program, program + length),
       kernels_(std::move(kernels)),
       weights_(std::move(weights)),
@@ -67,7 +60,10 @@ Engine::Engine(const int64_t* program, size_t length, std::vector<ThinKernelFn> 
       output_bytes_(std::move(output_bytes)),
       arena_bytes_(arena_bytes),
       scratch_bytes_(scratch_bytes),
-      pool_(std::move(pool)) {
+      pool_(std::move(pool)),
+      arenas_(std::move(arenas)),
+      scratch_stride_(round_up(scratch_bytes)),
+      block_bytes_(round_up(arena_bytes) + scratch_stride_ * pool_->threads()) {
   require(arena_bytes >= 0 && scratch_bytes >= 0, "negative arena or scratch size");
   parse(length);
   give_back(take());  // the first run shall not be the one that allocates
@@ -117,25 +113,32 @@ void Engine::parse(size_t length) {
 }
 
 Engine::State* Engine::take() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (free_.empty()) {
-    states_.push_back(std::make_unique<State>(*this, pool_->threads()));
-    free_.reserve(states_.size());
-    return states_.back().get();
+  const ArenaPool::Block block = arenas_->lease(block_bytes_);
+  try {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (free_.empty()) {
+      states_.push_back(std::make_unique<State>(*this));
+      free_.reserve(states_.size());
+      free_.push_back(states_.back().get());
+    }
+    State* state = free_.back();
+    free_.pop_back();
+    state->move_to(block);
+    return state;
+  } catch (...) {
+    arenas_->give_back(block);
+    throw;
   }
-  State* state = free_.back();
-  free_.pop_back();
-  return state;
 }
 
 void Engine::give_back(State* state) {
+  arenas_->give_back(state->block);
   std::lock_guard<std::mutex> lock(mutex_);
   free_.push_back(state);
 }
 
 Engine::Call Engine::begin() {
   State* state = take();
-  state->engine = this;
   return {state->inputs.data(), state->outputs.data(), state};
 }
 
@@ -164,7 +167,7 @@ void Engine::job(void* context, int thread) {
 
 void Engine::run_steps(State& state, int thread, int threads, bool together) const {
   ThinCall call;
-  call.scratch = state.scratch + state.scratch_stride * thread;
+  call.scratch = state.block.memory + round_up(arena_bytes_) + scratch_stride_ * thread;
   int64_t* times = thread == 0 ? state.times : nullptr;
   int64_t before = times ? nanoseconds() : 0;
   for (const Step& step : steps_) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "arenas.h"
 #include "kernel.h"
 #include "pool.h"
 
@@ -29,7 +30,7 @@ class Engine {
   // Throws std::invalid_argument if the program is not well-formed or points outside its buffers' starts.
   Engine(const int64_t* program, size_t length, std::vector<ThinKernelFn> kernels, std::vector<Buffer> weights,
          std::vector<int64_t> input_bytes, std::vector<int64_t> output_bytes, int64_t arena_bytes, int64_t scratch_bytes,
-         std::shared_ptr<ThreadPool> pool);
+         std::shared_ptr<ThreadPool> pool, std::shared_ptr<ArenaPool> arenas);
   ~Engine();
 
   // One inference: begin, fill in the pointers, run. Any number of threads may call this at once; nothing is allocated unless more of them are inside than ever before.
@@ -64,7 +65,7 @@ class Engine {
     int64_t offset;
     bool is_output;
   };
-  struct State;  // memory of one run: arena, scratch per thread, pointer table
+  struct State;  // of one run: pointer table, and the memory that it points into, which is leased
 
   void parse(size_t length);
   State* take();
@@ -78,6 +79,8 @@ class Engine {
   std::vector<int64_t> input_bytes_, output_bytes_;
   int64_t arena_bytes_, scratch_bytes_;
   std::shared_ptr<ThreadPool> pool_;
+  std::shared_ptr<ArenaPool> arenas_;
+  int64_t scratch_stride_, block_bytes_;  // of a thread; of arena and scratch together
   std::vector<Step> steps_;
   std::vector<int64_t> references_;  // (space, index, offset) per entry of the pointer table
   std::vector<External> externals_;
