@@ -156,9 +156,10 @@ def lowers(*op_names: str, takes: Sequence[str] = ("float32",)) -> Callable[[Low
 
 
 @cache
-def _import_families(op: str) -> None:
+def _import_families(op: str | None = None) -> None:
+    """Those that may lower the operator; None: all."""
     for family in FAMILIES:
-        if family not in ONLY or op in ONLY[family]:
+        if op is None or op in ONLY.get(family, (op,)):
             importlib.import_module(f".{family}.lowering", __package__)
 
 
