@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ...formats.record import dataclass
 from ..lowering import Emitter, Ref, f32
 from .pack import Factors, Grid, quick
 

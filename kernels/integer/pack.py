@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ...formats.graph import ActivationQuantization
+from ...formats.record import dataclass
 from ...formats.tensor import Affine, Binary, Codebook, Dense, EncodedTensor, Ternary
 from ..gemm.pack import Order
 from ..lowering import ALIGNMENT, aligned

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from ...formats.record import dataclass
 from ...formats.tensor import Dense, EncodedTensor, Plain
 from .. import costs
 from ..gemm.lowering import row_bias
