@@ -118,5 +118,5 @@ INTEGER = {
     "tap": 0.004,  # per output and tap of a depthwise convolution
     "output": 0.06,  # per output of one
     "quantize": 0.3,  # per float
-    "planes": 0.5,  # more per float where codes lie in another layout
+    "planes": 0.1,  # more per float where codes lie in another layout
 }

@@ -86,27 +86,16 @@ inline vi zip(vi a, vi b, bool upper, bool wide) {
 }
 
 // The four bytes of each lane: what four taps see of one channel. Part i of vector j has channels 16 i + 4 j and three more.
-[[gnu::always_inline]] inline void four_taps(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d, X (&x)[4]) {
-  const vi va = loadi(a), vb = loadi(b), vc = loadi(c), vd = loadi(d);
-  const vi ab = zip(va, vb, false, false), AB = zip(va, vb, true, false), cd = zip(vc, vd, false, false), CD = zip(vc, vd, true, false);
+[[gnu::always_inline]] inline void interleave(vi a, vi b, vi c, vi d, X (&x)[4]) {
+  const vi ab = zip(a, b, false, false), AB = zip(a, b, true, false), cd = zip(c, d, false, false), CD = zip(c, d, true, false);
   x[0] = unsigned_words(zip(ab, cd, false, true));
   x[1] = unsigned_words(zip(ab, cd, true, true));
   x[2] = unsigned_words(zip(AB, CD, false, true));
   x[3] = unsigned_words(zip(AB, CD, true, true));
 }
 
-// The end of a chunk: n outputs from `column` on of an output row.
-[[gnu::always_inline]] inline void finish_chunk(const Layer& l, const Finish& f, const vi (&sum)[4], int64_t block, int64_t row, int64_t column, int64_t n) {
-  if (f.quick()) {
-    vf q[4], distance = {};
-    for (int j = 0; j < 4; j++) {
-      const int64_t at = (j * l.blocks + block) * 4;
-      q[j] = __builtin_convertvector(sum[j], vf) * load(l.table.quick_m + at) + load(l.table.quick_bias + at);
-    }
-    const vi bytes = f.quick_codes(q[0], q[1], q[2], q[3], distance);
-    store_bytes(f.codes + row * f.ld + column, bytes, n);
-    if (__builtin_expect(!f.is_near(distance), 1)) return;
-  }
+// The end of a chunk, step by step: n outputs from `column` on of an output row.
+[[gnu::noinline]] void finish_exactly(const Layer& l, const Finish& f, const vi* sum, int64_t block, int64_t row, int64_t column, int64_t n) {
   int32_t ordered[CHUNK];
   for (int j = 0; j < 4; j++) {
     int32_t lanes[VL];
@@ -116,43 +105,120 @@ inline vi zip(vi a, vi b, bool upper, bool wide) {
   f.exactly(ordered, l.table, block * 16, row, column, n);
 }
 
-// Output row `row`, whose first input row lies at `rows`; HEIGHT and QUADS: of the filter, where they are known.
-template <int HEIGHT, int QUADS>
-void output_row(const Layer& l, const Finish& f, const int8_t* rows, int64_t row) {
-  const int64_t* p = l.p;
-  const int64_t height = HEIGHT ? HEIGHT : p[KH], quads = QUADS ? QUADS : l.quads, width = p[OW] * p[C];
-  const bool is_flat = p[C] % 16 == 0;
-  const int8_t* w = (const int8_t*)l.call->buf[1];
-  const int64_t part = l.blocks * 16, start_part = l.blocks * 4;
-  const int32_t zero = (f.flags & DYNAMIC_ZERO) ? -(int32_t)f.zeros[row / f.p[F_GROUP_ROWS]] : 0;
-  int64_t tap_at[16];
-  for (int64_t t = 0; t < 4 * quads && t < 16; t++) {
-    const int64_t u = (t < p[KW] ? t : 0) * p[DW];
-    tap_at[t] = u % p[SW] * l.phase_bytes + u / p[SW] * p[C];
-  }
+// Some outputs that lie together in a row: `at` bytes from its start, their channels from 16 * block on, at most CHUNK of them.
+struct Chunk {
+  int64_t at, block, n;
+};
+
+// Calls f with every chunk of an output row.
+template <typename F>
+[[gnu::always_inline]] inline void each_chunk(const Layer& l, F f) {
+  const int64_t channels = l.p[C], width = l.p[OW] * channels;
+  const bool is_flat = channels % 16 == 0;  // then a chunk may go on in the next pixel
   for (int64_t at = 0, channel = 0; at < width;) {
-    const int64_t n = is_flat ? (width - at < CHUNK ? width - at : CHUNK) : (p[C] - channel < CHUNK ? p[C] - channel : CHUNK);
-    const int64_t block = channel / 16;
-    vi sum[4];
-    for (int j = 0; j < 4; j++) {
-      sum[j] = loadi(l.table.start + j * start_part + block * 4);
-      if (f.flags & DYNAMIC_ZERO) sum[j] *= zero;
-    }
-    for (int64_t h = 0; h < height; h++) {
-      const int8_t* x = rows + h * p[DH] * l.row_bytes + at;
-      for (int64_t q = 0; q < quads; q++) {
-        X taps[4];
-        const int64_t* to = tap_at + 4 * q;
-        four_taps(x + to[0], x + to[1], x + to[2], x + to[3], taps);
-        const int8_t* own = w + ((h * quads + q) * 4 * l.blocks + block) * 16;
-        for (int j = 0; j < 4; j++) sum[j] = dot(sum[j], taps[j], signed_words(loadi(own + j * part)));
-      }
-    }
-    finish_chunk(l, f, sum, block, row, at, n);
+    const int64_t left = is_flat ? width - at : channels - channel, n = left < CHUNK ? left : CHUNK;
+    f(Chunk{at, channel / 16, n});
     at += n;
     channel += n;
-    while (channel >= p[C]) channel -= p[C];
+    while (channel >= channels) channel -= channels;
   }
+}
+
+inline int64_t place_of_tap(const Layer& l, int64_t tap) {
+  const int64_t u = tap * l.p[DW];
+  return u % l.p[SW] * l.phase_bytes + u / l.p[SW] * l.p[C];
+}
+
+// `count` output rows from `row` on of a filter of 3 × 3, down each chunk, so that weights stay in registers and each row is interleaved once.
+template <int STRIDE>
+void three_by_three(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, int64_t count) {
+  const int64_t t1 = place_of_tap(l, 1), t2 = place_of_tap(l, 2), step = l.row_bytes, part = l.blocks * 16;
+  const bool is_quick = f.is_quick();
+  each_chunk(l, [&](const Chunk& chunk) __attribute__((always_inline)) {
+    const Quick quick = f.quick;
+    const int64_t n = chunk.n;
+    const int8_t* own = (const int8_t*)l.call->buf[1] + chunk.block * 16;
+    const float *m = l.table.quick_m + chunk.block * 4, *bias = l.table.quick_bias + chunk.block * 4;
+    const int32_t* start = l.table.start + chunk.block * 4;
+    const int64_t floats = part / 4;
+    W w[3][4];
+#pragma GCC unroll 3
+    for (int h = 0; h < 3; h++)
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) w[h][j] = signed_words(loadi(own + (4 * h + j) * part));
+    const int8_t* x = rows + chunk.at;
+    int8_t* to = quick.codes + row * quick.ld + chunk.at;
+    X taps[4];
+    vi now[4], next[4];
+    const auto read = [&]() __attribute__((always_inline)) {
+      const vi a = loadi(x);
+      interleave(a, loadi(x + t1), loadi(x + t2), a, taps);
+      x += step;
+    };
+#define THIN_ADD(sums, from, h) _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++) sums[j] = dot(from, taps[j], w[h][j])
+    read();
+    THIN_ADD(now, loadi(start + j * floats), 0);
+    if (STRIDE == 1) {
+      read();
+      THIN_ADD(now, now[j], 1);
+      THIN_ADD(next, loadi(start + j * floats), 0);
+    }
+    for (int64_t o = 0; o < count; o++) {
+      if (STRIDE == 2) {
+        read();
+        THIN_ADD(now, now[j], 1);
+      }
+      read();
+      THIN_ADD(now, now[j], 2);
+      if (is_quick) {
+        vf q[4], distance = {};
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) q[j] = __builtin_convertvector(now[j], vf) * load(m + j * floats) + load(bias + j * floats);
+        const vi bytes = quick.bytes_of(q[0], q[1], q[2], q[3], distance);
+        if (__builtin_expect(n == CHUNK, 1)) storei(to, bytes);
+        else store_bytes(to, bytes, n);
+        to += quick.ld;
+        if (__builtin_expect(quick.is_near(distance), 0)) {
+          const vi sums[4] = {now[0], now[1], now[2], now[3]};
+          finish_exactly(l, f, sums, chunk.block, row + o, chunk.at, n);
+        }
+      } else {
+        const vi sums[4] = {now[0], now[1], now[2], now[3]};
+        finish_exactly(l, f, sums, chunk.block, row + o, chunk.at, n);
+      }
+      if (STRIDE == 1) {
+        THIN_ADD(now, next[j], 1);
+        THIN_ADD(next, loadi(start + j * floats), 0);
+      } else {
+        THIN_ADD(now, loadi(start + j * floats), 0);
+      }
+    }
+#undef THIN_ADD
+  });
+}
+
+// One output row of any filter; its first input row lies at `rows`.
+void output_row(const Layer& l, const Finish& f, const int8_t* rows, int64_t row) {
+  const int64_t* p = l.p;
+  const int64_t part = l.blocks * 16;
+  const int32_t zero = (f.flags & DYNAMIC_ZERO) ? -(int32_t)f.zeros[row / f.p[F_GROUP_ROWS]] : 1;
+  int64_t taps_at[16];
+  for (int64_t t = 0; t < 4 * l.quads; t++) taps_at[t] = place_of_tap(l, t < p[KW] ? t : 0);
+  each_chunk(l, [&](const Chunk& chunk) {
+    vi sums[4];
+    for (int j = 0; j < 4; j++) sums[j] = loadi(l.table.start + (j * l.blocks + chunk.block) * 4) * zero;
+    const int8_t* w = (const int8_t*)l.call->buf[1] + chunk.block * 16;
+    for (int64_t h = 0; h < p[KH]; h++) {
+      const int8_t* x = rows + h * p[DH] * l.row_bytes + chunk.at;
+      for (int64_t q = 0; q < l.quads; q++, w += 4 * part) {
+        const int64_t* to = taps_at + 4 * q;
+        X taps[4];
+        interleave(loadi(x + to[0]), loadi(x + to[1]), loadi(x + to[2]), loadi(x + to[3]), taps);
+        for (int j = 0; j < 4; j++) sums[j] = dot(sums[j], taps[j], signed_words(loadi(w + j * part)));
+      }
+    }
+    finish_exactly(l, f, sums, chunk.block, row, chunk.at, chunk.n);
+  });
 }
 
 }  // namespace
@@ -175,11 +241,10 @@ THIN_KERNEL(depthwise_i8) {
       const int64_t iy = first * p[SH] - p[PH] + r;
       copy_row(l, iy >= 0 && iy < p[H] ? x + iy * p[WIDTH] * p[C] : nullptr, scratch + r * l.row_bytes, pad);
     }
-    for (int64_t oh = first; oh < last; oh++) {
-      const int8_t* rows = scratch + (oh - first) * p[SH] * l.row_bytes;
-      if (p[KH] == 3 && l.quads == 1) output_row<3, 1>(l, f, rows, image * p[OH] + oh);
-      else if (p[KH] == 5 && l.quads == 2) output_row<5, 2>(l, f, rows, image * p[OH] + oh);
-      else output_row<0, 0>(l, f, rows, image * p[OH] + oh);
-    }
+    const bool is_usual = p[KH] == 3 && p[KW] == 3 && p[DH] == 1 && !own;
+    if (is_usual && p[SH] == 1) three_by_three<1>(l, f, scratch, image * p[OH] + first, last - first);
+    else if (is_usual && p[SH] == 2) three_by_three<2>(l, f, scratch, image * p[OH] + first, last - first);
+    else
+      for (int64_t oh = first; oh < last; oh++) output_row(l, f, scratch + (oh - first) * p[SH] * l.row_bytes, image * p[OH] + oh);
   }
 }

@@ -31,6 +31,45 @@ struct Table {
   }
 };
 
+// The quick way to codes. Taken by value where it is used: stores of bytes may be to anything that has an address.
+struct Quick {
+  int8_t* codes;
+  int64_t ld;
+  vf near;
+  vi bias_of_magic;
+  vh low, high;
+  vi flip;
+
+  // Bytes of codes from four vectors of y / s; `distance` is raised to the largest distance from an integer.
+  [[gnu::always_inline]] vi bytes_of(vf a, vf b, vf c, vf d, vf& distance) const {
+    return packed(whole(a, distance), whole(b, distance), whole(c, distance), whole(d, distance), low, high) ^ flip;
+  }
+  [[gnu::always_inline]] vi whole(vf q, vf& distance) const {
+    const vf moved = q + MAGIC;
+    const vf d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
+#if defined(__AVX512F__)
+    distance = (vf)_mm512_max_ps((__m512)d, (__m512)distance);
+#else
+    distance = d > distance ? d : distance;
+#endif
+    return (vi)moved - bias_of_magic;
+  }
+  [[gnu::always_inline]] bool is_near(vf distance) const {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)distance, (__m512)near, _CMP_GT_OQ) != 0;
+#else
+    const vi mask = distance > near;
+#if defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__SSE2__)
+    return _mm_movemask_ps((__m128)mask) != 0;
+#else
+    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+#endif
+#endif
+  }
+};
+
 struct Finish {
   const int64_t* p;
   float* y;             // all of them [rows][ld]
@@ -41,38 +80,13 @@ struct Finish {
   int64_t ld;
   int64_t flags = p[F_FLAGS];
   Grid grid = Grid(thin_f32(p[F_SCALE]), p[F_ZERO], true);
-  vf near = splat(thin_f32(p[F_NEAR]));
-  vi bias_of_magic = splati(0x4B400000 - (int32_t)p[F_ZERO]);
-  vh low = (int16_t)p[F_CODE_LOW] - vh{}, high = (int16_t)p[F_CODE_HIGH] - vh{};
-  vi flip = splati((p[F_FLAGS] & UNSIGNED) ? (int32_t)0x80808080 : 0);
+  Quick quick = {codes, ld, splat(thin_f32(p[F_NEAR])), splati(0x4B400000 - (int32_t)p[F_ZERO]), (int16_t)p[F_CODE_LOW] - vh{},
+                 (int16_t)p[F_CODE_HIGH] - vh{}, splati((flags & UNSIGNED) ? (int32_t)0x80808080 : 0)};
 
-  bool quick() const { return flags & QUICK; }
-
-  // Bytes of codes from four vectors of y / s; `distance` is raised to the largest distance from an integer.
-  [[gnu::always_inline]] vi quick_codes(vf a, vf b, vf c, vf d, vf& distance) const {
-    return packed(whole(a, distance), whole(b, distance), whole(c, distance), whole(d, distance), low, high) ^ flip;
-  }
-  [[gnu::always_inline]] vi whole(vf q, vf& distance) const {
-    const vf moved = q + MAGIC;
-    const vf d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
-    distance = d > distance ? d : distance;
-    return (vi)moved - bias_of_magic;
-  }
-  bool is_near(vf distance) const { return any(distance > near); }
-  static bool any(vi mask) {
-#if defined(__AVX512F__)
-    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
-#elif defined(__AVX2__)
-    return _mm256_movemask_ps((__m256)mask) != 0;
-#elif defined(__SSE2__)
-    return _mm_movemask_ps((__m128)mask) != 0;
-#else
-    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
-#endif
-  }
+  bool is_quick() const { return flags & QUICK; }
 
   // n outputs from `column` on of one row, whose sums lie in order and whose entries of the table begin at `t`.
-  void exactly(const int32_t* sums, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
+  [[gnu::noinline]] void exactly(const int32_t* sums, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
     const vf floor = splat(thin_f32(p[F_LOW])), ceiling = splat(thin_f32(p[F_HIGH])), alpha = splat(thin_f32(p[F_ALPHA]));
     const vf scale = splat((flags & DYNAMIC) ? scales[row / p[F_GROUP_ROWS]] : 1.0f);
     const int64_t place = row * ld + column;
@@ -91,7 +105,7 @@ struct Finish {
         vi whole = __builtin_convertvector(rounded(v, grid), vi) + grid.zero;
         const vi least = splati((int32_t)p[F_CODE_LOW]), most = splati((int32_t)p[F_CODE_HIGH]);
         whole = whole < least ? least : whole > most ? most : whole;
-        const vb bytes = __builtin_convertvector(whole ^ ((int32_t)flip[0] & 0x80), vb);
+        const vb bytes = __builtin_convertvector(whole ^ ((flags & UNSIGNED ? 0x80 : 0)), vb);
         if (left == VL) store_codes(codes + place + i, bytes);
         else store_codes_n(codes + place + i, bytes, left);
       }

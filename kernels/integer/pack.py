@@ -136,13 +136,13 @@ class Grid:
     def nearness(self, factors: Factors, largest_sum: float) -> float | None:
         """From which distance to an integer on fma(sum, m / s, bias / s) may round otherwise than y / s; None if it is no use.
 
-        With r = y / s both differ by at most 2^-24 (2 |sum m / s| + |bias / s| + 3 |r|) and the roundings of m / s and bias / s, and
-        |sum m / s| is at most |r| + |bias / s|. Codes saturate at |r| < 256.
+        With r = y / s and p = sum m / s, the steps on either side err by 2^-24 (|p| + 2 |r|) and 2^-24 (|p| + |bias / s| + |r|), and |p| is at
+        most |r| + |bias / s|: together 2^-24 (5 |r| + 3 |bias / s|). Codes saturate at |r| = 256. The rest of 6 and 4 covers second orders.
         """
         scale = np.float64(self.how.scale)
         m, bias = np.abs(factors.m.astype(np.float64)) / scale, np.abs(factors.bias.astype(np.float64)) / scale
         reach = float((m * largest_sum + bias).max(initial=0))
-        error = 2.0 ** -23 * (6 * 256 + 4 * float(bias.max(initial=0)))
+        error = 2.0 ** -24 * (6 * 256 + 4 * float(bias.max(initial=0)))
         tiny = float(m.min(initial=1)) < 1e-30 or not 1e-30 < scale < 1e30
         return None if factors.how.kind == "dynamic" or tiny or not reach < 2 ** 21 or error > 0.02 else 0.5 - error
 

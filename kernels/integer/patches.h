@@ -32,30 +32,43 @@ struct CodePatches {
   // to[r - row0][K] for the output pixels [row0, row1), rows ldto bytes apart.
   void gather(int64_t row0, int64_t row1, int8_t* to, int64_t ldto) const {
     const bool together = c[C_DW] == 1 && c[C_CHANNELS] == ldx;
-    const int64_t run = together ? c[C_KW] : 1, bytes = c[C_CHANNELS];
-    for (int64_t row = row0; row < row1; row++, to += ldto) {
-      const int64_t ow = row % c[C_OW], oh = row / c[C_OW] % c[C_OH], od = row / c[C_OW] / c[C_OH] % c[C_OD];
-      const int64_t image = row / c[C_OW] / c[C_OH] / c[C_OD];
-      const int8_t zero = pad[pads_by_image ? image : 0];
-      int8_t* at = to;
-      for (int64_t kd = 0; kd < c[C_KD]; kd++)
-        for (int64_t kh = 0; kh < c[C_KH]; kh++) {
-          const int64_t id = od * c[C_SD] - c[C_PD] + kd * c[C_DD], ih = oh * c[C_SH] - c[C_PH] + kh * c[C_DH];
-          if (id < 0 || id >= c[C_D] || ih < 0 || ih >= c[C_H]) {
-            __builtin_memset(at, zero, (size_t)(c[C_KW] * bytes));
-            at += c[C_KW] * bytes;
-            continue;
-          }
-          const int8_t* pixels = x + ((image * c[C_D] + id) * c[C_H] + ih) * c[C_W] * ldx;
-          for (int64_t kw = 0; kw < c[C_KW]; kw += run, at += run * bytes) {
-            const int64_t iw = ow * c[C_SW] - c[C_PW] + kw * c[C_DW];
-            const int64_t first = clip(-iw, 0, run), last = clip(c[C_W] - iw, first, run);
-            if (first > 0) __builtin_memset(at, zero, (size_t)(first * bytes));
-            if (last > first) copy_run(at + first * bytes, pixels + (iw + first) * ldx, (last - first) * bytes);
-            if (last < run) __builtin_memset(at + last * bytes, zero, (size_t)((run - last) * bytes));
+    const int64_t run = together ? c[C_KW] : 1;
+    int64_t ow = row0 % c[C_OW], oh = row0 / c[C_OW] % c[C_OH], od = row0 / c[C_OW] / c[C_OH] % c[C_OD], image = row0 / c[C_OW] / c[C_OH] / c[C_OD];
+    for (int64_t row = row0; row < row1;) {
+      const int64_t n = c[C_OW] - ow < row1 - row ? c[C_OW] - ow : row1 - row;
+      line(image, od, oh, ow, n, run, to, ldto);
+      row += n;
+      to += n * ldto;
+      ow = 0;
+      if (++oh < c[C_OH]) continue;
+      oh = 0;
+      if (++od < c[C_OD]) continue;
+      od = 0;
+      image++;
+    }
+  }
+
+  // Patches of n pixels that follow each other in one row of the output.
+  void line(int64_t image, int64_t od, int64_t oh, int64_t ow, int64_t n, int64_t run, int8_t* to, int64_t ldto) const {
+    const int8_t zero = pad[pads_by_image ? image : 0];
+    const int64_t channels = c[C_CHANNELS], bytes = run * channels, width = c[C_W];
+    for (int64_t kd = 0; kd < c[C_KD]; kd++)
+      for (int64_t kh = 0; kh < c[C_KH]; kh++) {
+        const int64_t id = od * c[C_SD] - c[C_PD] + kd * c[C_DD], ih = oh * c[C_SH] - c[C_PH] + kh * c[C_DH];
+        const bool outside = id < 0 || id >= c[C_D] || ih < 0 || ih >= c[C_H];
+        const int8_t* pixels = x + (outside ? 0 : ((image * c[C_D] + id) * c[C_H] + ih) * width * ldx);
+        int8_t* at = to + (kd * c[C_KH] + kh) * c[C_KW] * channels;
+        for (int64_t kw = 0; kw < c[C_KW]; kw += run, at += bytes) {
+          int64_t iw = ow * c[C_SW] - c[C_PW] + kw * c[C_DW];
+          for (int64_t i = 0; i < n; i++, iw += c[C_SW]) {
+            int8_t* put = at + i * ldto;
+            const int64_t first = outside ? run : clip(-iw, 0, run), last = outside ? run : clip(width - iw, first, run);
+            if (first > 0) __builtin_memset(put, zero, (size_t)(first * channels));
+            if (last > first) copy_run(put + first * channels, pixels + (iw + first) * ldx, (last - first) * channels);
+            if (last < run) __builtin_memset(put + last * channels, zero, (size_t)((run - last) * channels));
           }
         }
-    }
+      }
   }
 };
 

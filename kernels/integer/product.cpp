@@ -52,7 +52,7 @@ struct Tile {
 
 inline int32_t word_of(const int8_t* x, int64_t n) {
   int32_t word = 0;
-  for (int64_t i = 0; i < n; i++) ((int8_t*)&word)[i] = x[i];
+  for (int64_t i = 0; i < n && i < 4; i++) ((int8_t*)&word)[i] = x[i];
   return word;
 }
 
@@ -88,7 +88,8 @@ template <int R, int P>
     }
   }
   if (t.tail)
-    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {  // unrolled, as all loops over sums: what is indexed at run time lies in memory
       const X value = unsigned_words(splati(word_of(t.x + r * ldx + 4 * whole, t.tail)) ^ flip);
 #pragma GCC unroll 16
       for (int i = 0; i < P * NV; i++) sum[r][i] = dot(sum[r][i], value, signed_words(loadi(w + i / NV * t.ldw + i % NV * VL * 4)));
@@ -97,12 +98,29 @@ template <int R, int P>
 
 template <int R, int P>
 [[gnu::always_inline]] inline void exactly(const vi (&sum)[R][P * NV], const Tile& t) {
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++) {
     int32_t row[P * PANEL];
 #pragma GCC unroll 16
     for (int i = 0; i < P * NV; i++) storei(row + i * VL, sum[r][i]);
     t.finish->exactly(row, t.table, t.at, t.row + r, t.column, t.columns);
   }
+}
+
+// The first n <= MOST bytes of a vector.
+template <int MOST>
+[[gnu::always_inline]] inline void store_outputs(int8_t* to, vi bytes, int64_t n) {
+  if (n < MOST) store_bytes(to, bytes, n);
+  else if constexpr (MOST == 4 * VL) storei(to, bytes);
+#if defined(__AVX512F__)
+  else {
+    if constexpr (MOST >= 32) _mm256_storeu_si256((__m256i*)to, _mm512_castsi512_si256((__m512i)bytes));
+    else _mm_storeu_si128((__m128i*)to, _mm512_castsi512_si128((__m512i)bytes));
+    if constexpr (MOST == 48) _mm_storeu_si128((__m128i*)(to + 32), _mm512_extracti32x4_epi32((__m512i)bytes, 2));
+  }
+#else
+  else __builtin_memcpy(to, &bytes, MOST);
+#endif
 }
 
 // One row, exactly: for rows whose quick codes lie near a tie.
@@ -119,11 +137,13 @@ template <int R, int P>
 void tile(const Tile& t) {
   vi sum[R][P * NV];
   sums_of<R, P>(sum, t);
-  if (!t.finish->quick()) {
+  if (!t.finish->is_quick()) {
     exactly<R, P>(sum, t);
     return;
   }
-  const Finish& f = *t.finish;
+  const Quick f = t.finish->quick;
+  int8_t* to = f.codes + t.row * f.ld + t.column;
+  const int64_t columns = t.columns;
 #pragma GCC unroll 16
   for (int i = 0; i < P * NV; i++) {
     const vf m = load(t.table.quick_m + t.at + i * VL), bias = load(t.table.quick_bias + t.at + i * VL);
@@ -139,8 +159,8 @@ void tile(const Tile& t) {
       vf q[4];
 #pragma GCC unroll 4
       for (int j = 0; j < 4; j++) q[j] = i + j < P * NV ? (vf)sum[r][i + j < P * NV ? i + j : 0] : vf{};
-      const vi bytes = in_order(f.quick_codes(q[0], q[1], q[2], q[3], distance));
-      store_bytes(f.codes + (t.row + r) * f.ld + t.column + i * VL, bytes, t.columns - i * VL);
+      const vi bytes = in_order(f.bytes_of(q[0], q[1], q[2], q[3], distance));
+      store_outputs<P * PANEL>(to + r * f.ld + i * VL, bytes, columns - i * VL);
     }
     rows |= (uint32_t)f.is_near(distance) << r;
   }

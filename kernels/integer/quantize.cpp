@@ -11,6 +11,17 @@ enum StaticParam { N, SCALE, ZERO, SIGNED };
 
 inline Grid grid_of(const int64_t* p) { return Grid(thin_f32(p[SCALE]), p[ZERO], p[SIGNED] != 0); }
 
+// The colours of an image: n pixels of three planes, which lie `plane` floats apart.
+inline void three_planes(const float* x, int64_t plane, int8_t* to, int64_t n, const Grid& grid) {
+  int8_t rows[3][PIXELS];
+  for (int c = 0; c < 3; c++) quantize_row(x + c * plane, rows[c], n, grid);
+  for (int64_t i = 0; i < n; i++) {
+    to[3 * i] = rows[0][i];
+    to[3 * i + 1] = rows[1][i];
+    to[3 * i + 2] = rows[2][i];
+  }
+}
+
 // Least and largest of n floats and 0. NaN if one of them is NaN.
 inline void range_of(const float* x, int64_t n, float& low, float& high) {
   vf least = {}, most = {}, sum = {};  // a NaN survives in the sum of x * 0 as does Inf, which is looked at again
@@ -54,6 +65,10 @@ THIN_KERNEL(quantize_planes) {
   const int64_t pixels = call->p[N], channels = call->p[SIGNED + 1], blocks = (pixels + PIXELS - 1) / PIXELS;
   for (int64_t item = begin; item < end; item++) {
     const int64_t image = item / blocks, first = item % blocks * PIXELS, last = first + PIXELS < pixels ? first + PIXELS : pixels;
+    if (channels == 3) {
+      three_planes((const float*)call->buf[0] + image * 3 * pixels + first, pixels, (int8_t*)call->buf[1] + (image * pixels + first) * 3, last - first, grid);
+      continue;
+    }
     for (int64_t c = 0; c < channels; c++) {
       const float* x = (const float*)call->buf[0] + (image * channels + c) * pixels;
       int8_t* to = (int8_t*)call->buf[1] + image * pixels * channels + c;
