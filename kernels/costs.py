@@ -66,6 +66,8 @@ GEMM: dict[str, float] = {
     "read_codebook": 0.05,
     "read_rows": 0.05,
     "read_tiles": 0.13,
+    "few": 0.0095,  # per weight and row
+    "look_up": 0.015,  # per weight and eight rows
     "gemv_f32": 0.14,  # per weight, as all below
     "gemv_f16": 0.068,
     "gemv_runs1": 0.0065,

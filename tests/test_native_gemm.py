@@ -113,6 +113,15 @@ def test_outputs(level: str, n: int) -> None:
 
 
 @every_level
+@pytest.mark.parametrize("kind", ["binary", "codebook1", "codebook2", "codebook3", "codebook4", "codebook5", "codebook6"])
+@pytest.mark.parametrize("m", [2, 3, 4, 5, 7, 8, 9, 15])
+def test_a_few_rows(level: str, kind: str, m: int) -> None:
+    for n, k in ((37, 67), (1, 1), (16, 5), (65, 31)):
+        assert gemm(m, encoded((n, k), kind), level, 1, (n,), low=-3.0, high=5.0) == "few_codebook"
+    gemm(m, encoded((60, 33), kind, groups=1 if kind == "binary" else 2), level, 1, alpha=0.5)
+
+
+@every_level
 @pytest.mark.parametrize(("kind", "n", "k"), [("fp32", 1030, 1025), ("fp32", 16 * 33, 2000), ("fp16", 1030, 2049)])
 def test_matrices_larger_than_caches(level: str, kind: str, n: int, k: int) -> None:
     """Several panels at a time, and those that are left over."""

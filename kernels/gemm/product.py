@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
@@ -23,6 +23,8 @@ CHUNK_PANELS = 2
 """Panels of a work item, at least: fewer leave the micro-kernel waiting for its own sums."""
 RUN_BLOCK = 256
 """Runs of gemv_runs whose tables, 64 bytes each, are in use together (Runs::BLOCK of gemv.cpp)."""
+MOST_FEW_ROWS, MOST_BITS = 32, 6
+"""Rows, and bits of an index, up to which weights may be looked up in registers for each block of TILE_ROWS rows (few.cpp)."""
 FEWEST_PANELS_FOR_RUNS = 8
 """Below this many panels, tabling the activations costs more than it saves."""
 
@@ -75,7 +77,7 @@ def way_of(product: Product, threads: int, isa: str) -> Way:
     if product.rows == 1 and isinstance(product.layout, PanelLayout) and product.geometry is None:
         way = _vector(product, product.layout)
     else:
-        way = _matrix(product, threads)
+        way = min([_matrix(product, threads), *_few(product)], key=lambda found: found.cost)
     return replace(way, cost=costs.STEP + way.cost * costs.SLOWER.get(isa, 1.0))
 
 
@@ -111,6 +113,22 @@ def _vector(product: Product, layout: PanelLayout) -> Way:
         em.step(kernel, buffers, params, layout.panels, scratch)
 
     return Way(kernel, cost, emit)
+
+
+def _few(product: Product) -> Iterator[Way]:
+    """Rows that share what is looked up in registers."""
+    layout = product.layout
+    if not isinstance(layout, PanelLayout) or product.geometry is not None or layout.groups > 1 or layout.own_tables:
+        return
+    if layout.kind != "codebook" or layout.bits > MOST_BITS or product.rows > MOST_FEW_ROWS:
+        return
+
+    def emit(em: Emitter, buffers: list[Ref]) -> None:
+        params = [product.rows, layout.columns, layout.outputs, product.ldx, *_finish(product, em), *layout.params()]
+        em.step("few_codebook", buffers, params, layout.panels)
+
+    each = product.rows * costs.GEMM["few"] + -(-product.rows // TILE_ROWS) * costs.GEMM["look_up"]
+    yield Way("few_codebook", product.weights * each, emit)
 
 
 def _matrix(product: Product, threads: int) -> Way:
