@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from . import arithmetic, huffman, rans
+from .code_table import decode_lengths
+from .cursor import Cursor
 from .errors import StreamLengthError, ThinferError
 from .places import Places
 from .transforms import from_tuples
@@ -30,6 +32,9 @@ class Decoder(Protocol):
     ``frequencies`` (uint32) add up to ``2**bits``. An arithmetic code may have looked at up to eight bytes more than there are.
     """
 
+    def code_lengths(self, cursor: Cursor, alphabet: int) -> np.ndarray:
+        """uint8[alphabet]: the table of a Huffman code, which begins at the cursor. CodeLengthsError, PaddingError."""
+
     def huffman_symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
         """uint16[count]"""
 
@@ -48,6 +53,9 @@ class Decoder(Protocol):
 
 
 class NumpyDecoder:
+    def code_lengths(self, cursor: Cursor, alphabet: int) -> np.ndarray:
+        return decode_lengths(cursor, alphabet)
+
     def huffman_symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
         return huffman.decode(payload, sizes, lengths, count)
 
@@ -67,6 +75,14 @@ class NumpyDecoder:
 
 
 class NativeDecoder:
+    def code_lengths(self, cursor: Cursor, alphabet: int) -> np.ndarray:
+        found = native.code_lengths(np.frombuffer(cursor.buffer[cursor.position:cursor.end], np.uint8), alphabet)
+        if found is None:
+            return decode_lengths(cursor, alphabet)  # which says what is wrong
+        lengths: np.ndarray = found[0]
+        cursor.take(found[1], "a table of code lengths")
+        return lengths
+
     def huffman_symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
         return _checked(*native.huffman_symbols(payload, list(sizes), lengths, count))
 

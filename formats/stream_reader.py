@@ -6,7 +6,6 @@ import numpy as np
 
 from .arithmetic import MIN_DROPPED
 from .bits import packed_size, tail_is_zero, unpack
-from .code_table import decode_lengths
 from .codes import MAX_RUN
 from .cursor import Cursor
 from .decoders import Decoder
@@ -65,7 +64,8 @@ class StreamReader:
             cursor.fail(StreamLengthError, f"{symbols} symbols follow, but {cursor.left} bytes hold {8 * cursor.left} at most")
         coded = self.coded(transform, symbols, lanes) if is_coded else self.packed(transform, symbols)
         elements = self.undo(transform, coded, count, alphabet)
-        self.add_report(start, elements, transform.apply(coded[:count]) if transform.kind == TUPLE else coded)
+        if self.report is not None:
+            self.add_report(start, elements, transform.apply(coded[:count]) if transform.kind == TUPLE else coded)
         return elements
 
     def add_report(self, start: int, elements: np.ndarray, symbols: np.ndarray) -> None:
@@ -110,7 +110,7 @@ class StreamReader:
 
     def huffman(self, transform: Transform, symbols: int, lanes: int) -> np.ndarray:
         cursor = self.cursor
-        lengths = decode_lengths(cursor, transform.alphabet)
+        lengths = self.decoder.code_lengths(cursor, transform.alphabet)
         sizes = [cursor.count("the length of a lane") for _ in range(lanes)]
         payload = np.frombuffer(cursor.take(sum(sizes), "the lanes of a stream"), np.uint8)
         if symbols > 8 * payload.size:

@@ -15,7 +15,7 @@ from thinfer.formats import decoders, huffman
 from thinfer.formats.bits import pack, unpack
 from thinfer.formats.code_table import decode_lengths, encode_lengths, table_size
 from thinfer.formats.cursor import Cursor
-from thinfer.formats.errors import StreamLengthError, ThinferError
+from thinfer.formats.errors import FormatError, StreamLengthError, ThinferError
 from thinfer.formats.stream_reader import StreamInfo, StreamReader, entropy
 from thinfer.formats.stream_writer import encode_stream
 from thinfer.formats.transforms import from_runs, from_tuples, run_histograms, to_runs, to_tuples
@@ -316,3 +316,32 @@ def test_several_threads_decode_at_once() -> None:
     for thread in threads:
         thread.join()
     assert results == [True] * 4
+
+
+@pytest.mark.skipif(decoders.native is None, reason="no compiled decoders")
+@pytest.mark.parametrize("alphabet", [1, 2, 3, 16, 256, 4096])
+def test_native_code_lengths_are_those_of_the_reference(alphabet: int) -> None:
+    """Whole lists, lists with a flipped bit, lists that end early, and noise: the same lengths and bytes taken, or both refuse."""
+    rng = np.random.default_rng(alphabet)
+    refused = 0
+    for trial in range(60):
+        counts = rng.integers(0, 1 + 10 ** rng.integers(1, 5), alphabet) * (rng.random(alphabet) < rng.choice([0.1, 0.5, 1.0]))
+        counts[rng.integers(alphabet)] += 1
+        data = bytearray(encode_lengths(huffman.code_lengths(counts)) + bytes(rng.integers(0, 256, 3, np.uint8)))
+        if trial % 4 == 1:
+            data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        elif trial % 4 == 2:
+            del data[int(rng.integers(len(data))):]
+        elif trial % 4 == 3:
+            data[:] = bytes(rng.integers(0, 256, len(data), np.uint8))
+        cursor = Cursor(memoryview(bytes(data)), 0, len(data), "a test")
+        try:
+            expected = decode_lengths(cursor, alphabet)
+        except FormatError:
+            expected, refused = None, refused + 1
+        found = decoders.native.code_lengths(np.frombuffer(bytes(data), np.uint8), alphabet)
+        assert (found is None) == (expected is None)
+        if found is not None:
+            np.testing.assert_array_equal(found[0], expected)
+            assert found[1] == cursor.position
+    assert 0 < refused < 60

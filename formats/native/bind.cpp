@@ -64,6 +64,14 @@ void check_tuples(unsigned p, unsigned width) {
   if (!thin::TupleExpander::fits(p, width)) throw py::value_error("tuples have 1 to 12 bits");
 }
 
+// (uint8[alphabet], bytes taken), or None if it is no list of code lengths.
+py::object code_lengths(const Bytes& payload, size_t alphabet) {
+  if (alphabet < 1 || alphabet > thin::kMaxAlphabet) return py::none();
+  Bytes lengths(static_cast<py::ssize_t>(alphabet));
+  const size_t used = thin::huffman_lengths(payload.data(), static_cast<size_t>(payload.size()), alphabet, lengths.mutable_data());
+  return used ? py::make_tuple(lengths, used) : py::object(py::none());
+}
+
 py::tuple huffman_symbols(const Bytes& payload, const std::vector<size_t>& sizes, const Bytes& lengths, size_t count) {
   Request request = request_of(payload, sizes, lengths, count);
   if (too_many(payload, count)) return py::make_tuple(py::none(), kTooShort);
@@ -190,6 +198,7 @@ py::tuple arithmetic_decode(const Bytes& payload, size_t count, unsigned alphabe
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "Entropy coders of .thin files. What decodes returns (array or None, bytes used (not Huffman), what was wrong or an empty string).";
+  m.def("code_lengths", &code_lengths, py::arg("payload"), py::arg("alphabet"), "(uint8[alphabet], bytes taken), or None if it is no complete code");
   m.def("huffman_symbols", &huffman_symbols, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), "uint16[count]");
   m.def("huffman_tuples", &huffman_tuples, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), py::arg("p"),
         py::arg("width"), "uint8[count * p]: the elements of tuples of p elements of width bits");

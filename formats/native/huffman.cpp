@@ -47,24 +47,47 @@ struct Lane {
 };
 
 // Decodes `rounds` * kPerLoad symbols of each lane. The lanes' chains are independent, so they overlap in the pipeline.
-template <unsigned kLanes, unsigned kPerLoad>
-void decode_rounds(const uint16_t* entries, uint64_t mask, Lane* lanes, size_t rounds, uint16_t* out) {
+template <unsigned kLanes, unsigned kPerLoad, typename Symbol>
+inline __attribute__((always_inline)) void each_round(const uint16_t* entries, uint64_t mask, Lane* lanes, size_t rounds, Symbol* out) {
   const uint8_t* data[kLanes];
   size_t bit[kLanes];
   for (unsigned l = 0; l < kLanes; ++l) data[l] = lanes[l].data, bit[l] = lanes[l].bit;
-  for (size_t r = 0; r < rounds; ++r) {
-    uint64_t window[kLanes];
-    for (unsigned l = 0; l < kLanes; ++l) window[l] = load(data[l] + (bit[l] >> 3)) >> (bit[l] & 7);
-    for (unsigned k = 0; k < kPerLoad; ++k) {
-      for (unsigned l = 0; l < kLanes; ++l) {
-        unsigned entry = entries[window[l] & mask];
-        window[l] >>= entry & 15;
-        bit[l] += entry & 15;
-        *out++ = static_cast<uint16_t>(entry >> 4);
+  constexpr unsigned kGroup = kLanes < 4 ? kLanes : 4;  // what is in flight of more lanes would not fit the registers
+  for (size_t r = 0; r < rounds; ++r, out += kLanes * kPerLoad) {
+    for (unsigned first = 0; first < kLanes; first += kGroup) {
+      uint64_t window[kGroup];
+      unsigned taken[kGroup] = {};
+      for (unsigned l = 0; l < kGroup; ++l) window[l] = load(data[first + l] + (bit[first + l] >> 3)) >> (bit[first + l] & 7);
+      for (unsigned k = 0; k < kPerLoad; ++k) {
+        for (unsigned l = 0; l < kGroup; ++l) {
+          const unsigned entry = entries[window[l] & mask];
+          window[l] >>= entry & 15;
+          taken[l] += entry & 15;
+          out[k * kLanes + first + l] = static_cast<Symbol>(entry >> 4);
+        }
       }
+      for (unsigned l = 0; l < kGroup; ++l) bit[first + l] += taken[l];
     }
   }
   for (unsigned l = 0; l < kLanes; ++l) lanes[l].bit = bit[l];
+}
+
+#if defined(__x86_64__)
+const bool kHasBmi2 = __builtin_cpu_supports("bmi2");
+
+// Shifts by what lies in any register, and without touching flags, are one instruction there instead of three.
+template <unsigned kLanes, unsigned kPerLoad, typename Symbol>
+__attribute__((target("bmi2"))) void each_round_bmi2(const uint16_t* entries, uint64_t mask, Lane* lanes, size_t rounds, Symbol* out) {
+  each_round<kLanes, kPerLoad>(entries, mask, lanes, rounds, out);
+}
+#endif
+
+template <unsigned kLanes, unsigned kPerLoad, typename Symbol>
+void decode_rounds(const uint16_t* entries, uint64_t mask, Lane* lanes, size_t rounds, Symbol* out) {
+#if defined(__x86_64__)
+  if (kHasBmi2) return each_round_bmi2<kLanes, kPerLoad>(entries, mask, lanes, rounds, out);
+#endif
+  each_round<kLanes, kPerLoad>(entries, mask, lanes, rounds, out);
 }
 
 template <unsigned kLanes>
@@ -79,12 +102,13 @@ class Decoder {
   }
 
   // The next `count` symbols; a multiple of the lanes except in the last call.
-  void decode(size_t count, uint16_t* out) {
+  template <typename Symbol>
+  void decode(size_t count, Symbol* out) {
     size_t done = table_.bits <= 11 ? fast<5>(count, out) : table_.bits <= 14 ? fast<4>(count, out) : fast<3>(count, out);
     for (unsigned l = 0; done < count; ++done, l = (l + 1) % kLanes) {
       unsigned entry = table_.entries[lanes_[l].careful_window() & mask_];
       lanes_[l].bit += entry & 15;
-      out[done] = static_cast<uint16_t>(entry >> 4);
+      out[done] = static_cast<Symbol>(entry >> 4);
     }
   }
 
@@ -98,8 +122,8 @@ class Decoder {
 
  private:
   // After a load 57 bits are certain, which is kPerLoad codes. Returns how many symbols were decoded.
-  template <unsigned kPerLoad>
-  size_t fast(size_t count, uint16_t* out) {
+  template <unsigned kPerLoad, typename Symbol>
+  size_t fast(size_t count, Symbol* out) {
     size_t done = 0;
     while (true) {
       size_t rounds = (count - done) / (kLanes * kPerLoad);
@@ -130,6 +154,10 @@ HuffmanStatus tuples_of(const HuffmanTable& table, const HuffmanStream& stream, 
   constexpr size_t kBlock = 4096;  // 8 KiB of symbols stay in the first-level cache until they are expanded
   uint16_t block[kBlock];
   Decoder<kLanes> decoder(table, stream);
+  if (p == 1) {  // elements themselves
+    decoder.decode(stream.symbols, out);
+    return decoder.check_end();
+  }
   for (size_t done = 0; done < stream.symbols; done += kBlock) {
     size_t count = stream.symbols - done < kBlock ? stream.symbols - done : kBlock;
     decoder.decode(count, block);
@@ -139,6 +167,60 @@ HuffmanStatus tuples_of(const HuffmanTable& table, const HuffmanStream& stream, 
 }
 
 }  // namespace
+
+size_t huffman_lengths(const uint8_t* data, size_t nbytes, size_t alphabet, uint8_t* lengths) {
+  constexpr unsigned kMany = 1u << 30;  // more than any list may hold
+  size_t at = 0, limit = nbytes * 8;
+  bool good = true;
+  auto bit = [&]() -> unsigned {
+    if (at >= limit) return good = false, 0u;
+    const unsigned found = data[at >> 3] >> (at & 7) & 1;
+    ++at;
+    return found;
+  };
+  auto bits = [&](unsigned count) {
+    unsigned found = 0;
+    for (unsigned i = 0; i < count; ++i) found |= bit() << i;
+    return found;
+  };
+  auto ones = [&](unsigned most) {
+    unsigned count = 0;
+    while (good && bit()) {
+      if (++count > most) return good = false, kMany;
+    }
+    return count;
+  };
+  unsigned highest = 1;
+  while (highest < kMaxCodeLength && (alphabet - 1) >> highest) ++highest;
+  std::memset(lengths, 0, alphabet);
+  const unsigned k = bits(2);
+  int previous = static_cast<int>(highest);
+  int64_t room = 1 << kMaxCodeLength;
+  size_t symbol = 0, used = 0;
+  while (good && symbol < alphabet && room > 0) {
+    const unsigned high = ones(2 * kMaxCodeLength);
+    if (!good) break;
+    const unsigned value = high << k | bits(k);
+    if (value == 0) {
+      const unsigned size = ones(kMaxCodeLength);
+      if (!good) break;
+      const size_t run = size_t{1} << size | bits(size);
+      good = good && run <= alphabet - symbol;
+      symbol += run;
+      continue;
+    }
+    const int zigzag = static_cast<int>(value - 1);
+    previous += (zigzag & 1) ? -(zigzag + 1) / 2 : zigzag / 2;
+    if (previous < 1 || previous > static_cast<int>(kMaxCodeLength)) good = false;
+    if (!good) break;
+    lengths[symbol++] = static_cast<uint8_t>(previous);
+    room -= (1 << kMaxCodeLength) >> previous;
+    ++used;
+  }
+  const bool lone = used == 1 && room == 1 << (kMaxCodeLength - 1);
+  if (!good || (room != 0 && !lone) || (at % 8 && data[at >> 3] >> at % 8)) return 0;
+  return (at + 7) / 8;
+}
 
 HuffmanStatus huffman_table(const uint8_t* lengths, size_t alphabet, HuffmanTable* table) {
   unsigned counts[kMaxCodeLength + 1] = {}, next[kMaxCodeLength + 2] = {};

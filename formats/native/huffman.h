@@ -28,6 +28,10 @@ struct HuffmanStream {
   size_t symbols;
 };
 
+// Reads the list of code lengths at the front of `data` (SPEC.md, "Code lengths") into lengths[alphabet], 1 <= alphabet <= kMaxAlphabet. Returns
+// the bytes that it takes, or 0 if anything is wrong with it.
+size_t huffman_lengths(const uint8_t* data, size_t nbytes, size_t alphabet, uint8_t* lengths);
+
 // `lengths` must be a complete code of two symbols or more: bad_code otherwise.
 HuffmanStatus huffman_table(const uint8_t* lengths, size_t alphabet, HuffmanTable* table);
 
