@@ -112,6 +112,7 @@ setup(
     package_dir={f"thinfer.{top}": top for top in TOP_PACKAGES},
     package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"],
                   "thinfer.benchmarks": ["results/*.json"]},
+    exclude_package_data={"": ["*.cpp", "*.h", "*.inc"]},  # a wheel for a board holds what runs there
     ext_modules=[
         extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], True),
         extension("thinfer.formats._native", ["formats/native"], False),

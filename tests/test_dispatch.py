@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,10 @@ def test_kernels_inc_is_best_first() -> None:
 @pytest.mark.parametrize("level", isa.levels())
 def test_level_objects_export_kernels_alone(level: str, tmp_path: Path) -> None:
     """A weak symbol (a shared inline) compiled for a newer CPU could be picked by the linker for an older one."""
+    if shutil.which("g++") is None:
+        pytest.skip("no compiler on this machine")
     flags = _setup_flags()
+    flags["neon"] = flags["baseline"]  # what the weakest level is called on ARM
     for source in sorted((ROOT / "kernels").glob("*/*.cpp")):
         if source.parent.name == "native":
             continue

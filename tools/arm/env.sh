@@ -27,7 +27,8 @@ once() {
   [ -e "$to" ] && return
   rm -rf "$to.part"
   mkdir -p "$(dirname "$to")"
-  "$@" "$to.part" && mv "$to.part" "$to"
+  "$@" "$to.part"
+  mv "$to.part" "$to"
 }
 
 # The build tools on this machine: zig, which brings clang and the C library's headers of every target.

@@ -17,8 +17,9 @@ esac
 features="fp asimd evtstrm crc32 cpuid"
 [ "$cpu" = cortex-a76 ] && features="$features aes pmull sha1 sha2 atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
 info=$(for ((i = 0; i < 4; i++)); do
-  printf 'processor\t: %d\nBogoMIPS\t: 108.00\nFeatures\t: %s\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: %s\nCPU revision\t: 3\n\n' \
-    "$i" "$features" "$part"
+  printf '%s\t: %s\n' processor "$i" BogoMIPS 108.00 Features "$features" "CPU implementer" 0x41 "CPU architecture" 8 "CPU variant" 0x0 \
+    "CPU part" "$part" "CPU revision" 3
+  echo
 done)
 mkdir -p "$sysroot/proc"
 [ "$(cat "$sysroot/proc/cpuinfo" 2>/dev/null)" = "$info" ] || echo "$info" > "$sysroot/proc/cpuinfo"

@@ -21,7 +21,8 @@ private_apt() {
 mirror() {
   local found
   found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null |
-    sed -nE 's/^(URIs:|deb( \[[^]]*\])?) *(https?:[^ ]*debian)\/? .*/\3/p; s/^URIs: *(https?:[^ ]*debian)\/?$/\1/p' | grep -v security | head -1 || true)
+    sed -nE 's/^deb( \[[^]]*\])? *(https?:[^ ]*debian)\/? .*/\2/p; s/^URIs: *(https?:[^ ]*debian)\/?$/\1/p' |
+    grep -v security | head -1 || true)
   echo "${found:-http://deb.debian.org/debian}"
 }
 
