@@ -29,7 +29,7 @@ LEAST_CLEAN = 3
 COLD_RUNS = 8
 ENVIRONMENTS = {"litert": "ai-edge-litert"}
 """Folder of a program's environment where it has another name."""
-OWN = ("thinfer", "numpy")
+OWN = ("thinfer", "numpy", "nothing")
 """Programs that run in the environment that this process runs in."""
 
 

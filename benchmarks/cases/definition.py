@@ -92,7 +92,7 @@ class Case:
     targets: tuple[Target, ...] = ()
     cold: bool = False
     threads: tuple[int, ...] = (1,)
-    rounds: int = 5
+    rounds: int = 4
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What plots and tables need to know: sparsity, bits, layer."""
 

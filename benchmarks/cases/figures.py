@@ -56,7 +56,7 @@ def _convolution(layer: str) -> Case:
     packings = {"dense": Packing()} | {f"sparse-{percent}": Packing(SPARSE, f"csr-{percent}") for percent in PERCENTS}
     facts: dict[str, Any] = {"figure": "convolutions", "layer": layer}
     return Case(f"alexnet-{layer}", f"AlexNet {layer}, fp32, speedup against sparsity", partial(convolution, layer), packings,
-                (Contender("numpy", "fp32"), *(Contender("mkl", f"csr-{percent}") for percent in PERCENTS)), rounds=4, facts=facts)
+                (Contender("numpy", "fp32"), *(Contender("mkl", f"csr-{percent}") for percent in PERCENTS)), rounds=3, facts=facts)
 
 
 def _fully_connected(layer: str, batch: int) -> Case:
@@ -65,7 +65,7 @@ def _fully_connected(layer: str, batch: int) -> Case:
     return Case(f"{layer}-batch{batch}", f"{layer}, {outputs} × {inputs}, {percent} % kept, batch {batch}",
                 partial(product, outputs, inputs, 1 - percent / 100, batch),
                 {"sparse": Packing(SPARSE), "sparse-codebook-4": Packing({**SPARSE, **CODEBOOK})},
-                (Contender("numpy", "fp32"), Contender("mkl", "csr")), rounds=4, facts=facts)
+                (Contender("numpy", "fp32"), Contender("mkl", "csr")), rounds=3, facts=facts)
 
 
 CASES = (*(_convolution(layer) for layer in LAYERS), *(_fully_connected(layer, batch) for layer in FULLY_CONNECTED for batch in (1, 64)))

@@ -68,7 +68,7 @@ BITS = {f"codebook-{bits}-int8": codebook(bits, int8=True) for bits in (4, 3, 2)
 
 def _depthwise(name: str, channels: int, size: int, stride: int) -> Case:
     return Case(name, f"Depthwise 3×3, {channels} × {size} × {size}, stride {stride}, fp32", partial(depthwise, channels, size, stride),
-                {"dense": Packing()}, CONV_PEERS, (Target("thinfer dense", tuple(peer.name for peer in CONV_PEERS), 0.6),), threads=(1, 2))
+                {"dense": Packing()}, CONV_PEERS, (Target("thinfer dense", tuple(peer.name for peer in CONV_PEERS), 0.6),))
 
 
 CASES = (
