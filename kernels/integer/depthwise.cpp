@@ -25,7 +25,7 @@ struct Layer {
   int64_t quads = (p[KW] + 3) / 4;
   int64_t phases = p[SW];
   int64_t pixels = (p[OW] - 1) + ((p[KW] - 1) * p[DW]) / p[SW] + 1;  // of a phase
-  int64_t phase_bytes = (pixels * p[C] + CHUNK + 63) / 64 * 64;
+  int64_t phase_bytes = ((pixels * p[C] + CHUNK + 63) / 64 | 1) * 64;  // an odd number of cache lines, so that rows lie in different sets
   int64_t row_bytes = phases * phase_bytes;
   int64_t blocks = (p[C] + 15) / 16 + 3;  // of 16 channels in the weights and the table, the first ones again at the end
   int32_t flip = p[SIGNED] ? (int32_t)0x80808080 : 0;
@@ -94,17 +94,6 @@ inline vi zip(vi a, vi b, bool upper, bool wide) {
   x[3] = unsigned_words(zip(AB, CD, true, true));
 }
 
-// The end of a chunk, step by step: n outputs from `column` on of an output row.
-[[gnu::noinline]] void finish_exactly(const Layer& l, const Finish& f, const vi* sum, int64_t block, int64_t row, int64_t column, int64_t n) {
-  int32_t ordered[CHUNK];
-  for (int j = 0; j < 4; j++) {
-    int32_t lanes[VL];
-    storei(lanes, sum[j]);
-    for (int i = 0; i < PARTS; i++) __builtin_memcpy(ordered + 16 * i + 4 * j, lanes + 4 * i, 16);
-  }
-  f.exactly(ordered, l.table, block * 16, row, column, n);
-}
-
 // Some outputs that lie together in a row: `at` bytes from its start, their channels from 16 * block on, at most CHUNK of them.
 struct Chunk {
   int64_t at, block, n;
@@ -129,95 +118,103 @@ inline int64_t place_of_tap(const Layer& l, int64_t tap) {
   return u % l.p[SW] * l.phase_bytes + u / l.p[SW] * l.p[C];
 }
 
-// `count` output rows from `row` on of a filter of 3 × 3, down each chunk, so that weights stay in registers and each row is interleaved once.
-template <int STRIDE>
-void three_by_three(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, int64_t count) {
-  const int64_t t1 = place_of_tap(l, 1), t2 = place_of_tap(l, 2), step = l.row_bytes, part = l.blocks * 16;
-  const bool is_quick = f.is_quick();
-  each_chunk(l, [&](const Chunk& chunk) __attribute__((always_inline)) {
-    const Quick quick = f.quick;
-    const int64_t n = chunk.n;
-    const int8_t* own = (const int8_t*)l.call->buf[1] + chunk.block * 16;
-    const float *m = l.table.quick_m + chunk.block * 4, *bias = l.table.quick_bias + chunk.block * 4;
-    const int32_t* start = l.table.start + chunk.block * 4;
-    const int64_t floats = part / 4;
-    W w[3][4];
-#pragma GCC unroll 3
-    for (int h = 0; h < 3; h++)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; j++) w[h][j] = signed_words(loadi(own + (4 * h + j) * part));
-    const int8_t* x = rows + chunk.at;
-    int8_t* to = quick.codes + row * quick.ld + chunk.at;
-    X taps[4];
-    vi now[4], next[4];
-    const auto read = [&]() __attribute__((always_inline)) {
-      const vi a = loadi(x);
-      interleave(a, loadi(x + t1), loadi(x + t2), a, taps);
-      x += step;
-    };
-#define THIN_ADD(sums, from, h) _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++) sums[j] = dot(from, taps[j], w[h][j])
-    read();
-    THIN_ADD(now, loadi(start + j * floats), 0);
-    if (STRIDE == 1) {
-      read();
-      THIN_ADD(now, now[j], 1);
-      THIN_ADD(next, loadi(start + j * floats), 0);
-    }
-    for (int64_t o = 0; o < count; o++) {
-      if (STRIDE == 2) {
-        read();
-        THIN_ADD(now, now[j], 1);
-      }
-      read();
-      THIN_ADD(now, now[j], 2);
-      if (is_quick) {
-        vf q[4], distance = {};
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) q[j] = __builtin_convertvector(now[j], vf) * load(m + j * floats) + load(bias + j * floats);
-        const vi bytes = quick.bytes_of(q[0], q[1], q[2], q[3], distance);
-        if (__builtin_expect(n == CHUNK, 1)) storei(to, bytes);
-        else store_bytes(to, bytes, n);
-        to += quick.ld;
-        if (__builtin_expect(quick.is_near(distance), 0)) {
-          const vi sums[4] = {now[0], now[1], now[2], now[3]};
-          finish_exactly(l, f, sums, chunk.block, row + o, chunk.at, n);
-        }
-      } else {
-        const vi sums[4] = {now[0], now[1], now[2], now[3]};
-        finish_exactly(l, f, sums, chunk.block, row + o, chunk.at, n);
-      }
-      if (STRIDE == 1) {
-        THIN_ADD(now, next[j], 1);
-        THIN_ADD(next, loadi(start + j * floats), 0);
-      } else {
-        THIN_ADD(now, loadi(start + j * floats), 0);
-      }
-    }
-#undef THIN_ADD
-  });
-}
-
-// One output row of any filter; its first input row lies at `rows`.
-void output_row(const Layer& l, const Finish& f, const int8_t* rows, int64_t row) {
+// The chunk of an output row whose first input row lies at `rows`: any filter, every end, step by step.
+[[gnu::noinline]] void chunk_exactly(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, const Chunk& chunk) {
   const int64_t* p = l.p;
   const int64_t part = l.blocks * 16;
   const int32_t zero = (f.flags & DYNAMIC_ZERO) ? -(int32_t)f.zeros[row / f.p[F_GROUP_ROWS]] : 1;
   int64_t taps_at[16];
   for (int64_t t = 0; t < 4 * l.quads; t++) taps_at[t] = place_of_tap(l, t < p[KW] ? t : 0);
-  each_chunk(l, [&](const Chunk& chunk) {
-    vi sums[4];
-    for (int j = 0; j < 4; j++) sums[j] = loadi(l.table.start + (j * l.blocks + chunk.block) * 4) * zero;
-    const int8_t* w = (const int8_t*)l.call->buf[1] + chunk.block * 16;
-    for (int64_t h = 0; h < p[KH]; h++) {
-      const int8_t* x = rows + h * p[DH] * l.row_bytes + chunk.at;
-      for (int64_t q = 0; q < l.quads; q++, w += 4 * part) {
-        const int64_t* to = taps_at + 4 * q;
-        X taps[4];
-        interleave(loadi(x + to[0]), loadi(x + to[1]), loadi(x + to[2]), loadi(x + to[3]), taps);
-        for (int j = 0; j < 4; j++) sums[j] = dot(sums[j], taps[j], signed_words(loadi(w + j * part)));
-      }
+  vi sums[4];
+  for (int j = 0; j < 4; j++) sums[j] = loadi(l.table.start + (j * l.blocks + chunk.block) * 4) * zero;
+  const int8_t* w = (const int8_t*)l.call->buf[1] + chunk.block * 16;
+  for (int64_t h = 0; h < p[KH]; h++) {
+    const int8_t* x = rows + h * p[DH] * l.row_bytes + chunk.at;
+    for (int64_t q = 0; q < l.quads; q++, w += 4 * part) {
+      const int64_t* to = taps_at + 4 * q;
+      X taps[4];
+      interleave(loadi(x + to[0]), loadi(x + to[1]), loadi(x + to[2]), loadi(x + to[3]), taps);
+      for (int j = 0; j < 4; j++) sums[j] = dot(sums[j], taps[j], signed_words(loadi(w + j * part)));
     }
-    finish_exactly(l, f, sums, chunk.block, row, chunk.at, chunk.n);
+  }
+  int32_t ordered[CHUNK];
+  for (int j = 0; j < 4; j++) {
+    int32_t lanes[VL];
+    storei(lanes, sums[j]);
+    for (int i = 0; i < PARTS; i++) __builtin_memcpy(ordered + 16 * i + 4 * j, lanes + 4 * i, 16);
+  }
+  f.exactly(ordered, l.table, chunk.block * 16, row, chunk.at, chunk.n);
+}
+
+constexpr int64_t MOST_ROWS = 64;
+
+// At most MOST_ROWS output rows of one chunk of a filter of 3 × 3, the quick way: weights stay in registers and each row is interleaved once. Bit o of
+// the result: row o lies near a tie. Nothing is called here, as that would send all registers to memory.
+template <int STRIDE>
+[[gnu::noinline]] uint64_t chunk_quickly(const Layer& l, const Quick quick, const int8_t* x, int8_t* to, int64_t count, const Chunk chunk) {
+  const int64_t t1 = place_of_tap(l, 1), t2 = place_of_tap(l, 2), step = l.row_bytes, part = l.blocks * 16, floats = part / 4, n = chunk.n;
+  const int8_t* own = (const int8_t*)l.call->buf[1] + chunk.block * 16;
+  const float *m = l.table.quick_m + chunk.block * 4, *bias = l.table.quick_bias + chunk.block * 4;
+  const int32_t* start = l.table.start + chunk.block * 4;
+  uint64_t near = 0;
+  W w[3][4];
+#pragma GCC unroll 3
+  for (int h = 0; h < 3; h++)
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) w[h][j] = signed_words(loadi(own + (4 * h + j) * part));
+  X taps[4];
+  vi now[4], next[4];
+  const auto read = [&]() __attribute__((always_inline)) {
+    const vi a = loadi(x);
+    interleave(a, loadi(x + t1), loadi(x + t2), a, taps);
+    x += step;
+  };
+#define THIN_ADD(sums, from, h) _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++) sums[j] = dot(from, taps[j], w[h][j])
+  read();
+  THIN_ADD(now, loadi(start + j * floats), 0);
+  if (STRIDE == 1) {
+    read();
+    THIN_ADD(now, now[j], 1);
+    THIN_ADD(next, loadi(start + j * floats), 0);
+  }
+  for (int64_t o = 0; o < count; o++) {
+    if (STRIDE == 2) {
+      read();
+      THIN_ADD(now, now[j], 1);
+    }
+    read();
+    THIN_ADD(now, now[j], 2);
+    vf q[4], distance = {};
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) q[j] = __builtin_convertvector(now[j], vf) * load(m + j * floats) + load(bias + j * floats);
+    const vi bytes = quick.bytes_of(q[0], q[1], q[2], q[3], distance);
+    if (__builtin_expect(n == CHUNK, 1)) storei(to, bytes);
+    else store_bytes(to, bytes, n);
+    to += quick.ld;
+    near |= (uint64_t)quick.is_near(distance) << o;
+    if (STRIDE == 1) {
+      THIN_ADD(now, next[j], 1);
+      THIN_ADD(next, loadi(start + j * floats), 0);
+    } else {
+      THIN_ADD(now, loadi(start + j * floats), 0);
+    }
+  }
+#undef THIN_ADD
+  return near;
+}
+
+// `count` output rows from `row` on, the first of whose input rows lies at `rows`.
+void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, int64_t count) {
+  const int64_t* p = l.p;
+  const bool is_usual = p[KH] == 3 && p[KW] == 3 && p[DH] == 1 && (p[SH] == 1 || p[SH] == 2) && count <= MOST_ROWS && f.is_quick();
+  each_chunk(l, [&](const Chunk& chunk) {
+    uint64_t left = ~0ull;
+    if (is_usual) {
+      int8_t* to = f.codes + row * f.ld + chunk.at;
+      left = p[SH] == 1 ? chunk_quickly<1>(l, f.quick, rows + chunk.at, to, count, chunk) : chunk_quickly<2>(l, f.quick, rows + chunk.at, to, count, chunk);
+    }
+    for (int64_t o = 0; o < count && left; o++)
+      if (left >> (o & 63) & 1) chunk_exactly(l, f, rows + o * p[SH] * l.row_bytes, row + o, chunk);
   });
 }
 
@@ -241,10 +238,6 @@ THIN_KERNEL(depthwise_i8) {
       const int64_t iy = first * p[SH] - p[PH] + r;
       copy_row(l, iy >= 0 && iy < p[H] ? x + iy * p[WIDTH] * p[C] : nullptr, scratch + r * l.row_bytes, pad);
     }
-    const bool is_usual = p[KH] == 3 && p[KW] == 3 && p[DH] == 1 && !own;
-    if (is_usual && p[SH] == 1) three_by_three<1>(l, f, scratch, image * p[OH] + first, last - first);
-    else if (is_usual && p[SH] == 2) three_by_three<2>(l, f, scratch, image * p[OH] + first, last - first);
-    else
-      for (int64_t oh = first; oh < last; oh++) output_row(l, f, scratch + (oh - first) * p[SH] * l.row_bytes, image * p[OH] + oh);
+    output_rows(l, f, scratch, image * p[OH] + first, last - first);
   }
 }

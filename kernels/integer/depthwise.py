@@ -10,7 +10,7 @@ from ...formats.record import dataclass
 from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
-from ..lowering import Emitter, Layout, Lowering, Site
+from ..lowering import ALIGNMENT, Emitter, Layout, Lowering, Site
 from ..ops._integer import HOW, SCALE
 from ..ops._window import Window
 from ..quantized import largest_code
@@ -23,8 +23,12 @@ AGAIN = 3
 """Blocks that follow the last one, the first ones again: a vector may hold the end of one pixel and the beginning of the next."""
 MOST_TAPS = 16
 """In a row of the filter."""
-SCRATCH = 1 << 17
-"""Bytes of copied rows, about: they stay in L2."""
+SCRATCH = 48 << 10
+"""Bytes of copied rows, about: they stay near L1."""
+FEWEST_ROWS = 4
+"""Of a band, so that few rows are copied twice."""
+MOST_ROWS = 64
+"""Of a band (depthwise.cpp)."""
 ITEMS_PER_THREAD = 4
 
 
@@ -68,9 +72,10 @@ class Depthwise:
 
         blocks = -(-channels // BLOCK) + AGAIN
         packed = em.weight(1, f"depthwise int8 for {self.site.node.outputs[0]}{finish.name}", pack)
-        row_bytes = strides[1] * (-(-((out_width - 1 + (kernel[1] - 1) * dilations[1] // strides[1] + 1) * channels + 64) // 64) * 64 + 64)
+        pixels = out_width + (kernel[1] - 1) * dilations[1] // strides[1]
+        row_bytes = strides[1] * (pixels * channels + 4 * ALIGNMENT)
         beside = (kernel[0] - 1) * dilations[0] + 1 - strides[0]  # rows that a band reads beside those of its strides
-        band = max(1, min(out_height, (SCRATCH // row_bytes - beside) // strides[0]))
+        band = min(out_height, MOST_ROWS, max(FEWEST_ROWS, (SCRATCH // row_bytes - beside) // strides[0]))
         if self.site.threads > 1:
             band = max(1, min(band, batch * out_height // (ITEMS_PER_THREAD * self.site.threads)))
         bands = -(-out_height // band)

@@ -46,10 +46,10 @@ struct Quick {
   }
   [[gnu::always_inline]] vi whole(vf q, vf& distance) const {
     const vf moved = q + MAGIC;
-    const vf d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
 #if defined(__AVX512F__)
-    distance = (vf)_mm512_max_ps((__m512)d, (__m512)distance);
+    distance = (vf)_mm512_range_ps((__m512)(q - (moved - MAGIC)), (__m512)distance, 11);  // the larger one, both without their signs
 #else
+    const vf d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
     distance = d > distance ? d : distance;
 #endif
     return (vi)moved - bias_of_magic;
