@@ -90,6 +90,8 @@ DEPTHWISE: dict[str, float] = {
     "float": 0.06,  # per activation read or written
 }
 
+BITS = {"avx512vnni": 0.006, "avx512": 0.03, "avx2": 0.03, "baseline": 0.6}  # per weight, by ISA level
+
 SPARSE = {
     "gemv_f32": 0.21,  # per kept weight and row, as all of gemv
     "gemv_f16": 0.17,

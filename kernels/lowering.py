@@ -23,7 +23,7 @@ Layout = Literal["NCHW", "NHWC"]
 """Order of a value's axes in memory. NCHW: as in the graph; NHWC: axis 1 last (any rank ≥ 3; the same as NCHW below that)."""
 
 FAMILIES = ("gemm", "winograd", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample",
-            "logic", "integer")
+            "logic", "integer", "bits")
 ONLY = {
     "softmax": ("LogSoftmax", "Softmax"),
     "norm": ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
@@ -31,6 +31,7 @@ ONLY = {
     "fold": ("ConvTranspose",),
     "resample": ("Pad", "Resize"),
     "logic": ("And", "Cast", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Where", "Xor"),
+    "bits": ("thinfer::Gemm", "thinfer::MatMul", "thinfer::Quantize"),
 }
 """All the operators of families that are imported when a graph has one of them, and not before; the others always are."""
 

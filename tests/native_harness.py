@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(NATIVE is None, reason="no compiled kernels")
 
 
 def to_memory(array: np.ndarray, layout: str | None) -> np.ndarray:
-    """The array's floats in the order of ``layout``."""
+    """The array's floats, or its codes, in the order of ``layout``."""
     if layout == "NHWC" and array.ndim > 2:
         array = np.moveaxis(array, 1, -1)
-    return np.ascontiguousarray(array, np.float32).reshape(-1)
+    return np.ascontiguousarray(array, array.dtype if array.dtype.itemsize == 1 else np.float32).reshape(-1)
 
 
 def from_memory(flat: np.ndarray, shape: Sequence[int], layout: str) -> np.ndarray:

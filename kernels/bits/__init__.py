@@ -1,0 +1,1 @@
+"""One row of integer activations times weights of few bits."""

@@ -1,0 +1,103 @@
+// Panels with AVX2. vpmaddubsw saturates, so it multiplies |entry| by the code with the entry's sign: 2 · 128 · 127 fits.
+// A code of -128, which dynamic int8 never has, would not; then 16-bit products serve.
+#pragma once
+
+#include "rows.h"
+
+namespace {
+
+inline __m256i load32(const uint8_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
+
+// Entries less 128, so that they are signed, in quarters of 16.
+template <int B>
+struct Tables {
+  __m256i part[B == 6 ? 4 : 1];
+  bool wide;
+  Tables(const uint8_t* entries, const Row& row) : wide(row.has_least) {
+    if constexpr (B < 8)
+      for (int i = 0; i < (B == 6 ? 4 : 1); i++) {
+        uint8_t lookup[32];
+        for (int j = 0; j < 32; j++) lookup[j] = entries[(16 * i + j % 16) & ((1 << B) - 1)] ^ 0x80;
+        part[i] = load32(lookup);
+      }
+  }
+  // The entries of indices below 1 << B.
+  inline __m256i operator()(__m256i index) const {
+    if constexpr (B < 6) return _mm256_shuffle_epi8(part[0], index);
+    const __m256i low = _mm256_and_si256(index, _mm256_set1_epi8(15));
+    const __m256i four = _mm256_slli_epi16(index, 3), five = _mm256_slli_epi16(index, 2);  // their bit comes to the sign's place
+    const __m256i a = _mm256_blendv_epi8(_mm256_shuffle_epi8(part[0], low), _mm256_shuffle_epi8(part[1], low), four);
+    const __m256i b = _mm256_blendv_epi8(_mm256_shuffle_epi8(part[2], low), _mm256_shuffle_epi8(part[3], low), four);
+    return _mm256_blendv_epi8(a, b, five);
+  }
+};
+
+template <int SHIFT>
+inline __m256i moved(__m256i v) {
+  return SHIFT > 0 ? _mm256_srli_epi16(v, SHIFT > 0 ? SHIFT : 0) : _mm256_slli_epi16(v, SHIFT < 0 ? -SHIFT : 0);
+}
+
+template <bool WIDE>
+inline __m256i times(__m256i w, int32_t four, __m256i sum) {
+  const __m256i x = _mm256_set1_epi32(four);
+  if constexpr (WIDE) {  // pairs of 16 bits in each lane: columns 0 and 2, then 1 and 3
+    const __m256i even = _mm256_madd_epi16(_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
+    return _mm256_add_epi32(sum, _mm256_add_epi32(even, _mm256_madd_epi16(_mm256_srai_epi16(w, 8), _mm256_srai_epi16(x, 8))));
+  }
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+// Field f of half a group's bytes, as indices.
+template <int B, int F>
+inline __m256i field(const uint8_t* w) {
+  const __m256i mask = _mm256_set1_epi8((1 << B) - 1);
+  constexpr int S = SEEN<B>;
+  if constexpr (STEP_BYTES<B> == 64) return _mm256_and_si256(moved<F * B>(load32(w)), mask);
+  else if constexpr (F / S < 3) return _mm256_and_si256(moved<F % S * B>(load32(w + 64 * (F / S))), mask);
+  else {
+    const __m256i top = _mm256_set1_epi8((char)0xc0);
+    const __m256i a = _mm256_and_si256(load32(w), top), b = _mm256_and_si256(load32(w + 64), top), c = _mm256_and_si256(load32(w + 128), top);
+    const __m256i rest = _mm256_or_si256(_mm256_srli_epi16(a, 6), _mm256_or_si256(_mm256_srli_epi16(b, 4), _mm256_srli_epi16(c, 2)));
+    return _mm256_and_si256(moved<F % S * B>(rest), mask);
+  }
+}
+
+template <int B, bool WIDE, int F, int P>
+inline void fields(const uint8_t* w, const int8_t* x, const Tables<B>& table, __m256i (&sum)[P][2]) {
+  if constexpr (F < FIELDS<B>) {
+    int32_t four;
+    __builtin_memcpy(&four, x + 4 * F, 4);
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++)
+      for (int half = 0; half < 2; half++) {
+        const uint8_t* at = w + p * STEP_BYTES<B> + 32 * half;
+        __m256i entries;
+        if constexpr (B == 8) entries = _mm256_xor_si256(load32(at), _mm256_set1_epi8((char)0x80));
+        else entries = table(field<B, F>(at));
+        sum[p][half] = times<WIDE>(entries, four, sum[p][half]);
+      }
+    fields<B, WIDE, F + 1, P>(w, x, table, sum);
+  }
+}
+
+template <int B, int P, bool WIDE>
+inline void signed_panel(const uint8_t* w, const Row& row, int64_t steps, const Tables<B>& table, int32_t* raw) {
+  __m256i sum[P][2];
+  for (int p = 0; p < P; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
+  const int8_t* x = row.x;
+  for (; steps > 0; steps--, x += STEP<B>, w += P * STEP_BYTES<B>) {
+    for (int b = 0; b < P * STEP_BYTES<B>; b += 64) _mm_prefetch((const char*)w + AHEAD + b, _MM_HINT_T0);
+    fields<B, WIDE, 0, P>(w, x, table, sum);
+  }
+  const __m256i biased = _mm256_set1_epi32((int)(128u * (uint32_t)row.sum));
+  for (int i = 0; i < 2 * P; i++) _mm256_storeu_si256((__m256i*)(raw + 8 * i), _mm256_add_epi32(sum[i / 2][i % 2], biased));
+}
+
+template <int B, int P>
+inline void panel(const uint8_t* w, const Row& row, int64_t steps, const Tables<B>& table, int32_t* raw) {
+  if (table.wide) signed_panel<B, P, true>(w, row, steps, table, raw);
+  else signed_panel<B, P, false>(w, row, steps, table, raw);
+}
+
+}  // namespace

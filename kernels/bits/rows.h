@@ -1,0 +1,65 @@
+// What every level shares: parameters, the packed weight, the row of activations, and how sums become outputs (README.md).
+#pragma once
+
+#include "kernel.h"
+#include "simd.h"
+
+namespace {
+
+enum Param { K, N, BITS, UNSIGNED, X_ZERO, HAS_BIAS, ALPHA, LOW, HIGH, TABLE_AT, ZERO_AT, SUMS_AT, SCALE_AT };
+enum Buffer { CODES, X_SCALE, X_ZEROS, WEIGHT, BIAS, Y };  // X_ZEROS is read where X_ZERO is below -128, BIAS where HAS_BIAS is 1
+
+constexpr int GROUP = 16;            // rows of a vector of 64 bytes: 4 columns of each lie in a lane
+constexpr int PANEL_GROUPS = 4;      // groups of a panel; the last panel may have fewer
+constexpr int64_t AHEAD = 4096;      // bytes between what is read and what is fetched
+constexpr int64_t LONGEST_STEP = 32;
+
+// Bytes of a step of one group, and the columns that it holds: of 3 and 6 bits, fields are cut from three bytes.
+template <int B> constexpr int STEP_BYTES = B == 3 || B == 6 ? 192 : 64;
+template <int B> constexpr int STEP = 4 * (STEP_BYTES<B> / 64 * 8 / B);
+template <int B> constexpr int FIELDS = STEP<B> / 4;
+template <int B> constexpr int SEEN = 6 / B;  // fields that lie in the low 6 bits of a byte
+
+// The row: int8 codes less 128 where they are uint8, padded with zeros to whole steps. In scratch.
+struct Row {
+  const int8_t* x;
+  int32_t sum;    // of the codes
+  int32_t zero;   // their zero point
+  bool has_least;  // -128 is among them
+  explicit Row(const ThinCall* call) {
+    const int64_t k = call->p[K];
+    const uint8_t *codes = (const uint8_t*)call->buf[CODES], flip = call->p[UNSIGNED] ? 0x80 : 0;
+    int8_t* to = (int8_t*)call->scratch;
+    int32_t total = 0;
+    uint8_t least = 0;
+    for (int64_t i = 0; i < k; i++) to[i] = (int8_t)(codes[i] ^ flip);
+    for (int64_t i = 0; i < k; i++) total += to[i], least |= to[i] == -128;
+    for (int64_t i = k; i < k + LONGEST_STEP; i++) to[i] = 0;
+    x = to, sum = total, has_least = least;
+    zero = (int32_t)(call->p[X_ZERO] < -128 ? *(const uint8_t*)call->buf[X_ZEROS] : call->p[X_ZERO]) - (flip ? 128 : 0);
+  }
+};
+
+// Takes the zero points out of the raw sums of `count` rows from row `first` on, scales them, adds the bias, clamps and stores.
+// float(sum) * ((x scale * weight scale) * alpha) + bias, every operation rounded once.
+inline void finish(const ThinCall* call, const Row& row, int64_t first, int count, const int32_t* raw) {
+  const int64_t* p = call->p;
+  const char* w = (const char*)call->buf[WEIGHT];
+  const float x_scale = *(const float*)call->buf[X_SCALE], alpha = thin_f32(p[ALPHA]), low = thin_f32(p[LOW]), high = thin_f32(p[HIGH]);
+  const int32_t *zero = (const int32_t*)(w + p[ZERO_AT]) + first, *sums = (const int32_t*)(w + p[SUMS_AT]) + first;
+  const float *scale = (const float*)(w + p[SCALE_AT]) + first, *bias = (const float*)call->buf[BIAS] + first;
+  float* y = (float*)call->buf[Y] + first;
+  for (int i = 0; i < count; i++) {
+    uint32_t sum = (uint32_t)raw[i] - (uint32_t)zero[i] * (uint32_t)row.sum;  // wraps on its way to a sum that does not
+    if (p[SUMS_AT]) sum -= (uint32_t)row.zero * (uint32_t)sums[i];
+    float factor = x_scale * scale[i];
+    factor = factor * alpha;
+    float value = (float)(int32_t)sum * factor;
+    __asm__("" : "+m"(value));  // keeps the product from being fused with the addition
+    if (p[HAS_BIAS]) value += bias[i];
+    value = value < low ? low : value;
+    y[i] = value > high ? high : value;
+  }
+}
+
+}  // namespace
