@@ -17,9 +17,9 @@ Dim = int | str
 DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
 
 
-QuantizedDtype = Literal["int8", "uint8"]
+QuantizedDtype = Literal["int8", "uint8", "binary"]
 Granularity = Literal["tensor", "sample", "row"]
-QUANTIZED_DTYPES: tuple[QuantizedDtype, ...] = ("int8", "uint8")
+QUANTIZED_DTYPES: tuple[QuantizedDtype, ...] = ("int8", "uint8", "binary")
 GRANULARITIES: tuple[Granularity, ...] = ("tensor", "sample", "row")
 
 
@@ -29,6 +29,7 @@ class ActivationQuantization:
 
     ``static``: ``scale`` (a positive float32) and ``zero_point`` are given, from calibration. ``dynamic``: they come from the data, when
     it runs, for the whole value (``granularity`` tensor), for each index of its first axis (sample) or of all axes but the last (row).
+    ``binary`` activations, signs times a scale, are always dynamic.
     """
 
     kind: Literal["static", "dynamic"]
@@ -220,6 +221,8 @@ def _quantization_problems(name: str, found: ActivationQuantization) -> list[str
                 f"{' or '.join(QUANTIZED_DTYPES)}, per {', '.join(GRANULARITIES)}"]
     if found.kind == "dynamic":
         return [] if (found.scale, found.zero_point) == (1, 0) else [f"{where} is dynamic, but has a scale or zero point"]
+    if found.dtype == "binary":
+        return [f"{where} is binary, but static"]
     lowest = -128 if found.dtype == "int8" else 0
     problems = [] if found.granularity == "tensor" else [f"{where} is static per {found.granularity}; it should be per tensor"]
     if not 0 < found.scale < np.inf or float(np.float32(found.scale)) != found.scale:

@@ -118,8 +118,8 @@ class _HeaderReader:
     def quantization(self, name: str) -> ActivationQuantization:
         cursor, what = self.cursor, f"the quantization of value {name!r}"
         code = cursor.byte(what)
-        if code > 7:
-            cursor.fail(CodeError, f"{what} has code {code}, but codes go to 7")
+        if code > 11 or code == 8:
+            cursor.fail(CodeError, f"{what} has code {code}, but codes are 0 to 7 and 9 to 11")
         dtype = QUANTIZED_DTYPES[code >> 2]
         if code & 3:
             return ActivationQuantization("dynamic", dtype, granularity=GRANULARITIES[(code & 3) - 1])

@@ -90,7 +90,10 @@ DEPTHWISE: dict[str, float] = {
     "float": 0.06,  # per activation read or written
 }
 
-BITS = {"avx512vnni": 0.006, "avx512": 0.03, "avx2": 0.03, "baseline": 0.6}  # per weight, by ISA level
+BITS = {  # per weight, by ISA level
+    "bits_gemv": {"avx512vnni": 0.006, "avx512": 0.03, "avx2": 0.03, "baseline": 0.6},
+    "xnor_gemv": {"avx512vnni": 0.0015, "avx512": 0.003, "avx2": 0.003, "baseline": 0.03},
+}
 
 SPARSE = {
     "gemv_f32": 0.21,  # per kept weight and row, as all of gemv

@@ -41,6 +41,8 @@ def quantize(x: np.ndarray, how: ActivationQuantization) -> Integers:
     Computes in float32, or float64 where ``x`` is that.
     """
     x = x.astype(np.float32) if x.dtype == np.float16 else x
+    if how.dtype == "binary":
+        return Integers(np.where(x >= 0, x.dtype.type(1), x.dtype.type(-1)), mean_size(x, how), 1)
     low, high = code_range(how)
     with np.errstate(all="ignore"):
         if how.kind == "static":
@@ -52,6 +54,23 @@ def quantize(x: np.ndarray, how: ActivationQuantization) -> Integers:
         np.clip(values, low - zero, high - zero, out=values)
     values[np.isnan(values)] = 0
     return Integers(values, scale, largest_code(how))
+
+
+def mean_size(x: np.ndarray, how: ActivationQuantization) -> np.ndarray:
+    """Σ|x| / n of each group that shares a scale, broadcasts to ``x``. The sum is that of halves: filled up with zeros to a power of two,
+    the second half is added to the first until one number is left, so that vectors of any width find the same bits."""
+    shape = scale_shape(x.shape, how)
+    groups = np.abs(x).reshape(prod(shape), -1) if x.size else np.zeros((prod(shape), 0), x.dtype)
+    n = groups.shape[1]
+    width = 1 << max(n - 1, 0).bit_length()
+    sums = np.zeros((len(groups), width), x.dtype)
+    sums[:, :n] = groups
+    with np.errstate(all="ignore"):
+        while width > 1:
+            width //= 2
+            sums = sums[:, :width] + sums[:, width:]
+        scale = sums[:, 0] / x.dtype.type(max(n, 1))
+    return scale.reshape(*shape, *(1,) * (x.ndim - len(shape)))
 
 
 def dynamic_grid(x: np.ndarray, how: ActivationQuantization) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +95,7 @@ def codes(x: np.ndarray, how: ActivationQuantization) -> tuple[np.ndarray, ...]:
     if how.kind == "static":
         return ((found.values + found.values.dtype.type(how.zero_point)).astype(how.dtype),)
     shape = scale_shape(x.shape, how)
-    if how.dtype == "int8":
+    if how.dtype != "uint8":
         return found.values.astype(np.int8), found.scale.reshape(shape)
     with np.errstate(all="ignore"):
         zero = dynamic_grid(x.astype(found.values.dtype, copy=False), how)[1]
@@ -97,7 +116,12 @@ def largest_code(how: ActivationQuantization) -> int:
 
 def code_range(how: ActivationQuantization) -> tuple[int, int]:
     """The least and the largest code."""
-    return (-128, 127) if how.dtype == "int8" else (0, 255)
+    return {"int8": (-128, 127), "uint8": (0, 255), "binary": (-1, 1)}[how.dtype]
+
+
+def code_dtype(how: ActivationQuantization) -> str:
+    """What codes are held in."""
+    return "uint8" if how.dtype == "uint8" else "int8"
 
 
 def from_codes(found: np.ndarray, how: ActivationQuantization, dtype: np.dtype, scale: np.ndarray | None = None,

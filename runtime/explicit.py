@@ -100,7 +100,7 @@ def _explicit(graph: Graph, weights: Mapping[str, EncodedTensor], outer: _Scope)
 
 def _parts(how: ActivationQuantization) -> tuple[str, ...]:
     """What codes consist of, as Quantize makes it."""
-    return ("codes", "scale", "zero")[:1 if how.kind == "static" else 2 if how.dtype == "int8" else 3]
+    return ("codes", "scale", "zero")[:1 if how.kind == "static" else 3 if how.dtype == "uint8" else 2]
 
 
 def _without_unread(graph: Graph) -> Graph:

@@ -171,7 +171,7 @@ class Reference:
     def quantization(self) -> tuple[Any, ...]:
         code = self.take(1)[0]
         static = (self.float(), self.signed()) if code & 3 == 0 else ()
-        return ("int8", "uint8")[code >> 2], ("static", "tensor", "sample", "row")[code & 3], *static
+        return ("int8", "uint8", "binary")[code >> 2], ("static", "tensor", "sample", "row")[code & 3], *static
 
     def node(self) -> tuple[Any, ...]:
         op = self.string()

@@ -203,7 +203,7 @@ ATTACKS = [
     Attack(NameClashError, "a value with two annotations", file(graph=ONE_VALUE[:-1] + b"\2" + b"\1\1" * 2), "quantized twice"),
     Attack(CodeError, "a dtype that is none", file(weight(b"", 13 << 7, 0)), "dtype code 13"),
     Attack(CodeError, "float16 in place of float16", file(weight(b"", FLOAT16 | 1, 0)), "that is float16"),
-    Attack(CodeError, "a quantization that is none", file(graph=ONE_VALUE[:-1] + b"\1\1\x08"), "code 8, but codes go to 7"),
+    Attack(CodeError, "a quantization that is none", file(graph=ONE_VALUE[:-1] + b"\1\1\x08"), "code 8, but codes are 0 to 7 and 9 to 11"),
     Attack(InconsistentGraphError, "a scale of zero", file(graph=ONE_VALUE[:-1] + b"\1\1\0\4\0\0\0\0\0"), "scale 0"),
     Attack(InconsistentGraphError, "a scale that is no float32",
            file(graph=ONE_VALUE[:-1] + b"\1\1\0\x08" + struct.pack("<d", 0.1) + b"\0"), "positive float32"),

@@ -7,19 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from graphs import encode
-from native_harness import check, every_level, pytestmark  # noqa: F401
+from native_harness import NATIVE, Recorder, check, every_level, pytestmark  # noqa: F401
 from thinfer import runtime
 from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
-from thinfer.formats.tensor import Affine, Codebook, EncodedTensor
+from thinfer.formats.tensor import Affine, Binary, Codebook, EncodedTensor
+from thinfer.kernels.bits import signs
 from thinfer.kernels.bits.pack import pack, plan
+from thinfer.kernels.lowering import Ref, Site, lowerings
 from thinfer.kernels.ops._integer import HOW, SCALE
-from thinfer.kernels.quantized import weight_integers, weight_scale
+from thinfer.kernels.ops._op import Type
+from thinfer.kernels.quantized import quantize, weight_integers, weight_scale
 
 HOWS = {
     "dynamic int8": ActivationQuantization("dynamic", "int8", granularity="row"),
     "dynamic uint8": ActivationQuantization("dynamic", "uint8"),
     "static int8": ActivationQuantization("static", "int8", float(np.float32(0.0371)), 0),
     "static int8, -7": ActivationQuantization("static", "int8", float(np.float32(0.0371)), -7),
+    "binary": ActivationQuantization("dynamic", "binary", granularity="row"),
     "static uint8": ActivationQuantization("static", "uint8", float(np.float32(0.0371)), 113),
 }
 KINDS = ("int8 codebook1", "int8 codebook2", "int8 codebook3", "int8 codebook4", "int8 codebook5", "int8 codebook6", "int8 codebook7",
@@ -48,6 +52,8 @@ def product(tensor: EncodedTensor, how: ActivationQuantization, level: str, *, c
     codes = rng.integers(-128 if how.kind == "static" else -127, 128, (1, columns)).astype(np.int8)
     if how.dtype == "uint8":
         codes = codes.view(np.uint8)
+    if how.dtype == "binary":
+        codes = np.where(codes >= 0, 1, -1).astype(np.int8)
     beside = [] if how.kind == "static" else [np.full((1,) if how.granularity == "row" else (), 0.0123, np.float32)]
     zero = how.zero_point
     if how.kind == "dynamic" and how.dtype == "uint8":
@@ -66,7 +72,9 @@ def product(tensor: EncodedTensor, how: ActivationQuantization, level: str, *, c
     attrs = {"transB": int(by_rows), "alpha": alpha, "beta": beta, HOW: (how, None), SCALE: scale}
     options = check("thinfer::Gemm", [codes, integers.astype(np.float32), bias, *beside], expected, attrs, level=level, rtol=0, atol=0, low=low,
                     high=high, weights={1: tensor}, constants=(2,))
-    assert "bits_gemv" in {option.kernel for option in options}
+    kernels = {option.kernel for option in options}
+    assert "bits_gemv" in kernels
+    assert ("xnor_gemv" in kernels) == (how.dtype == "binary" and isinstance(tensor.values, Binary))
 
 
 @every_level
@@ -82,6 +90,67 @@ def test_every_kind_of_weight_at_every_size(kind: str, level: str) -> None:
 def test_every_kind_of_codes(how: str, level: str) -> None:
     for kind in ("int8 codebook2", "int8 codebook3", "affine4-channel", "affine8-channel"):
         product(weight(kind, 85, 131, False, 5), HOWS[how], level, columns=131, outputs=85, by_rows=False, alpha=0.7, beta=-1.3, low=-2.0, high=40.0)
+
+
+@every_level
+@pytest.mark.parametrize("by_rows", [True, False])
+def test_binary_activations_with_binary_weights(by_rows: bool, level: str) -> None:
+    for seed, (outputs, columns) in enumerate((*SIZES, (8, 64), (31, 63), (33, 65), (65, 129), (100, 1000))):
+        tensor = weight("binary", outputs, columns, by_rows, seed)
+        product(tensor, HOWS["binary"], level, columns=columns, outputs=outputs, by_rows=by_rows, seed=seed,
+                alpha=(1.0, 0.3)[seed % 2], beta=(1.0, 0.0, 2.5)[seed % 3])
+
+
+def by_halves(values: list[float]) -> np.float32:
+    """Σ|x|, one float32 addition at a time."""
+    found = [np.float32(abs(value)) for value in values]
+    while len(found) & (len(found) - 1):
+        found.append(np.float32(0))
+    while len(found) > 1:
+        half = len(found) // 2
+        found = [np.float32(a + b) for a, b in zip(found[:half], found[half:])]
+    return found[0]
+
+
+@every_level
+@pytest.mark.parametrize("granularity", ["row", "sample", "tensor"])
+def test_codes_of_binary_activations(granularity: str, level: str) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1), (2, 3), (3, 64), (1, 4, 33), (2, 2, 5, 7), (5, 1000)):
+        x = rng.standard_normal(shape).astype(np.float32)
+        x.reshape(-1)[::5] = 0
+        x.reshape(-1)[1::11] = -0.0
+        how = ActivationQuantization("dynamic", "binary", granularity=granularity)
+        groups = x.reshape({"row": (-1, shape[-1]), "sample": (shape[0], -1), "tensor": (1, -1)}[granularity])
+        scale = np.array([by_halves(group.tolist()) / np.float32(len(group)) for group in groups], np.float32)
+        found = quantize(x, how)
+        np.testing.assert_array_equal(found.values, np.where(x < 0, -1, 1))
+        np.testing.assert_array_equal(found.scale.reshape(-1), scale)
+        codes, scales = binarized(x, how, len(groups), level)
+        np.testing.assert_array_equal(codes, found.values)
+        np.testing.assert_array_equal(scales, scale)
+
+
+def binarized(x: np.ndarray, how: ActivationQuantization, groups: int, level: str) -> tuple[np.ndarray, np.ndarray]:
+    """(codes, scales) of the native kernel."""
+    node = Node("thinfer::Quantize", ("x",), ("codes", "scale"), {HOW: how})
+    kinds = (Type("int8", x.shape), Type("float32", (groups,)))
+    (option,) = lowerings(Site(node, node.attrs, (Type("float32", x.shape),), kinds, {}, 1, level))
+    codes, scales = np.zeros(x.shape, np.int8), np.zeros(groups, np.float32)
+
+    class Two(Recorder):
+        def output(self, i: int = 0) -> Ref:
+            return Ref("value", i)
+
+    em = Two([x], {}, option)
+    option.emit(em)
+    ((kernel, buffers, params, items),) = em.steps
+    assert (kernel, buffers[1].key, buffers[2].key) == ("binarize", 0, 1)
+    code = [1, 0, items, 3, 1, buffers[0].key, 0, 3, 0, 0, 3, 1, 0, len(params), *params]
+    engine = NATIVE.Engine(np.array(code, np.int64), [kernel], level, em.consts, [], [codes.nbytes, scales.nbytes], 0, em.scratch,
+                           NATIVE.ThreadPool(1))
+    engine.run((), (codes, scales))
+    return codes, scales
 
 
 @every_level
@@ -108,6 +177,13 @@ def test_weights_take_their_bits_in_memory() -> None:
         assert pack(tensor, layout).nbytes - 128 * 8 - 256 * (bits < 8) == 128 * 256 * bits // 8, "beside zeros, scale and table"
 
 
+def test_signs_take_a_bit_in_memory() -> None:
+    tensor = weight("binary", 128, 256, True, 0)
+    layout = signs.plan(tensor, True)
+    assert layout is not None
+    assert signs.pack(tensor, layout).nbytes == 128 * 256 // 8 + 4 * 128
+
+
 def test_sums_that_could_wrap_are_left_to_numpy() -> None:
     tensor = weight("int8 codebook2", 16, 131072, True, 0)
     wide = replace(tensor, values=replace(tensor.values, entries=np.full((1, 4), -128, np.int8)))
@@ -117,10 +193,11 @@ def test_sums_that_could_wrap_are_left_to_numpy() -> None:
     check("thinfer::Gemm", [codes, None], np.zeros((1, 16), np.float32), attrs, level="baseline", least=0, weights={1: wide})
 
 
-@pytest.mark.parametrize("how", ["dynamic int8", "static uint8"])
-def test_a_session_has_the_bits_of_the_numpy_backend(how: str) -> None:
+@pytest.mark.parametrize("how", ["dynamic int8", "static uint8", "binary"])
+@pytest.mark.parametrize("kind", ["int8 codebook2", "binary"])
+def test_a_session_has_the_bits_of_the_numpy_backend(how: str, kind: str) -> None:
     columns, outputs = 300, 130
-    tensor = weight("int8 codebook2", outputs, columns, False, 3)
+    tensor = weight(kind, outputs, columns, False, 3)
     graph = Graph((ValueInfo("x", "float32", (1, columns)),), (ValueInfo("y", "float32", (1, outputs)),),
                   (Node("MatMul", ("x", "w"), ("h",)), Node("Relu", ("h",), ("y",))), {"w": tensor}, quantized={"x": HOWS[how]})
     x = np.random.default_rng(0).standard_normal((1, columns)).astype(np.float32)

@@ -124,7 +124,7 @@ def test_whatever_is_wrong_is_said_with_its_place(text: str) -> None:
 
 def test_every_preset_is_a_recipe() -> None:
     names = {"dense", "fp16", "sparse", "codebook-8", "codebook-4", "codebook-3", "codebook-2", "deep-compression", "binary", "affine-4", "ternary",
-             "windowed", "int8", "codebook-4-int8", "codebook-3-int8", "codebook-2-int8"}
+             "windowed", "int8", "codebook-4-int8", "codebook-3-int8", "codebook-2-int8", "xnor"}
     assert set(recipes.presets()) == names
     for name in names:
         verify(compress(convnet(), recipes.load(name)))

@@ -183,12 +183,14 @@ _CHANNELS = {"fraction": number(0, 1), "scope": one_of("global", "layer"), "impo
 def _activations(value: Any, where: str) -> Activations:
     if isinstance(value, str):
         value = {"kind": value}
-    found = mapping(value, where, {"kind": one_of("static", "dynamic", "auto"), "dtype": one_of("int8", "uint8"),
+    found = mapping(value, where, {"kind": one_of("static", "dynamic", "auto", "binary"), "dtype": one_of("int8", "uint8"),
                                    "calibration": one_of(*CALIBRATIONS), "percentile": number(50, 100)})
     if "percentile" in found and found.get("calibration") != "percentile":
         raise RecipeError(f"{where} has a percentile, but its calibration is {found.get('calibration', 'minmax')!r}")
     if found.get("kind") == "dynamic" and ({"calibration", "dtype"} & set(found)):
         raise RecipeError(f"{where} is dynamic, which is int8 without calibration")
+    if found.get("kind") == "binary" and len(found) > 1:
+        raise RecipeError(f"{where} is binary, which has neither dtype nor calibration")
     return Activations(**found)
 
 

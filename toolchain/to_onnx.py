@@ -165,6 +165,13 @@ class _Speller:
 
         zero, one = self._constant(y, "zero", 0), self._constant(y, "one", 1)
         axes = yield from self._axes(x, y, how.granularity)
+        if how.dtype == "binary":
+            yield Node("Abs", (x,), (size := value("size"),))
+            yield Node("ReduceMean", (size, *axes), (scale := value("scale"),))
+            yield Node("Neg", (scale,), (minus := value("minus"),))
+            yield Node("GreaterOrEqual", (x, zero), (is_plus := value("is_plus"),))
+            yield Node("Where", (is_plus, scale, minus), (y,))
+            return
         names = {what: value(what) for what in ("least", "most", "span", "step", "none", "scale", "quotient", "integer", "code", "difference")}
         if how.dtype == "int8":
             yield Node("Abs", (x,), (value_abs := value("size"),))

@@ -1,23 +1,38 @@
-"""Products of one row of codes with a dense weight of integers: Gemm and MatMul (README.md has the kernel's parameters)."""
+"""Products of one row of codes with a dense weight of integers, and codes of binary activations (README.md has the kernels' parameters)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
+from ...formats.graph import ActivationQuantization
 from .. import costs
 from ..gemm.lowering import row_bias
-from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
 from ..ops._integer import DOMAIN, HOW
 from ..quantized import LARGEST_SUM, largest_code
+from . import signs
 from .pack import largest, pack, plan
 
 LONGEST_STEP = 32
 """Columns that a row in scratch is padded by (LONGEST_STEP of rows.h)."""
 GIVEN_BY_DATA = -129
 """Zero point that stands for one which Quantize finds."""
+
+
+@lowers(f"{DOMAIN}Quantize", takes=("float32", "int8"))
+def lower_signs(site: Site) -> Iterator[Lowering]:
+    """Codes of binary activations, where the floats of a group lie together."""
+    x, how = site.inputs[0], site.attrs[HOW]
+    if x is None or how.dtype != "binary" or not x.size:
+        return
+    group = prod(x.shape[{"tensor": 0, "sample": 1, "row": len(x.shape) - 1}[how.granularity]:])
+    half = 1 << max(group - 1, 1).bit_length() - 1
+    yield Lowering("binarize", ("NCHW",), "NCHW", costs.STEP + costs.INTEGER["quantize"] * x.size, lambda em: em.step(
+        "binarize", [em.input(0), em.output(0), em.output(1)], [group], x.size // group, 4 * half), makes=2)
 
 
 @lowers(f"{DOMAIN}Gemm", f"{DOMAIN}MatMul", takes=("float32", "int8", "uint8"))
@@ -27,26 +42,74 @@ def lower_row(site: Site) -> Iterator[Lowering]:
     how, second = attrs[HOW]
     if x is None or second is not None or 0 in site.weights or 1 not in site.weights or attrs.get("transA", 0):
         return
-    tensor, by_rows = site.weights[1], bool(attrs.get("transB", 0))
-    zero = how.zero_point if how.kind == "static" else 0 if how.dtype == "int8" else GIVEN_BY_DATA
+    outputs, beta = site.outputs[0].shape[-1], attrs.get("beta", 1.0)
+    bias, is_known = (None, True) if beta == 0 else row_bias(site, 2, outputs)
+    columns = x.shape[-1]
+    if not is_known or len(site.weights[1].shape) != 2 or prod(x.shape) != columns:
+        return
+    row = _Row(site, how, None if bias is None else bias * np.float32(beta), columns)
+    if how.dtype == "binary":
+        yield from _counted(row)
+    yield from _summed(row)
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A product of one row. ``bias``: times beta."""
+
+    site: Site
+    how: ActivationQuantization
+    bias: np.ndarray | None
+    columns: int
+
+    @property
+    def by_rows(self) -> bool:
+        return bool(self.site.attrs.get("transB", 0))
+
+    def scale(self, em: Emitter) -> Ref:
+        return em.constant(np.array([self.how.scale], np.float32)) if self.how.kind == "static" else em.input(3)
+
+    def added(self, em: Emitter) -> list[Ref]:
+        """Buffers of the bias (not read if there is none) and y."""
+        return [em.output() if self.bias is None else em.constant(self.bias), em.output()]
+
+    def finish(self, em: Emitter) -> list[int]:
+        return [int(self.bias is not None), f32(self.site.attrs.get("alpha", 1.0)), f32(em.low), f32(em.high)]
+
+    def lowering(self, kernel: str, cost: float, emit: Callable[[Emitter], None]) -> Lowering:
+        inputs: list[Layout | None] = ["NCHW", None, None, "NCHW", "NCHW"]
+        per_weight = costs.BITS[kernel]
+        cost = costs.STEP + cost * per_weight.get(self.site.isa, per_weight["baseline"])
+        return Lowering(kernel, tuple(inputs[:len(self.site.inputs)]), "NCHW", cost, emit, fuses=True)
+
+
+def _summed(row: _Row) -> Iterator[Lowering]:
+    """By sums of products of integers."""
+    how, tensor = row.how, row.site.weights[1]
+    zero = how.zero_point if how.kind == "static" else GIVEN_BY_DATA if how.dtype == "uint8" else 0
     is_unsigned = how.dtype == "uint8"
-    layout = plan(tensor, by_rows, has_sums=zero != (128 if is_unsigned else 0))
-    if layout is None or prod(x.shape) != layout.columns or largest_code(how) * largest(tensor) * layout.columns > LARGEST_SUM:
+    layout = plan(tensor, row.by_rows, has_sums=zero != (128 if is_unsigned else 0))
+    if layout is None or largest_code(how) * largest(tensor) * row.columns > LARGEST_SUM:
         return
-    beta = attrs.get("beta", 1.0)
-    bias, is_known = (None, True) if beta == 0 else row_bias(site, 2, layout.outputs)
-    if not is_known:
-        return
-    params = [layout.columns, layout.outputs, layout.bits, int(is_unsigned), zero, int(bias is not None), f32(attrs.get("alpha", 1.0))]
 
     def emit(em: Emitter) -> None:
-        scale = em.constant(np.array([how.scale], np.float32)) if how.kind == "static" else em.input(3)
         zeros = em.input(4) if zero == GIVEN_BY_DATA else em.output()
-        added = em.output() if bias is None else em.constant(bias * np.float32(beta))
-        buffers = [em.input(0), scale, zeros, em.weight(1, layout.name, lambda weight: pack(weight, layout)), added, em.output()]
-        em.step("bits_gemv", buffers, [*params, f32(em.low), f32(em.high), *layout.sections()[:4]], layout.panels, layout.columns + LONGEST_STEP)
+        weight = em.weight(1, layout.name, lambda found: pack(found, layout))
+        params = [row.columns, layout.outputs, layout.bits, int(is_unsigned), zero, *row.finish(em), *layout.sections()[:4]]
+        em.step("bits_gemv", [em.input(0), row.scale(em), zeros, weight, *row.added(em)], params, layout.panels, row.columns + LONGEST_STEP)
 
-    weights = layout.groups * 16 * layout.columns
-    cost = costs.STEP + weights * costs.BITS.get(site.isa, costs.BITS["baseline"])
-    inputs: list[Layout | None] = ["NCHW", None, None, "NCHW", "NCHW"]
-    yield Lowering("bits_gemv", tuple(inputs[:len(site.inputs)]), "NCHW", cost, emit, fuses=True)
+    yield row.lowering("bits_gemv", layout.groups * 16 * row.columns, emit)
+
+
+def _counted(row: _Row) -> Iterator[Lowering]:
+    """Binary activations and weights: by counts of differing signs."""
+    layout = signs.plan(row.site.weights[1], row.by_rows)
+    if layout is None or row.columns > LARGEST_SUM:
+        return
+
+    def emit(em: Emitter) -> None:
+        weight = em.weight(1, layout.name, lambda found: signs.pack(found, layout))
+        params = [row.columns, layout.outputs, *row.finish(em), layout.scale_at]
+        em.step("xnor_gemv", [em.input(0), row.scale(em), weight, *row.added(em)], params, layout.panels, 8 * layout.words)
+
+    yield row.lowering("xnor_gemv", layout.outputs * row.columns, emit)

@@ -1,7 +1,7 @@
 // What every level shares: parameters, the packed weight, the row of activations, and how sums become outputs (README.md).
 #pragma once
 
-#include "kernel.h"
+#include "finish.h"
 #include "simd.h"
 
 namespace {
@@ -40,25 +40,17 @@ struct Row {
   }
 };
 
-// Takes the zero points out of the raw sums of `count` rows from row `first` on, scales them, adds the bias, clamps and stores.
-// float(sum) * ((x scale * weight scale) * alpha) + bias, every operation rounded once.
+// Takes the zero points out of the raw sums of `count` rows from row `first` on, and makes outputs of them.
 inline void finish(const ThinCall* call, const Row& row, int64_t first, int count, const int32_t* raw) {
   const int64_t* p = call->p;
   const char* w = (const char*)call->buf[WEIGHT];
-  const float x_scale = *(const float*)call->buf[X_SCALE], alpha = thin_f32(p[ALPHA]), low = thin_f32(p[LOW]), high = thin_f32(p[HIGH]);
-  const int32_t *zero = (const int32_t*)(w + p[ZERO_AT]) + first, *sums = (const int32_t*)(w + p[SUMS_AT]) + first;
-  const float *scale = (const float*)(w + p[SCALE_AT]) + first, *bias = (const float*)call->buf[BIAS] + first;
-  float* y = (float*)call->buf[Y] + first;
+  const int32_t *zero = (const int32_t*)(w + p[ZERO_AT]), *sums = (const int32_t*)(w + p[SUMS_AT]);
+  const Finish done = {*(const float*)call->buf[X_SCALE], thin_f32(p[ALPHA]), thin_f32(p[LOW]), thin_f32(p[HIGH]),
+                       (const float*)(w + p[SCALE_AT]), p[HAS_BIAS] ? (const float*)call->buf[BIAS] : nullptr, (float*)call->buf[Y]};
   for (int i = 0; i < count; i++) {
-    uint32_t sum = (uint32_t)raw[i] - (uint32_t)zero[i] * (uint32_t)row.sum;  // wraps on its way to a sum that does not
-    if (p[SUMS_AT]) sum -= (uint32_t)row.zero * (uint32_t)sums[i];
-    float factor = x_scale * scale[i];
-    factor = factor * alpha;
-    float value = (float)(int32_t)sum * factor;
-    __asm__("" : "+m"(value));  // keeps the product from being fused with the addition
-    if (p[HAS_BIAS]) value += bias[i];
-    value = value < low ? low : value;
-    y[i] = value > high ? high : value;
+    uint32_t sum = (uint32_t)raw[i] - (uint32_t)zero[first + i] * (uint32_t)row.sum;  // wraps on its way to a sum that does not
+    if (p[SUMS_AT]) sum -= (uint32_t)row.zero * (uint32_t)sums[first + i];
+    done(first + i, (int32_t)sum);
   }
 }
 

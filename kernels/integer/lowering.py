@@ -27,6 +27,8 @@ def lower_quantize(site: Site) -> Iterator[Lowering]:
     """Codes in any layout. Static ones also in another than the floats lie in; dynamic ones per row only where rows lie together."""
     x, how = site.inputs[0], site.attrs[HOW]
     assert x is not None
+    if how.dtype == "binary":
+        return
     is_signed, size = int(how.dtype == "int8"), x.size
     cost = costs.STEP + costs.INTEGER["quantize"] * size
     if how.kind == "dynamic":

@@ -74,7 +74,7 @@ def _infer_quantize(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | 
     x, how = need(node, args, 0, "value"), attrs[HOW]
     _want_plan(node, isinstance(how, ActivationQuantization))
     want_dtype(node, x, FLOATS)
-    found = [Type(how.dtype, x.shape)]
+    found = [Type(quantized.code_dtype(how), x.shape)]
     if how.kind == "dynamic":
         shape = quantized.scale_shape(x.shape, how)
         found += [Type("float64" if x.dtype == "float64" else "float32", shape), Type("uint8", shape)]
@@ -110,7 +110,7 @@ def _infer(base: Op, node: Node, attrs: Mapping[str, Any], args: Sequence[Type |
     how = attrs[HOW]
     _want_plan(node, isinstance(how, tuple) and len(how) == 2 and isinstance(how[0], ActivationQuantization))
     codes, second = need(node, args, 0, "codes"), need(node, args, 1, "second operand")
-    want_dtype(node, codes, (how[0].dtype,))
+    want_dtype(node, codes, (quantized.code_dtype(how[0]),))
     return list(base.infer(replace(node, op=base.name), _own(attrs), [Type(second.dtype, codes.shape), second, *args[2:3]]))
 
 

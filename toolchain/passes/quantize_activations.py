@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...formats.graph import ActivationQuantization, Graph, Node
+from ...formats.graph import ActivationQuantization, Graph, Node, QuantizedDtype
 from ...kernels.ops._integer import FORMS
 from ...kernels.quantized import weight_scale
 from ._calibration import Progress, coarse, observe
@@ -21,10 +21,11 @@ CALIBRATIONS = ("minmax", "percentile", "entropy")
 
 @dataclass(frozen=True)
 class Activations:
-    """How activations are quantized. ``kind``: static (calibrated on data), dynamic (from the data at run time), or auto: static if
-    there is calibration data, else dynamic. ``calibration``: how a range is taken from the data; ``percentile``: of 100, on each side."""
+    """How activations are quantized. ``kind``: static (calibrated on data), dynamic (from the data at run time), auto: static if there is
+    calibration data, else dynamic; or binary: signs times a scale from the data. ``calibration``: how a range is taken from the data;
+    ``percentile``: of 100, on each side."""
 
-    kind: Literal["static", "dynamic", "auto"] = "auto"
+    kind: Literal["static", "dynamic", "auto", "binary"] = "auto"
     dtype: Literal["int8", "uint8"] = "int8"
     calibration: Literal["minmax", "percentile", "entropy"] = "minmax"
     percentile: float = 99.99
@@ -52,7 +53,8 @@ def quantize_activations(graph: Graph, choice: Activations, calibration: Mapping
     if static and calibration is None:
         raise EncodingError("static activations need calibration data; give it with --data, or use activations of the kind auto or dynamic")
     ranges = calibrated(graph, readings, choice, calibration, progress) if static and calibration is not None else {}
-    hows = {id(node): grid(*ranges[id(reading)], choice.dtype) if id(reading) in ranges else _dynamic(node)
+    dynamic: QuantizedDtype = "binary" if choice.kind == "binary" else "int8"
+    hows = {id(node): grid(*ranges[id(reading)], choice.dtype) if id(reading) in ranges else _dynamic(node, dynamic)
             for reading in readings for node in reading.nodes}
     taken = taken_names(graph)
     return throughout(graph, lambda scope: _annotated(scope, hows, taken))
@@ -109,10 +111,10 @@ def _annotated(graph: Graph, hows: Mapping[int, ActivationQuantization], taken: 
     return replace(graph, nodes=_with_copies(graph, names, copies), quantized=quantized)
 
 
-def _dynamic(node: Node) -> ActivationQuantization:
+def _dynamic(node: Node, dtype: QuantizedDtype) -> ActivationQuantization:
     """Per row where the operator allows it, else per sample, else for the whole value."""
     allowed = FORMS[node.op].granularities(node.attrs)
-    return ActivationQuantization("dynamic", granularity="row" if "row" in allowed else "sample" if "sample" in allowed else "tensor")
+    return ActivationQuantization("dynamic", dtype, granularity="row" if "row" in allowed else "sample" if "sample" in allowed else "tensor")
 
 
 def _with_copies(graph: Graph, names: Mapping[tuple[int, str], str], copies: Mapping[str, str]) -> tuple[Node, ...]:
