@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ...formats.graph import ActivationQuantization
+from ...formats.record import dataclass
 from .. import costs
 from ..gemm.lowering import row_bias
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers

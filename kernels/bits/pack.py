@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ...formats.record import dataclass
 from ...formats.tensor import Affine, Binary, Codebook, Dense, EncodedTensor, Plain
 from ..lowering import aligned
 from ..quantized import weight_scale

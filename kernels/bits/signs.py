@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ...formats.record import dataclass
 from ...formats.tensor import Binary, Dense, EncodedTensor
 from ..lowering import aligned
 

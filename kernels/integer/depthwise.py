@@ -80,7 +80,7 @@ class Depthwise:
             band = max(1, min(band, batch * out_height // (ITEMS_PER_THREAD * self.site.threads)))
         bands = -(-out_height // band)
         band = -(-out_height // bands)
-        params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, band, int(how.dtype == "int8"),
+        params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, band, int(how.dtype != "uint8"),
                   how.zero_point, blocks * BLOCK, *finish.params()]
         x = em.input(0)
         dynamic = [em.input(i) for i in range(3, len(self.site.inputs))]

@@ -29,7 +29,7 @@ def lower_quantize(site: Site) -> Iterator[Lowering]:
     assert x is not None
     if how.dtype == "binary":
         return
-    is_signed, size = int(how.dtype == "int8"), x.size
+    is_signed, size = int(how.dtype != "uint8"), x.size
     cost = costs.STEP + costs.INTEGER["quantize"] * size
     if how.kind == "dynamic":
         group = prod(x.shape[{"tensor": 0, "sample": 1, "row": len(x.shape) - 1}[how.granularity]:])
@@ -52,7 +52,7 @@ def lower_quantize(site: Site) -> Iterator[Lowering]:
 def lower_quantized(site: Site) -> Iterator[Lowering]:
     """Floats on a given grid."""
     how, size = site.attrs[HOW], site.outputs[0].size
-    params = [size, f32(how.scale), how.zero_point, int(how.dtype == "int8")]
+    params = [size, f32(how.scale), how.zero_point, int(how.dtype != "uint8")]
     for layout in LAYOUTS if how.kind == "static" else ():
         yield Lowering("quantized", (layout,), layout, costs.STEP + costs.INTEGER["quantize"] * size, lambda em: em.step(
             "quantized", [em.input(0), em.output()], params, -(-size // BLOCK)))

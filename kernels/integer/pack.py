@@ -107,7 +107,7 @@ class Factors:
         """int32: what the sums of unsigned codes begin with, from the sums of the weights; dynamic uint8 codes have them times the zero point."""
         if self.how.kind == "dynamic" and self.how.dtype == "uint8":
             return sums.astype(np.int32)
-        zero = (self.how.zero_point if self.how.kind == "static" else 0) + (128 if self.how.dtype == "int8" else 0)
+        zero = (self.how.zero_point if self.how.kind == "static" else 0) + (128 if self.how.dtype != "uint8" else 0)
         return (-zero * sums.astype(np.int64)).astype(np.int32)
 
 
@@ -122,7 +122,7 @@ class Grid:
     @property
     def shift(self) -> int:
         """What makes int8 codes of them."""
-        return 0 if self.how.dtype == "int8" else 128
+        return 0 if self.how.dtype != "uint8" else 128
 
     def bounds(self) -> tuple[int, int]:
         """The codes of both bounds, less ``shift``: rounding and saturation keep order, so that no code lies outside."""

@@ -66,7 +66,7 @@ class Product:
         rows, block, chunks = self._cut()
         words = -(-matrix.columns // 4)
         how, gathers = factors.how, self.geometry is not None
-        params = [self.rows, matrix.columns, matrix.outputs, matrix.groups, self.ldx, rows, chunks, block, int(how.dtype == "int8"), how.zero_point,
+        params = [self.rows, matrix.columns, matrix.outputs, matrix.groups, self.ldx, rows, chunks, block, int(how.dtype != "uint8"), how.zero_point,
                   int(gathers), matrix.groups * matrix.panels * PANEL, *finish.params(), *(self.geometry or ())]
         dynamic: list[Ref] = [em.input(i) for i in range(3, len(self.site.inputs))]
         x = em.input(0)
