@@ -161,6 +161,7 @@ def _elements(case: Case) -> int:
 STATIC = ActivationQuantization("static", "int8", 0.03125, 0)
 UNSIGNED = ActivationQuantization("static", "uint8", 0.03125, 128)
 BY_ROW = ActivationQuantization("dynamic", "int8", granularity="row")
+SIGNS_BY_ROW = ActivationQuantization("dynamic", "binary", granularity="row")
 BY_SAMPLE = ActivationQuantization("dynamic", "int8", granularity="sample")
 
 
@@ -168,9 +169,11 @@ def quantized(width: int = 4096) -> dict[str, Graph]:
     """Networks whose activations are quantized: convolutions on a given grid, products on one found as they run."""
     rng = np.random.default_rng(0)
     found = {}
-    for encoding in ("affine8", "codebook4", "codebook3", "codebook2", "binary"):
+    codes = (*(("int8", encoding, BY_ROW) for encoding in ("affine8", "codebook4", "codebook3", "codebook2", "binary")),
+             ("binary", "binary", SIGNS_BY_ROW))
+    for kind, encoding, how in codes:
         graph = single("Gemm", (1, width), (1, width), {"w": np.zeros((width, width), np.float32)}, {"transB": 1})
-        found[f"int8 1 × {width} → {width}, {encoding}"] = _with(graph, {"w": integers((width, width), encoding, rng)}, {"x": BY_ROW})
+        found[f"{kind} 1 × {width} → {width}, {encoding}"] = _with(graph, {"w": integers((width, width), encoding, rng)}, {"x": how})
     for name, how in (("static int8", STATIC), ("static uint8", UNSIGNED), ("dynamic", BY_SAMPLE)):
         found[f"{name} bottleneck"] = _with(bottleneck(), {}, {value: how for value in ("x", "r0", "r1", "r2")})
     return found
