@@ -121,12 +121,26 @@ class Emitter(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Strips:
+    """How a lowering runs on some rows (axis 2) of its output, a value of batch 1 in NHWC.
+
+    ``needs``: rows [first, last) of the output → those of input 0 that they take. ``emit(em, x, x0, y, first, last)`` writes their steps: x
+    begins with row ``x0`` of the input, y with row ``first`` of the output. ``whole``: x is the whole input, in the layout that the lowering says.
+    """
+
+    needs: Callable[[int, int], tuple[int, int]]
+    emit: Callable[[Emitter, Ref, int, Ref, int, int], None]
+    whole: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Lowering:
     """One way to run a node. ``inputs``: layout wanted of each input, None for inputs that ``emit`` reads as weights or not at all.
 
     ``cost``: estimated nanoseconds on one thread. ``fuses``: a following Relu or Clip can be done in the same steps. ``ends``: so can an addition
     and a quantization (``Ending``).
     ``alias``: no steps; output 0 is input 0's memory under another shape. ``makes``: how many outputs ``emit`` writes, all in one layout.
+    ``strips``: it can also run on some rows of its output.
     """
 
     kernel: str
@@ -138,6 +152,7 @@ class Lowering:
     alias: bool = False
     makes: int = 1
     ends: bool = False
+    strips: Strips | None = None
 
 
 Lower = Callable[[Site], Iterator[Lowering]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -9,25 +10,32 @@ import numpy as np
 from ..formats.record import dataclass, field
 from ..formats.tensor import EncodedTensor
 from ..kernels.lowering import Ending, Layout, Lowering, Ref, channels_last
-from ..kernels.movement.copies import emit_reorder, reorder_is_free
+from ..kernels.movement.copies import emit_copy, emit_reorder, reorder_is_free
 from ..kernels.ops._op import Type
 from .arena import Lifetime, place
 from .partition import Types, Unit
+from .strips import Link, chain_at, lanes, schedule, strip_height
 from .weights import PackedWeights
 
 ARENA, WEIGHT, INPUT, OUTPUT = range(4)
 """Spaces of a buffer, as runtime/native/engine.h numbers them."""
+SMALL = 1 << 16
+"""Bytes of a table that is compared with others."""
+LANE, SHARED = -1, -1
+"""What stands for a kernel where the following steps are another lane's, and for a lane where threads share them."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Plain data: one kernel call. ``buffers``: (space, index, byte offset) each. ``unit``: which of the segment's units it belongs to."""
+    """Plain data: one kernel call. ``buffers``: (space, index, byte offset) each. ``unit``: which of the segment's units it belongs to.
+    ``lane``: which thread runs it, without waiting for the others; None: all threads share its items."""
 
     kernel: str
     items: int
     buffers: tuple[tuple[int, int, int], ...]
     params: tuple[int, ...]
     unit: int
+    lane: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +58,11 @@ class Program:
         names = list(dict.fromkeys(step.kernel for step in self.steps))
         index = {name: i for i, name in enumerate(names)}
         code = [len(self.steps)]
+        lane: int | None = None
         for step in self.steps:
+            if step.lane != lane:
+                lane = step.lane
+                code += [LANE, SHARED if lane is None else lane]
             code += [index[step.kernel], step.items, len(step.buffers)]
             code += [number for buffer in step.buffers for number in buffer]
             code += [len(step.params), *step.params]
@@ -73,6 +85,8 @@ class _Pending:
     params: tuple[int, ...]
     items: int
     unit: int
+    lane: int | None
+    group: int  # steps of one group may run at the same time
 
 
 @dataclass(eq=False)
@@ -94,21 +108,55 @@ class ProgramBuilder:
     _unit: Unit | None = None
     _place: int = 0
     _option: Lowering | None = None
+    _lane: int | None = None
+    _group: int = 0
 
     def build(self, units: Sequence[Unit], chosen: Sequence[Lowering]) -> Program:
         for index, name in enumerate(self.inputs):
             self._buffers[name, "NCHW"] = _Buffer(self._nbytes(name), INPUT, index)
-        for self._place, (unit, option) in enumerate(zip(units, chosen)):
-            self._emit(unit, option)
+        readers = Counter(name for unit in units for name in unit.reads())
+        readers.update(self.outputs)
+        at = 0
+        while at < len(units):
+            links = chain_at(at, units, chosen, self.types, readers)
+            if len(links) > 1:
+                self._emit_strips(links)
+            else:
+                self._enter(at, units[at], chosen[at])
+                self._emit(units[at], chosen[at])
+            at += max(1, len(links))
         maker = {name: place for place, unit in enumerate(units) for name in unit.outputs}
         for index, name in enumerate(self.outputs):
             self._place = maker[name]
             self._deliver(name, index)
         return self._finish(sum(option.cost for option in chosen), len(units))
 
-    def _emit(self, unit: Unit, option: Lowering) -> None:
-        self._unit, self._option = unit, option
+    def _enter(self, place: int, unit: Unit, option: Lowering) -> None:
+        self._place, self._unit, self._option = place, unit, option
         self.low, self.high = unit.low, unit.high
+
+    def _emit_strips(self, links: Sequence[Link]) -> None:
+        """The units of a chain, strip by strip; each thread makes rows of its own, with buffers of its own."""
+        parts, height = lanes(links, links[0].unit.site.threads), strip_height(links)
+        self._enter(links[0].place, links[0].unit, links[0].option)
+        source = self.input(0)
+        self._group += 1
+        for lane, (first, last) in enumerate(parts):
+            self._lane = lane if len(parts) > 1 else None
+            works, capacity = schedule(links, first, last, height)
+            lines = [self.temporary(rows * link.row_bytes) for rows, link in zip(capacity, links)]
+            for work in works:
+                link = links[work.index]
+                self._enter(link.place, link.unit, link.option)
+                x = lines[work.index - 1] if work.index else source
+                y = lines[work.index].plus(work.at * link.row_bytes) if link is not links[-1] else self.output().plus(work.first * link.row_bytes)
+                place, rows = work.moved
+                if rows:
+                    emit_copy(self, lines[work.index].plus(place * link.row_bytes), lines[work.index], [rows * link.row_bytes // 4], [1], [1])
+                link.strips.emit(self, x, work.x0, y, work.first, work.last)
+        self._lane = None
+
+    def _emit(self, unit: Unit, option: Lowering) -> None:
         if option.alias:
             self._buffers[unit.outputs[0], option.output] = self._buffer(unit.site.node.inputs[0], option.inputs[0] or "NCHW")
         else:
@@ -151,15 +199,24 @@ class ProgramBuilder:
         return Ref("weight", self._index_of[name, layout])
 
     def constant(self, array: np.ndarray) -> Ref:
-        return Ref("weight", self._add_weight(np.ascontiguousarray(array)))
+        """Small tables with the same bytes are one: strips of a unit write theirs again and again."""
+        array = np.ascontiguousarray(array)
+        if array.nbytes > SMALL:
+            return Ref("weight", self._add_weight(array))
+        key = (array.dtype.str, array.tobytes())
+        if key not in self._index_of:
+            self._index_of[key] = self._add_weight(array)
+        return Ref("weight", self._index_of[key])
 
     def temporary(self, nbytes: int) -> Ref:
         return Ref("value", _Buffer(nbytes))
 
     def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:
         self._scratch = max(self._scratch, scratch)
+        if self._lane is None:
+            self._group += 1
         self._steps.append(_Pending(kernel, [(ref.key, ref.offset) for ref in buffers], tuple(int(p) for p in params), int(items),
-                                    self._place))
+                                    self._place, self._lane, self._group))
 
     # Buffers
 
@@ -211,11 +268,11 @@ class ProgramBuilder:
     def _finish(self, cost: float, units: int) -> Program:
         first: dict[_Buffer, int] = {}
         last: dict[_Buffer, int] = {}
-        for at, step in enumerate(self._steps):
+        for step in self._steps:
             for key, _ in step.buffers:
                 if isinstance(key, _Buffer):
-                    first.setdefault(key, at)
-                    last[key] = at
+                    first.setdefault(key, step.group)
+                    last[key] = step.group
         own = [buffer for buffer in first if buffer.space == ARENA]
         offsets, arena = place([Lifetime(buffer.nbytes, first[buffer], last[buffer]) for buffer in own])
         at_offset = {id(buffer): offset for buffer, offset in zip(own, offsets)}
@@ -225,7 +282,7 @@ class ProgramBuilder:
                 return WEIGHT, key, offset
             return key.space, key.index, at_offset.get(id(key), 0) + offset
 
-        steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params, s.unit) for s in self._steps)
+        steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params, s.unit, s.lane) for s in self._steps)
         return Program(steps, self._weights, tuple(self.inputs), tuple(self.outputs), arena, self._scratch, self._traffic(units), cost)
 
     def _traffic(self, units: int) -> tuple[tuple[int, int], ...]:

@@ -196,6 +196,23 @@ def test_conv_groups_of_codebooks(level: str) -> None:
 
 
 @every_level
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 27, 28, 29, 43])
+@pytest.mark.parametrize(("stride", "outputs"), [(1, 5), (2, 16), (2, 33), (1, 48)])
+def test_first_layers(level: str, width: int, stride: int, outputs: int) -> None:
+    """Few channels, straight from NCHW: every split of a row into tiles, panels that are not full, several strips."""
+    kernels = conv(normal(2, 3, 9, width), encoded((outputs, 3, 3, 3), "fp32"), level, strides=(stride, stride), pads=(1, 1, 1, 1))
+    assert "conv_planes_f32" in kernels
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp16", "codebook3", "codebook4"])
+@pytest.mark.parametrize("attrs", [{"pads": (0, 2, 1, 0)}, {"dilations": (2, 3), "pads": (3, 0, 0, 5)}, {"strides": (3, 2)}])
+def test_first_layers_otherwise(level: str, kind: str, attrs: dict[str, Any]) -> None:
+    kernels = conv(normal(1, 2, 70, 18), encoded((20, 2, 5, 3), kind, scaled=True), level, **attrs)
+    assert any(kernel.startswith("conv_planes") for kernel in kernels)
+
+
+@every_level
 def test_infinities_meet_no_padding(level: str) -> None:
     """Inf and NaN stay in the sums that they belong to; the zeros that fill up panels and words touch nothing."""
     for kind in ("fp32", "codebook4", "codebook2", "codebook1", "binary"):

@@ -7,12 +7,12 @@ from math import prod
 
 import numpy as np
 
-from ...formats.record import dataclass
+from ...formats.record import dataclass, replace
 from .. import costs
 from ..gemm.lowering import layouts, row_bias
 from ..gemm.pack import PANEL, PanelLayout, Panels
 from ..gemm.product import bias_of
-from ..lowering import Emitter, Layout, Lowering, Site, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Ref, Site, Strips, f32, lowers
 from ..ops._window import Window, window
 
 BLOCK_BYTES = 1 << 18
@@ -81,7 +81,25 @@ def _channels(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape)
     """Channels in lanes: NHWC."""
     cut = _cut_rows(shape, layout.panels, site.threads)
     taps = costs.DEPTHWISE["tap"] * layout.panels * PANEL
-    return _lowering(site, "depthwise", "NHWC", layout, bias, shape, cut, taps * shape.out[1], 0)
+    option = _lowering(site, "depthwise", "NHWC", layout, bias, shape, cut, taps * shape.out[1], 0)
+    return replace(option, strips=_strips(site, layout, bias, shape))
+
+
+def _strips(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -> Strips | None:
+    stride, pad = shape.strides[0], shape.pads[0]
+    reach = (shape.kernel[0] - 1) * shape.dilations[0] + 1
+
+    def needs(first: int, last: int) -> tuple[int, int]:
+        return max(0, first * stride - pad), min(shape.size[0], (last - 1) * stride - pad + reach)
+
+    def emit(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
+        top, bottom = needs(first, last)
+        part = replace(shape, size=(bottom - top, shape.size[1]), out=(last - first, shape.out[1]), pads=(top - first * stride + pad, shape.pads[1]))
+        cut = _cut_rows(part, layout.panels, 1)
+        _step(em, "depthwise", layout, bias, part, cut, x.plus((top - x0) * shape.size[1] * shape.channels * 4), y, 0)
+
+    every_row_reads = pad < reach and (shape.out[0] - 1) * stride - pad < shape.size[0]
+    return Strips(needs, emit) if shape.batch == 1 and every_row_reads else None
 
 
 def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Shape) -> Lowering:
@@ -94,18 +112,22 @@ def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Sha
 def _lowering(site: Site, family: str, scheme: Layout, layout: Panels, bias: np.ndarray | None, shape: Shape, cut: Cut, row_cost: float,
               scratch: int) -> Lowering:
     """``row_cost``: nanoseconds of a tap for one row of the output; ``scratch``: bytes besides the decoded taps."""
-    name = f"{family}_{layout.kind.replace('fp', 'f')}"
-    items = shape.batch * -(-shape.out[0] // cut.rows) * -(-layout.panels // cut.chunk)
-
-    def emit(em: Emitter) -> None:
-        params = [*shape.params(cut), f32(em.low), f32(em.high), *layout.params()]
-        weight = em.weight(1, layout.name, layout.pack)
-        em.step(name, [em.input(0), weight, bias_of(em, bias, layout), em.output()], params, items, layout.columns * PANEL * 4 + scratch)
-
     moved = shape.batch * shape.channels * (prod(shape.size) + prod(shape.out))
     computed = shape.batch * shape.out[0] * layout.columns * row_cost * costs.SLOWER.get(site.isa, 1.0)
     cost = costs.STEP + computed + moved * costs.DEPTHWISE["float"]
-    return Lowering(name, (scheme, *(None,) * (len(site.inputs) - 1)), scheme, cost, emit, fuses=True)
+    return Lowering(_named(family, layout), (scheme, *(None,) * (len(site.inputs) - 1)), scheme, cost,
+                    lambda em: _step(em, family, layout, bias, shape, cut, em.input(0), em.output(), scratch), fuses=True)
+
+
+def _step(em: Emitter, family: str, layout: Panels, bias: np.ndarray | None, shape: Shape, cut: Cut, x: Ref, y: Ref, scratch: int) -> None:
+    items = shape.batch * -(-shape.out[0] // cut.rows) * -(-layout.panels // cut.chunk)
+    params = [*shape.params(cut), f32(em.low), f32(em.high), *layout.params()]
+    buffers = [x, em.weight(1, layout.name, layout.pack), bias_of(em, bias, layout), y]
+    em.step(_named(family, layout), buffers, params, items, layout.columns * PANEL * 4 + scratch)
+
+
+def _named(family: str, layout: Panels) -> str:
+    return f"{family}_{layout.kind.replace('fp', 'f')}"
 
 
 def _cut_rows(shape: Shape, panels: int, threads: int) -> Cut:

@@ -14,7 +14,8 @@ from ..elementwise.lowering import emit_add_constant
 from ..lowering import Emitter, Lowering, Site, lowers
 from ..ops._window import Window, window
 from ..tables import table_of
-from .pack import Order, Panels, plan
+from .pack import Order, PanelLayout, Panels, plan
+from .planes import conv_planes
 from .product import Product, lower_activations, lowering
 from .tiles import plan_tiles
 
@@ -74,6 +75,8 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
     for layout in layouts(site.weights[1], site.attrs["group"], "conv"):
         rows, ldx, geometry = rows_of(x.shape, site.attrs["group"], win, layout.taps == 1)
         yield lowering(site, Product(layout, rows, ldx, bias, geometry=geometry, scheme="NHWC"))
+        if geometry is not None and isinstance(layout, PanelLayout) and (direct := conv_planes(site, layout, bias, win)) is not None:
+            yield direct
 
 
 def layouts(tensor: EncodedTensor, groups: int, order: Order) -> Iterator[Panels]:

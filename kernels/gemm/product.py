@@ -9,7 +9,7 @@ import numpy as np
 
 from ...formats.record import dataclass, replace
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32
+from ..lowering import Emitter, Layout, Lowering, Ref, Site, Strips, f32
 from .pack import PANEL, PanelLayout, Panels, by_panel
 
 K_BLOCK = 192
@@ -60,7 +60,25 @@ def lowering(site: Site, product: Product) -> Lowering:
     """The way to run a node that is this product, of its inputs 0 and 1."""
     way = way_of(product, site.threads, site.isa)
     inputs: tuple[Layout | None, ...] = (product.scheme, *(None,) * (len(site.inputs) - 1))
-    return Lowering(way.kernel, inputs, product.scheme, way.cost, lambda em: way.emit(em, _buffers(product, em)), fuses=True)
+
+    def emit(em: Emitter) -> None:
+        way.emit(em, _buffers(product, em, em.input(0), em.output()))
+
+    return Lowering(way.kernel, inputs, product.scheme, way.cost, emit, fuses=True, strips=_strips(site, product))
+
+
+def _strips(site: Site, product: Product) -> Strips | None:
+    """Of a convolution whose pixels are rows of the product."""
+    shape = site.outputs[0].shape
+    if product.scheme != "NHWC" or product.geometry is not None or len(shape) < 4 or product.rows != prod(shape[2:]):
+        return None
+    pixels = prod(shape[3:])
+
+    def emit(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
+        part = replace(product, rows=(last - first) * pixels)
+        way_of(part, 1, site.isa).emit(em, _buffers(part, em, x.plus((first - x0) * pixels * product.ldx * 4), y))
+
+    return Strips(lambda first, last: (first, last), emit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,10 +206,10 @@ def _finish(product: Product, em: Emitter) -> list[int]:
     return [f32(product.alpha), f32(low), f32(high)]
 
 
-def _buffers(product: Product, em: Emitter) -> list[Ref]:
+def _buffers(product: Product, em: Emitter, x: Ref, y: Ref) -> list[Ref]:
     layout = product.layout
     bias = bias_of(em, product.bias, layout, product.beta)
-    return [em.input(0), em.weight(1, layout.name, layout.pack), bias, em.output()]
+    return [x, em.weight(1, layout.name, layout.pack), bias, y]
 
 
 def bias_of(em: Emitter, bias: np.ndarray | None, layout: Panels, beta: float = 1.0) -> Ref:

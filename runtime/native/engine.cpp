@@ -8,6 +8,7 @@ namespace thinfer {
 namespace {
 
 constexpr int64_t LINE = 64;
+constexpr int64_t LANE = -1, SHARED = -1;
 
 int64_t round_up(int64_t n) { return (n + LINE - 1) / LINE * LINE; }
 
@@ -80,9 +81,19 @@ void Engine::parse(size_t length) {
   };
   const int64_t count = next();
   require(count >= 0 && static_cast<size_t>(count) <= length, "the program has an impossible number of steps");
+  int64_t lane = SHARED;
   for (int64_t s = 0; s < count; s++) {
     Step step;
-    const int64_t kernel = next();
+    int64_t kernel = next();
+    if (kernel == LANE) {
+      lane = next();
+      require(lane >= SHARED, "a step belongs to an impossible lane");
+      kernel = next();
+    }
+    step.lane = lane;
+    step.waits = true;
+    // Until the last lane's last step nobody waits: lanes are independent of each other.
+    if (!steps_.empty() && steps_.back().lane != SHARED && lane >= steps_.back().lane) steps_.back().waits = false;
     require(kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size(), "a step names a kernel that is not in the table");
     step.kernel = kernels_[static_cast<size_t>(kernel)];
     step.items = next();
@@ -173,9 +184,13 @@ void Engine::run_steps(State& state, int thread, int threads, bool together) con
   for (const Step& step : steps_) {
     call.buf = state.table.data() + step.first_buffer;
     call.p = step.params;
-    const int64_t begin = step.items * thread / threads, end = step.items * (thread + 1) / threads;
-    if (begin < end) step.kernel(&call, begin, end);
-    if (together) pool_->barrier();
+    if (step.lane == SHARED) {
+      const int64_t begin = step.items * thread / threads, end = step.items * (thread + 1) / threads;
+      if (begin < end) step.kernel(&call, begin, end);
+    } else if (step.lane % threads == thread) {
+      step.kernel(&call, 0, step.items);
+    }
+    if (together && step.waits) pool_->barrier();
     if (times) {
       const int64_t after = nanoseconds();
       *times++ = after - before;

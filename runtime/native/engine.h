@@ -25,6 +25,8 @@ struct Buffer {
 // A program is one array of int64, so that it can be stored and sent:
 //   number of steps, then per step: kernel (index into the kernel table), items, number of buffers,
 //   (space, index, byte offset) per buffer, number of parameters, parameters.
+// Threads share the items of a step and wait for each other after it. Where -1 and a lane stand in place of a step, the steps that
+// follow belong to that lane: one thread runs them, and threads meet again after the last lane. -1 and -1 ends that.
 class Engine {
  public:
   // Throws std::invalid_argument if the program is not well-formed or points outside its buffers' starts.
@@ -58,6 +60,8 @@ class Engine {
     int64_t items;
     size_t first_buffer;  // into the pointer table
     const int64_t* params;
+    int64_t lane;  // of the thread that runs it, or SHARED
+    bool waits;    // threads meet after it
   };
   struct External {  // an entry of the pointer table that changes with every run
     size_t slot;

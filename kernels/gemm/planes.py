@@ -1,0 +1,57 @@
+"""Convolutions of few NCHW channels into NHWC (conv_planes.cpp): the first layer of a network, with no reorder before it and nothing gathered."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import costs
+from ..lowering import Emitter, Lowering, Ref, Site, Strips, f32
+from ..ops._window import Window
+from .pack import PANEL, PanelLayout
+from .product import ITEMS_PER_THREAD, bias_of
+
+STRIP_BYTES = 24 << 10
+"""What a work item copies to scratch, at most (but one row of output at least)."""
+MOST_BYTES = 64 << 10
+"""With more for one row of output, rows that are gathered are faster."""
+STRIDES = (1, 2)
+"""Between columns, which the kernel knows."""
+TILE_PANELS = 2
+"""NP of conv_planes.cpp, the largest of all ISA levels."""
+
+
+def conv_planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, win: Window) -> Lowering | None:
+    """The lowering, or None where the kernel cannot run the convolution, or had better not."""
+    x = site.inputs[0]
+    assert x is not None
+    if len(x.shape) != 4 or layout.groups != 1 or win.strides[1] not in STRIDES:
+        return None
+    batch, channels, height, width = x.shape
+    pitch = (win.out[1] - 1) * win.strides[1] + (win.kernel[1] - 1) * win.dilations[1] + 1
+    reach = (win.kernel[0] - 1) * win.dilations[0] + 1
+    row_bytes = 4 * channels * pitch
+    if row_bytes * reach > MOST_BYTES:
+        return None
+    rows = max(1, (STRIP_BYTES // row_bytes - reach) // win.strides[0] + 1)
+    rows = min(rows, -(-batch * win.out[0] // (ITEMS_PER_THREAD * site.threads)) if site.threads > 1 else win.out[0])
+    blocks = -(-win.out[0] // rows)
+    strip = channels * ((rows - 1) * win.strides[0] + reach) * pitch
+    offsets_at = strip + strip % 2
+    decoded_at = -(-(offsets_at + 2 * layout.columns) // PANEL) * PANEL
+    decoded = 0 if layout.kind == "fp32" else TILE_PANELS * layout.columns * PANEL
+    name = f"conv_planes_{layout.kind.replace('fp', 'f')}"
+
+    def write(em: Emitter, x: Ref, y: Ref, first: int, last: int) -> None:
+        begin = win.begin[0] - first * win.strides[0]
+        params = [channels, height, width, last - first, win.out[1], layout.outputs, *win.kernel, *win.strides, begin, win.begin[1], *win.dilations,
+                  rows, pitch, offsets_at, decoded_at, f32(em.low), f32(em.high), *layout.params()]
+        weight = em.weight(1, layout.name, layout.pack)
+        items = batch * -(-(last - first) // rows)
+        em.step(name, [x, weight, bias_of(em, bias, layout), y], params, items, 4 * (decoded_at + decoded))
+
+    strips = Strips(lambda first, last: (0, height), lambda em, x, x0, y, first, last: write(em, x, y, first, last), whole=True)
+    outputs = batch * win.out[0] * win.out[1]
+    computed = outputs * layout.panels * PANEL * layout.columns * costs.GEMM["gemm"] * costs.SLOWER.get(site.isa, 1.0)
+    copied = batch * blocks * strip * costs.GEMM["gather"]
+    return Lowering(name, ("NCHW", *(None,) * (len(site.inputs) - 1)), "NHWC", costs.STEP + computed + copied,
+                    lambda em: write(em, em.input(0), em.output(), 0, win.out[0]), fuses=True, strips=strips if batch == 1 else None)

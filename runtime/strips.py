@@ -1,0 +1,131 @@
+"""Chains of convolutions that run strip by strip, so that what passes between them never leaves the L2 cache.
+
+A value between two units of a chain is not made whole: a few rows of it lie in a buffer, are read, and make room for the next ones. Rows that
+the next strip reads again (a 3×3 convolution reads two of them twice) move to the buffer's beginning. Line buffers of this kind are what
+hardware pipelines do (Fused-layer CNN accelerators, Alwani et al., MICRO 2016); here they are plain steps on fewer rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from ..formats.record import dataclass
+from ..kernels.lowering import Lowering, Strips
+from ..kernels.ops._op import Type
+from .partition import Types, Unit
+
+LARGE = 1 << 19
+"""Bytes of a value from which on it is worth passing in strips: smaller ones stay in L2 anyway."""
+HELD = 1 << 18
+"""Bytes of all buffers between the units of a chain, where the strips can be so low: what of L2 weights, input and output leave."""
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A unit of a chain. ``heights``: rows of its input and output, ``row_bytes`` of a row of its output."""
+
+    unit: Unit
+    option: Lowering
+    place: int
+    strips: Strips
+    height: int
+    row_bytes: int
+
+
+def chain_at(place: int, units: Sequence[Unit], chosen: Sequence[Lowering], types: Types, readers: Mapping[str, int]) -> list[Link]:
+    """The chain that begins with the unit at ``place``, shorter than two where none does. ``readers``: how often a value is read,
+    as a result too."""
+    found: list[Link] = []
+    for at in range(place, len(units)):
+        link = _link(at, units[at], chosen[at], types)
+        if link is None:
+            break
+        if found and not _follows(found[-1], link, types, readers):
+            break
+        found.append(link)
+    return found
+
+
+def _link(place: int, unit: Unit, option: Lowering, types: Types) -> Link | None:
+    kind = types[unit.outputs[0]]
+    if option.strips is None or kind is None or len(unit.outputs) != 1 or unit.addend or unit.codes:
+        return None
+    return Link(unit, option, place, option.strips, kind.shape[2], _row_bytes(kind))
+
+
+def _row_bytes(kind: Type) -> int:
+    return kind.shape[1] * prod(kind.shape[3:]) * 4
+
+
+def _follows(link: Link, after: Link, types: Types, readers: Mapping[str, int]) -> bool:
+    name = link.unit.outputs[0]
+    return (after.unit.site.node.inputs[0] == name and readers.get(name) == 1 and after.option.inputs[0] == "NHWC" == link.option.output
+            and not after.strips.whole and link.height * link.row_bytes >= LARGE)
+
+
+@dataclass()
+class _Line:
+    """The buffer between a unit and the next one: rows [first, last) of the unit's output lie in it."""
+
+    link: Link
+    capacity: int
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """Rows [first, last) of a unit's output. ``moved``: (row of the buffer, rows) that go to its beginning before, ``x0``: the row with which
+    the buffer that it reads begins, ``at``: where in its own buffer the rows go."""
+
+    index: int
+    first: int
+    last: int
+    moved: tuple[int, int]
+    x0: int
+    at: int
+
+
+def schedule(links: Sequence[Link], first: int, last: int, height: int) -> tuple[list[Work], list[int]]:
+    """(what is done in what order to make rows [first, last) of the chain's output in strips of ``height``, rows that each buffer holds)."""
+    lines = [_Line(link, 0) for link in links[:-1]]
+    found: list[Work] = []
+    for begin in range(first, last, height):
+        wanted = (begin, min(begin + height, last))
+        tasks: list[tuple[int, int, int, tuple[int, int], int]] = [(len(links) - 1, *wanted, (0, 0), 0)]
+        for index in range(len(links) - 2, -1, -1):
+            line, needed = lines[index], links[index + 1].strips.needs(*wanted)
+            if needed[1] <= line.last:  # all of it is there already
+                break
+            kept = max(0, line.last - needed[0])
+            moved = (line.last - kept - line.first, kept)
+            line.first, wanted = needed[0], (needed[0] + kept, needed[1])
+            line.last = needed[1]
+            line.capacity = max(line.capacity, line.last - line.first)
+            tasks.append((index, *wanted, moved, kept))
+        for index, top, bottom, moved, at in reversed(tasks):
+            found.append(Work(index, top, bottom, moved, lines[index - 1].first if index else 0, at))
+    return found, [line.capacity for line in lines]
+
+
+def strip_height(links: Sequence[Link]) -> int:
+    """Rows of the chain's output per strip: as many as the buffers have room for, but so many that moved rows do not overlap their places."""
+    total, best = links[-1].height, 0
+    for height in range(1, total + 1):
+        works, capacity = schedule(links, 0, total, height)
+        too_much = sum(rows * link.row_bytes for rows, link in zip(capacity, links)) > HELD
+        if best and too_much:
+            break
+        if all(rows <= place for place, rows in (work.moved for work in works)):
+            best = height
+            if too_much:
+                break
+    return -(-total // -(-total // best))
+
+
+def lanes(links: Sequence[Link], threads: int) -> list[tuple[int, int]]:
+    """The rows of the chain's output that each thread makes."""
+    height = links[-1].height
+    parts = min(threads, height)
+    return [(height * i // parts, height * (i + 1) // parts) for i in range(parts)]

@@ -1,0 +1,115 @@
+"""Chains of convolutions that run strip by strip: the same bits as whole values give, whatever the shapes, encodings and threads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from native_harness import every_level, pytestmark  # noqa: F401
+from test_native_gemm import encoded, normal
+from thinfer import runtime
+from thinfer.formats.graph import Graph, Node, ValueInfo
+from thinfer.formats.tensor import EncodedTensor
+from thinfer.kernels import isa, ops
+from thinfer.kernels.ops._window import window
+from thinfer.runtime import strips
+
+Layer = tuple[tuple[int, ...], dict[str, Any]]
+
+
+def pointwise(outputs: int, inputs: int) -> Layer:
+    return (outputs, inputs, 1, 1), {}
+
+
+def depthwise(channels: int, kernel: int = 3, stride: int = 1, pads: tuple[int, ...] | None = None, dilation: int = 1) -> Layer:
+    pads = pads or (kernel // 2 * dilation,) * 4
+    return (channels, 1, kernel, kernel), {"group": channels, "strides": (stride, stride), "pads": pads, "dilations": (dilation, dilation)}
+
+
+STEM: Layer = (20, 3, 3, 3), {"strides": (2, 2), "pads": (1, 1, 1, 1)}
+CHAINS: dict[str, list[Layer]] = {
+    "separable": [depthwise(24), pointwise(9, 24)],
+    "inverted": [pointwise(40, 24), depthwise(40), pointwise(17, 40)],
+    "halved": [pointwise(40, 24), depthwise(40, 3, 2), pointwise(17, 40)],
+    "wide": [pointwise(18, 24), depthwise(18, 5), pointwise(16, 18), depthwise(16, 5, 2, (1, 2, 2, 1))],
+    "two": [pointwise(20, 24), depthwise(20), pointwise(33, 20), depthwise(33, 3, 2), depthwise(33)],
+    "dilated": [pointwise(20, 24), depthwise(20, 3, 1, (2, 2, 2, 2), 2), pointwise(7, 20)],
+    "unpadded": [pointwise(20, 24), depthwise(20, 3, 1, (0, 0, 0, 0)), pointwise(7, 20)],
+    "sparse rows": [pointwise(20, 24), depthwise(20, 1, 3, (0, 0, 0, 0)), pointwise(7, 20)],
+    "stem": [STEM, depthwise(20), pointwise(12, 20), pointwise(48, 12), depthwise(48, 3, 2)],
+}
+
+
+def net(layers: list[Layer], height: int, width: int, kind: str) -> tuple[Graph, np.ndarray]:
+    """The layers one after another, each with a bias and clipped to [-1, 2]."""
+    first, attrs = layers[0]
+    x = normal(1, first[1] * attrs.get("group", 1), height, width)
+    weights: dict[str, EncodedTensor] = {"low": EncodedTensor.dense(np.float32(-1)), "high": EncodedTensor.dense(np.float32(2))}
+    nodes: list[Node] = []
+    conv = ops.get("Conv")
+    shape: tuple[int, ...] = x.shape
+    for i, (kernel, attributes) in enumerate(layers):
+        weights[f"w{i}"], weights[f"b{i}"] = encoded(kernel, kind, scaled=True), EncodedTensor.dense(normal(kernel[0]))
+        nodes.append(Node("Conv", ("x" if i == 0 else f"y{i - 1}", f"w{i}", f"b{i}"), (f"c{i}",), attributes))
+        shape = (1, kernel[0], *window("Conv", conv.attrs_of(nodes[-1]), shape[2:], kernel[2:]).out)
+        nodes.append(Node("Clip", (f"c{i}", "low", "high"), (f"y{i}",)))
+    return Graph((ValueInfo("x", "float32", x.shape),), (ValueInfo(f"y{len(layers) - 1}", "float32", shape),), tuple(nodes), weights), x
+
+
+def outputs(graph: Graph, x: np.ndarray, threads: int, level: str, monkeypatch: pytest.MonkeyPatch, large: int,
+            held: int = 1) -> tuple[np.ndarray, int]:
+    """(output, bytes between the nodes); values of ``large`` bytes and more are passed in strips of ``held`` bytes, or as low as can be."""
+    monkeypatch.setattr(strips, "LARGE", large)
+    monkeypatch.setattr(strips, "HELD", held)
+    monkeypatch.setattr("thinfer.runtime.plan.WORTH_THREADS", 0)
+    monkeypatch.setenv("THINFER_ISA", level)
+    session = runtime.Session(graph, threads=threads)
+    (found,) = session.run({"x": x}).values()
+    (plan,) = session._plans.values()
+    return found, plan.stages[0].program.arena_bytes
+
+
+@every_level
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize(("height", "width"), [(7, 9), (23, 5), (36, 18)])
+def test_same_bits(name: str, height: int, width: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, x = net(CHAINS[name], height, width, "fp32")
+    whole, _ = outputs(graph, x, 1, level, monkeypatch, 1 << 40)
+    (expected,) = runtime.Session(graph, backend="numpy").run({"x": x}).values()
+    np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-4)
+    for held in (1, 4000, 20000):
+        for threads in (1, 2, 3):
+            found, _ = outputs(graph, x, threads, level, monkeypatch, 1, held)
+            np.testing.assert_array_equal(found, whole, err_msg=f"{held} bytes held, {threads} threads")
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp16", "codebook4", "binary"])
+def test_encodings(kind: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, x = net(CHAINS["stem"], 40, 30, kind)
+    whole, _ = outputs(graph, x, 1, level, monkeypatch, 1 << 40)
+    for threads in (1, 2):
+        np.testing.assert_array_equal(outputs(graph, x, threads, level, monkeypatch, 1)[0], whole)
+
+
+def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an inverted residual over 200 rows the arena holds x and y in NHWC, and of what lies between them a few rows."""
+    graph, x = net(CHAINS["inverted"], 200, 20, "fp32")
+    level = isa.selected()
+    ends = 4 * 200 * 20 * (24 + 17)
+    assert outputs(graph, x, 1, level, monkeypatch, 1 << 40)[1] >= 4 * 200 * 20 * (40 + 40)
+    assert outputs(graph, x, 1, level, monkeypatch, 1)[1] < ends + 4 * 20 * 40 * 12
+
+
+def test_what_is_read_twice_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A residual's values are read by two nodes, an output by the caller: neither lies in a buffer of a few rows."""
+    graph, x = net(CHAINS["inverted"], 20, 20, "fp32")
+    adding = (*graph.nodes, Node("Add", ("y1", "y1"), ("sum",)))
+    more = [ValueInfo(name, "float32", (1, 40, 20, 20)) for name in ("y0", "sum")]
+    twice = replace(graph, nodes=adding, outputs=(*graph.outputs, *more))
+    monkeypatch.setattr(strips, "LARGE", 1)
+    expected = runtime.Session(twice, backend="numpy").run({"x": x})
+    for name, found in runtime.Session(twice).run({"x": x}).items():
+        np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-4)
