@@ -103,6 +103,10 @@ SPARSE = {
     "gemv_codebook": 0.175,
     "gemv_codebook8": 0.26,
     "gemv_gathered": 0.3,
+    "window_f32": 0.06,  # per kept weight and row, times the padding
+    "window_f16": 0.05,
+    "window_codebook": 0.06,
+    "window_tables": 0.2,
     "spmm": 0.03,  # per kept weight and position
     "columns": 0.2,  # per float brought into scratch
     "scatter": 0.2,  # per float of an output whose positions are not side by side

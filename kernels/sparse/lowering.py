@@ -16,6 +16,7 @@ from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from ..tables import with_table
 from .pack import ROWS, WINDOW, Kind, Order, bundle, entries_of_one, kind_of, pack, row_scale, symbol_bits
+from .windows import PANEL, TOGETHER, Encoding, encoding_of, pack_windows
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 SLICES = 4
@@ -30,6 +31,7 @@ class Matrix:
     """A sparse [outputs, K] per group, which is input ``at`` of the node, and what is done to its products.
 
     ``bias``: float32[outputs] or None. ``addend``: of a shape that broadcasts to the output, added in a step of its own.
+    ``encoding``: how it lies in windows, for the kernels sparse_window; else it is packed as sell16.
     """
 
     site: Site
@@ -42,6 +44,7 @@ class Matrix:
     alpha: float = 1.0
     beta: float = 1.0
     addend: np.ndarray | None = None
+    encoding: Encoding | None = None
 
     @property
     def tensor(self) -> EncodedTensor:
@@ -90,7 +93,11 @@ class Matrix:
 
     def emit(self, em: Emitter, family: str, params: Sequence[int], items: int, scratch: int = 0) -> None:
         """The product's step, and the addend's if there is one: the last one clamps."""
-        packed = em.weight(self.at, self.layout, lambda t: pack(with_table(t), self.kind, self.order, self.outputs, self.groups))
+        if self.encoding is not None:
+            encoding = self.encoding
+            packed = em.weight(self.at, f"{encoding.name} {self.order}", lambda t: pack_windows(t, encoding, self.order))
+        else:
+            packed = em.weight(self.at, self.layout, lambda t: pack(with_table(t), self.kind, self.order, self.outputs, self.groups))
         low, high = (em.low, em.high) if self.addend is None else (-np.inf, np.inf)
         buffers = [packed, em.input(1 - self.at), self._scale(em), self._bias(em), em.output()]
         em.step(f"sparse_{family}_{self.kind}", buffers, [f32(low), f32(high), *params], items, scratch)
@@ -121,6 +128,14 @@ def _matrix(site: Site, order: Order, groups: int, outputs: int, at: int = 1) ->
         return None
     kind = kind_of(with_table(site.weights[at]), order)
     return None if kind is None else Matrix(site, at, order, groups, outputs, kind)
+
+
+def _in_windows(site: Site, order: Order, outputs: int) -> Matrix | None:
+    """The same for products with rows of x: looked up in windows, where the weight can be packed so."""
+    if 0 in site.weights or 1 not in site.weights or site.outputs[0].size == 0:
+        return None
+    encoding = encoding_of(site.weights[1], order)
+    return None if encoding is None else Matrix(site, 1, order, 1, outputs, encoding.kind, encoding=encoding)
 
 
 def _with_bias(m: Matrix | None, factor: float = 1.0) -> Matrix | None:
@@ -167,6 +182,9 @@ class Gemv:
 @lowers("Gemm")
 def lower_gemm(site: Site) -> Iterator[Lowering]:
     rows, outputs = site.outputs[0].shape
+    w = _with_bias(_in_windows(site, "rows" if site.attrs["transB"] else "columns", outputs), site.attrs["beta"])
+    if w is not None and not site.attrs["transA"]:
+        yield _window_rows(replace(w, alpha=site.attrs["alpha"]), rows)
     m = _with_bias(_matrix(site, "rows" if site.attrs["transB"] else "columns", 1, outputs), site.attrs["beta"])
     if m is None:
         return
@@ -183,6 +201,10 @@ def lower_mat_mul(site: Site) -> Iterator[Lowering]:
     a, b = site.inputs[:2]
     if a is None or b is None:
         return
+    if 1 in site.weights and len(b.shape) == 2:
+        w = _in_windows(site, "columns", b.shape[1])
+        if w is not None:
+            yield _window_rows(w, prod(a.shape[:-1]))
     if 1 in site.weights and len(b.shape) <= 2:
         m = _matrix(site, "columns", 1, b.shape[1] if len(b.shape) == 2 else 1)
         if m is not None:
@@ -199,10 +221,13 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
     if x is None or 1 not in site.weights or len(x.shape) not in (3, 4, 5):
         return
     groups = site.attrs["group"]
+    win = window("Conv", site.attrs, x.shape[2:], site.weights[1].shape[2:])
+    w = _with_bias(_in_windows(site, "rows", site.outputs[0].shape[1]))
+    if w is not None and groups == 1 and prod(win.out) == 1 and win.kernel == x.shape[2:] and not win.padded:
+        yield _window_rows(w, x.shape[0])
     m = _with_bias(_matrix(site, "rows", groups, site.outputs[0].shape[1]))
     if m is None:
         return
-    win = window("Conv", site.attrs, x.shape[2:], site.weights[1].shape[2:])
     if prod(win.out) == 1 and win.kernel == x.shape[2:] and not win.padded:
         yield from _rows(m, x.shape[0])  # each image is one row, in the order of the kernel
     for layout in LAYOUTS:
@@ -230,6 +255,24 @@ def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
     yield Lowering(f"sparse_gemv_{m.kind}", m.inputs("NCHW"), "NCHW", cost, emit, fuses=True)
     if rows > 1 and m.groups == m.together:
         yield _spmm(m, 1, rows, _geometry(m.columns, m.outputs, rows, [0, 1, width], [0, 1, m.outputs]), False, "NCHW")
+
+
+def _window_rows(m: Matrix, rows: int) -> Lowering:
+    """y [rows, outputs] = x [rows, K] Wᵀ, one row at a time."""
+    assert m.encoding is not None
+    panels = -(-m.outputs // PANEL)
+
+    def emit(em: Emitter) -> None:
+        m.emit(em, "window", [m.columns, m.outputs], rows * -(-panels // TOGETHER))
+
+    return Lowering(f"sparse_window_{m.kind}", m.inputs("NCHW"), "NCHW", costs.STEP + m.slower * _window_cost(m.encoding, m.tensor) * rows, emit,
+                    fuses=True)
+
+
+def _window_cost(encoding: Encoding, tensor: EncodedTensor) -> float:
+    """Nanoseconds for a row of x. Elastic windows are padded the more the fewer weights there are."""
+    padding = 1 + 0.06 * tensor.size / tensor.held if encoding.elastic else 1.0
+    return costs.SPARSE["window_tables" if encoding.tables else f"window_{encoding.kind}"] * tensor.held * padding
 
 
 def _positions(m: Matrix, shape: Sequence[int], win: Window, layout: Layout) -> Lowering:

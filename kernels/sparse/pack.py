@@ -164,6 +164,12 @@ def _held(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> It
         seen += len(position)
 
 
+def held_positions(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """(row, column) of the held positions, in the tensor's order."""
+    parts = [(row, column) for row, column, _ in _held(tensor, order, outputs, columns)]
+    return np.concatenate([row for row, _ in parts]), np.concatenate([column for _, column in parts])
+
+
 def _symbols(tensor: EncodedTensor, kind: Kind) -> np.ndarray:
     """What is packed of each held value."""
     values = tensor.values

@@ -1,0 +1,222 @@
+"""Repacks windowed and sparse weights into the layout window16 (README.md has it byte by byte), values still encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...formats.tensor import Codebook, EncodedTensor, Plain, Sparse, Windowed
+from ..lowering import ALIGNMENT, aligned
+from ..tables import table_of
+from .pack import Kind, Order, held_positions
+
+PANEL = 16
+"""Rows of a panel."""
+TOGETHER = 4
+"""Panels whose slots lie side by side: a window of x is loaded once for all of them."""
+HEADER = 128
+ELASTIC = 32
+"""Inputs of a window that a sparse weight is packed in …"""
+GRAIN = 16
+"""… and what it starts at a multiple of."""
+MOST_COLUMNS = 1 << 16
+"""Windows begin at what 16 bits can name."""
+NONE = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a weight is packed. ``window``: inputs that a place names one of. ``symbol``: bits of a codebook's index beside it, 0 where
+    values lie apart. ``tables``: whether indices are looked up in memory, each row's table for itself."""
+
+    kind: Kind
+    window: int
+    symbol: int
+    tables: bool
+    elastic: bool
+
+    @property
+    def per_word(self) -> int:
+        """Slots that a word of 32 bits holds."""
+        return 2 if self.tables else 32 // (self.window.bit_length() - 1 + self.symbol)
+
+    @property
+    def name(self) -> str:
+        shape = "elastic windows" if self.elastic else "windows"
+        return f"window16 {shape} of {self.window}, {self.kind}{self.symbol or ''}{' in tables' if self.tables else ''}"
+
+
+def encoding_of(tensor: EncodedTensor, order: Order) -> Encoding | None:
+    """How [outputs, K] or [K, outputs] is packed; None where the layout does not hold it: other structures, windows or scales that run
+    along K, fewer columns than a window has or more than 16 bits can name, scales of blocks."""
+    structure, axis = tensor.structure, 0 if order == "rows" else len(tensor.shape) - 1
+    if not isinstance(structure, (Windowed, Sparse)) or len(tensor.shape) < 2 or tensor.dtype not in ("float32", "float16"):
+        return None
+    window = structure.m if isinstance(structure, Windowed) else ELASTIC
+    columns = tensor.size // max(tensor.shape[axis], 1)
+    if not window <= columns <= MOST_COLUMNS or tensor.held == 0 or tensor.axis != axis:
+        return None
+    elastic = isinstance(structure, Sparse)
+    if isinstance(tensor.values, Plain):
+        plain: dict[str, Kind] = {"float32": "f32", "float16": "f16"}
+        kind = plain.get(tensor.values.data.dtype.name)
+        return None if kind is None else Encoding(kind, window, 0, False, elastic)
+    book = table_of(tensor)
+    if book is None:
+        return None
+    bits = max((book.entries.shape[1] - 1).bit_length(), 1)
+    in_memory = len(book.entries) > 1 or 32 // (window.bit_length() - 1 + bits) < 3
+    return Encoding("codebook", window, bits, in_memory, elastic)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slots:
+    """What lies where. ``rows``: int32[panels · 16], the output of each lane or -1. ``starts``, ``counts``: int64[panels], slots.
+    ``bases``: where the windows of slots begin. ``masks``: bool[slots, 16] of elastic ones. ``slot``, ``lane``, ``place``,
+    ``held``: of each weight its slot, lane, place in its window, and number among the tensor's values."""
+
+    rows: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+    bases: np.ndarray
+    masks: np.ndarray | None
+    slot: np.ndarray
+    lane: np.ndarray
+    place: np.ndarray
+    held: np.ndarray
+
+
+def pack_windows(tensor: EncodedTensor, encoding: Encoding, order: Order) -> np.ndarray:
+    """uint8: header, then sections at multiples of 64 bytes."""
+    slots = _elastic(tensor, encoding, order) if encoding.elastic else _fixed(tensor, encoding, order)
+    panels, per, width = len(slots.starts), encoding.per_word, encoding.window.bit_length() - 1
+    total = int(slots.starts[-1]) + -(-int(slots.counts[-1]) // per) * per
+    together = np.ones(panels, np.int64)
+    if not encoding.elastic:
+        together[:panels // TOGETHER * TOGETHER] = TOGETHER
+    words = np.zeros(total // per * PANEL, np.uint32)
+    word = _place(slots, together, slots.slot // per, per)
+    content = slots.place.astype(np.uint32)
+    sections = {"rows": slots.rows, "starts": np.concatenate([slots.starts, [total], slots.counts]).astype(np.uint32),
+                "bases": slots.bases.astype(np.uint16)}
+    if slots.masks is not None:
+        sections["masks"] = np.packbits(slots.masks.reshape(-1), bitorder="little")
+    entries = 0
+    if isinstance(tensor.values, Plain):
+        values = np.zeros(total * PANEL, tensor.values.data.dtype)
+        values[_place(slots, together, slots.slot, 1)] = tensor.values.data[slots.held]
+        sections["values"] = values
+    else:
+        book = table_of(tensor)
+        assert book is not None
+        content |= book.indices[slots.held].astype(np.uint32) << np.uint32(width)
+        sections |= _tables(book, slots.rows, tensor.channels)
+        entries = 0 if encoding.tables else book.entries.shape[1]
+    np.bitwise_or.at(words, word, content << (slots.slot % per * (32 // per)).astype(np.uint32))
+    sections["words"] = words
+    fields = [panels, TOGETHER, width, per, entries, 0 if encoding.elastic else int(slots.counts[0])]
+    return _laid_out(fields, sections)
+
+
+def _place(slots: _Slots, together: np.ndarray, row: np.ndarray, per: int) -> np.ndarray:
+    """Where [row][lane] of each weight lies, rows of ``per`` slots each: those of panels that are ``together`` alternate."""
+    panel, beside = slots.lane // PANEL, together[slots.lane // PANEL]
+    first = slots.starts[panel // beside * beside] // per
+    within = row - slots.starts[panel] // per
+    return (first + within * beside + panel % beside) * PANEL + slots.lane % PANEL
+
+
+def _tables(book: Codebook, rows: np.ndarray, outputs: int) -> dict[str, np.ndarray]:
+    """The entries in float32 (an only table filled up and repeated to 32), and where in them the table of each row begins."""
+    entries = book.entries.astype(np.float32)
+    groups, size = entries.shape
+    table = entries.reshape(-1)
+    if groups == 1:
+        period = 1 << (size - 1).bit_length()
+        table = np.tile(np.pad(table, (0, period - size)), max(1, 32 // period))
+    run = -(-outputs // groups)
+    return {"tables": table, "places": (np.maximum(rows, 0) // run * size if groups > 1 else np.zeros_like(rows)).astype(np.int32)}
+
+
+def _laid_out(fields: list[int], sections: dict[str, np.ndarray]) -> np.ndarray:
+    at, offsets = HEADER, {}
+    for name, content in sections.items():
+        offsets[name] = at
+        at += -(-content.nbytes // ALIGNMENT) * ALIGNMENT
+    packed = aligned(at)
+    packed[:] = 0
+    names = ("rows", "starts", "bases", "masks", "words", "values", "tables", "places")
+    packed[:HEADER].view(np.int64)[:len(fields) + len(names)] = [*fields, *(offsets.get(name, 0) for name in names)]
+    for name, content in sections.items():
+        packed[offsets[name]:offsets[name] + content.nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
+    return packed
+
+
+def _fixed(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
+    """Windows of a windowed weight: the same for all rows. The last one may be shorter, and is moved to where a whole one fits."""
+    assert isinstance(tensor.structure, Windowed)
+    view, per = tensor.view, encoding.per_word
+    columns = tensor.structure.columns(view)
+    slots = columns.shape[1]
+    counts = tensor.structure.per_window(view.inputs)
+    bases = np.minimum(np.repeat(np.arange(len(counts)) * encoding.window, counts), view.inputs - encoding.window)
+    panels = -(-view.channels // PANEL)
+    rows = np.full(panels * PANEL, -1, np.int32)
+    rows[:view.channels] = np.arange(view.channels)
+    starts = np.arange(panels) * (-(-slots // per) * per)
+    lane, s = (grid.reshape(-1) for grid in np.indices(columns.shape))
+    held = np.arange(columns.size)
+    if order == "columns":  # the tensor holds its values input by input
+        held = np.empty(columns.size, np.int64)
+        held[np.argsort((columns * view.channels + np.arange(view.channels)[:, None]).reshape(-1))] = np.arange(columns.size)
+    return _Slots(rows, starts, np.full(panels, slots), bases, None, starts[lane // PANEL] + s, lane, (columns - bases).reshape(-1), held)
+
+
+def _elastic(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
+    """Windows of a sparse weight: each panel's begin where its slowest row stands, and each row that has its next weight in reach takes
+    it. Rows are sorted by how many weights they have, so that those of a panel end together."""
+    outputs, inputs, per = tensor.channels, tensor.view.inputs, encoding.per_word
+    row, column = held_positions(tensor, order, outputs, inputs)
+    by_row = np.argsort(row, kind="stable")
+    lengths = np.bincount(row, minlength=outputs)
+    first = np.cumsum(lengths) - lengths
+    panels, longest = -(-outputs // PANEL), int(lengths.max())
+    rows = np.full(panels * PANEL, -1, np.int32)
+    rows[:outputs] = np.argsort(-lengths, kind="stable")
+    lane_of = np.empty(outputs, np.int64)
+    lane_of[rows[:outputs]] = np.arange(outputs)
+    nexts = np.full((panels * PANEL, longest + 1), NONE, np.int32)  # columns of each lane's weights, in order
+    number = np.arange(len(row)) - first[row[by_row]]
+    nexts[lane_of[row[by_row]], number] = column[by_row]
+    taken, bases, counts = _schedule(nexts.reshape(panels, PANEL, -1), inputs - encoding.window, encoding.window)
+    starts = np.concatenate([[0], np.cumsum(-(-counts // per) * per)])
+    step, panel, lane = np.nonzero(taken)
+    # The n-th step that takes from a lane takes its n-th weight.
+    nth = (np.cumsum(taken, axis=0, dtype=np.int32)[step, panel, lane] - 1)
+    at_row = rows[panel * PANEL + lane]
+    slot = starts[panel] + step
+    masks = np.zeros((int(starts[-1]), PANEL), bool)
+    masks[slot, lane] = True
+    base = np.zeros(int(starts[-1]), np.int64)
+    base[slot] = bases[step, panel]
+    held = by_row[first[at_row] + nth]
+    return _Slots(rows, starts[:-1], counts, base, masks, slot, panel * PANEL + lane, column[held] - base[slot], held)
+
+
+def _schedule(nexts: np.ndarray, last: int, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(bool[steps, panels, 16]: which lanes take a weight, int[steps, panels]: where the window begins, int[panels]: steps of each)."""
+    at = np.zeros(nexts.shape[:2], np.int64)
+    taken, bases = [], []
+    while True:
+        column = np.take_along_axis(nexts, at[:, :, None], 2)[:, :, 0]
+        slowest = column.min(1)
+        if slowest.min() == NONE:
+            break
+        base = np.minimum(slowest // GRAIN * GRAIN, last)
+        take = (column < base[:, None] + window) & (column != NONE)
+        at += take
+        taken.append(take)
+        bases.append(base)
+    steps = np.array(taken)
+    return steps, np.array(bases), steps.any(2).sum(0)
