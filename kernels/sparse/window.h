@@ -26,7 +26,7 @@ struct Windows {
   int64_t count(int64_t panel) const { return ((const uint32_t*)(base() + starts))[panels + 1 + panel]; }
 };
 
-// 2^BITS inputs side by side. `at`: for each lane the one that the symbol's low BITS bits name.
+// 2^BITS inputs: side by side, or two runs of 16. `at`: for each lane the one that the symbol's low BITS bits name.
 template <int BITS>
 struct Window {
 #if defined(__AVX512F__)
@@ -34,6 +34,7 @@ struct Window {
   explicit Window(const float* x) {
     for (int i = 0; i < 1 << (BITS - 4); i++) part[i] = load(x + i * VL);
   }
+  Window(const float* low, const float* high) : part{load(low), load(high)} {}
   vf at(vi symbol) const {
     const __m512i i = (__m512i)symbol;
     if constexpr (BITS == 4) return (vf)_mm512_permutexvar_ps(i, (__m512)part[0]);
@@ -50,6 +51,7 @@ struct Window {
   explicit Window(const float* x_) : x(x_) {
     for (int i = 0; i < PARTS_OF; i++) part[i] = load(x + i * VL);
   }
+  Window(const float* low, const float* high) : x(low), part{load(low), load(low + VL), load(high), load(high + VL)} {}
   vf one(int i, vi symbol) const { return (vf)_mm256_permutevar8x32_ps((__m256)part[i], (__m256i)symbol); }
   static vf choose(vi bit, vf zero, vf other) { return (vf)_mm256_blendv_ps((__m256)zero, (__m256)other, (__m256)bit); }
   vf at(vi symbol) const {
@@ -63,12 +65,13 @@ struct Window {
     }
   }
 #else
-  const float* x;
-  explicit Window(const float* x_) : x(x_) {}
-  vf at(vi symbol) const {
-    constexpr int LAST = (1 << BITS) - 1;
-    return vf{x[symbol[0] & LAST], x[symbol[1] & LAST], x[symbol[2] & LAST], x[symbol[3] & LAST]};
+  const float* run[1 << (BITS - 4)];
+  explicit Window(const float* x) {
+    for (int i = 0; i < 1 << (BITS - 4); i++) run[i] = x + i * 16;
   }
+  Window(const float* low, const float* high) : run{low, high} {}
+  float one(int32_t symbol) const { return run[symbol >> 4 & ((1 << (BITS - 4)) - 1)][symbol & 15]; }
+  vf at(vi symbol) const { return vf{one(symbol[0]), one(symbol[1]), one(symbol[2]), one(symbol[3])}; }
 #endif
 };
 

@@ -6,19 +6,25 @@ namespace {
 constexpr int64_t ITEM = 4;      // panels of a work item
 constexpr int64_t AHEAD = 2048;  // bytes between what is read and what is fetched
 
-// The sums of P panels from `panel` on. WB: bits of a place in a window, PER: slots of a word. ELASTIC: every slot has its own window
-// and its own rows; else a slot is full, and all panels have the same windows.
+template <int WB, bool ELASTIC>
+inline Window<WB> window_of(const float* x, const uint16_t* base, int64_t slot) {
+  if constexpr (ELASTIC) return Window<WB>(x + base[slot * 2], x + base[slot * 2 + 1]);
+  else return Window<WB>(x + base[slot]);
+}
+
+// Makes the sums of P panels from `panel` on. WB: bits of a place in a window, PER: slots of a word. ELASTIC: every slot has its own
+// window and its own rows; else a slot is full, and all panels have the same windows.
 template <int WB, int PER, class Values, int P, bool ELASTIC>
 void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
   constexpr int N = P * NV, STRIDE = 32 / PER, DEPTH = N < 4 ? 2 : 1;
   const int64_t start = m->start(panel), slots = ELASTIC ? m->count(panel) : m->slots;
   const Values values(m, panel);
   const int32_t* word = (const int32_t*)(m->base() + m->words) + start / PER * PANEL;
-  const uint16_t* base = (const uint16_t*)(m->base() + m->bases) + (ELASTIC ? start : 0);
+  const uint16_t* base = (const uint16_t*)(m->base() + m->bases) + (ELASTIC ? start * 2 : 0);
   const uint16_t* mask = (const uint16_t*)(m->base() + m->masks) + start;
   vf sum[DEPTH][N] = {};
   const auto slot = [&](int64_t s, int k, const vi* held) __attribute__((always_inline)) {
-    const Window<WB> window(x + base[s + k]);
+    const Window<WB> window = window_of<WB, ELASTIC>(x, base, s + k);
 #pragma GCC unroll 16
     for (int i = 0; i < N; i++) {
       vf seen = window.at(held[i] >> (STRIDE * k));
@@ -85,13 +91,10 @@ void gemv(const ThinCall* call, int64_t begin, int64_t end) {
     vf sums[ITEM * NV];
     if (!ELASTIC && last - first == ITEM) {
       sums_of<WB, PER, Values, ITEM, false>(m, first, x, sums);
-      for (int i = 0; i < ITEM; i++) finish(m, first + i, sums + i * NV, result);
-      continue;
+    } else {
+      for (int64_t panel = first; panel < last; panel++) sums_of<WB, PER, Values, 1, ELASTIC>(m, panel, x, sums + (panel - first) * NV);
     }
-    for (int64_t panel = first; panel < last; panel++) {
-      sums_of<WB, PER, Values, 1, ELASTIC>(m, panel, x, sums);
-      finish(m, panel, sums, result);
-    }
+    for (int64_t panel = first; panel < last; panel++) finish(m, panel, sums + (panel - first) * NV, result);
   }
 }
 
