@@ -104,10 +104,11 @@ SPARSE = {
     "gemv_codebook8": 0.26,
     "gemv_gathered": 0.3,
     "window_f32": 0.06,  # per kept weight and row, times the padding
-    "window_f16": 0.05,
-    "window_codebook": 0.06,
+    "window_f16": 0.045,
+    "window_codebook": 0.05,
     "window_tables": 0.2,
-    "spmm": 0.03,  # per kept weight and position
+    "spmm": 0.018,  # per kept weight and position
+    "row": 6.0,  # per row, block of positions and chunk of columns
     "columns": 0.2,  # per float brought into scratch
     "scatter": 0.2,  # per float of an output whose positions are not side by side
 }

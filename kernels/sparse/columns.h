@@ -8,24 +8,31 @@
 
 namespace {
 
-constexpr int64_t MOST_POSITIONS = 64;
+constexpr int64_t MOST_POSITIONS = 128;
 
 // Parameters of sparse_spmm, in this order. Strides in floats; axes are plane, row, column, and positions of the output are
 // numbered in that order.
 struct Geometry {
   int64_t low, high;                       // floats
   int64_t batch, positions, block, direct;  // block: positions of a work item; direct: x is already [K][positions]
-  int64_t channels, outputs;               // per group
+  int64_t channels, groups;                // of a group
   int64_t size[3], out[3], kernel[3], stride[3], dilation[3], begin[3];
   int64_t x_image, x_channel, x_axis[3];
   int64_t y_image, y_channel, y_position;
-  int64_t window;  // slices of a work item; their rows are consecutive outputs
 };
 
 inline void copy_floats(const float* x, float* y, int64_t n) {
   int64_t i = 0;
   for (; i + VL <= n; i += VL) store(y + i, load(x + i));
   if (i < n) store_n(y + i, load_n(x + i, (int)(n - i)), (int)(n - i));
+}
+
+// Every step-th float, n of them. Nothing past the last one is read.
+inline void copy_strided(const float* x, int64_t step, float* y, int64_t n) {
+  int64_t i = 0;
+  if (step == 2)
+    for (; i + VL < n; i += VL) store(y + i, evens(load(x + 2 * i), load(x + 2 * i + VL)));
+  for (; i < n; i++) y[i] = x[i * step];
 }
 
 // A piece of a block: `count` positions from `at` on that read x from `from` on.
@@ -61,7 +68,7 @@ inline void copy_runs(const float* x, const Geometry* g, const Run* runs, int fo
       if (step == 1) {
         copy_floats(x + runs[r].from, out + runs[r].at, runs[r].count);
       } else {
-        for (int64_t i = 0; i < runs[r].count; i++) out[runs[r].at + i] = x[runs[r].from + i * step];
+        copy_strided(x + runs[r].from, step, out + runs[r].at, runs[r].count);
       }
     }
   }

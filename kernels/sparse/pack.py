@@ -94,7 +94,7 @@ def pack(tensor: EncodedTensor, kind: Kind, order: Order, outputs: int, groups: 
     if bits is None:
         sections["values"] = SLOT_BYTES[kind] * slots
     if book is not None:
-        sections |= _tables(book, rows, outputs)
+        sections |= tables_of(book, rows, outputs)
     at, offsets = HEADER, {}
     for name, content in sections.items():
         offsets[name] = at
@@ -139,7 +139,8 @@ def _slices(counts: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray, np
     return rows, starts, full, lengths.reshape(-1)
 
 
-def _tables(values: Codebook, rows: np.ndarray, outputs: int) -> dict[str, np.ndarray]:
+def tables_of(values: Codebook, rows: np.ndarray, outputs: int) -> dict[str, np.ndarray]:
+    """The entries in float32 (an only table filled up and repeated to 32), and where in them the table of each of ``rows`` begins."""
     entries = values.entries.astype(np.float32)
     groups, size = entries.shape
     table = entries.reshape(-1)
@@ -168,6 +169,25 @@ def held_positions(tensor: EncodedTensor, order: Order, outputs: int, columns: i
     """(row, column) of the held positions, in the tensor's order."""
     parts = [(row, column) for row, column, _ in _held(tensor, order, outputs, columns)]
     return np.concatenate([row for row, _ in parts]), np.concatenate([column for _, column in parts])
+
+
+def sections_of(fields: list[int], names: tuple[str, ...], sections: dict[str, np.ndarray]) -> np.ndarray:
+    """uint8: a header of the fields and the offsets of the sections of those names (0: not there), then these at multiples of 64 bytes."""
+    at, offsets = HEADER, {}
+    for name, content in sections.items():
+        offsets[name] = at
+        at += -(-content.nbytes // ALIGNMENT) * ALIGNMENT
+    packed = aligned(at)
+    packed[:] = 0
+    packed[:HEADER].view(np.int64)[:len(fields) + len(names)] = [*fields, *(offsets.get(name, 0) for name in names)]
+    for name, content in sections.items():
+        packed[offsets[name]:offsets[name] + content.nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
+    return packed
+
+
+def symbols_of(book: Codebook) -> np.ndarray:
+    """The indices, wide enough to be shifted."""
+    return book.indices.astype(np.uint32)
 
 
 def _symbols(tensor: EncodedTensor, kind: Kind) -> np.ndarray:

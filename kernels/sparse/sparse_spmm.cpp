@@ -1,161 +1,131 @@
-// Y = W X for a sparse W in sell16 and many positions (columns of X): each weight multiplies vectors of positions.
+// Y = W X for a sparse W in tiles of rows and many positions (columns of X): each weight multiplies vectors of positions.
 #include "columns.h"
 #include "kernel.h"
-#include "weights.h"
+#include "rows.h"
 
 namespace {
 
-constexpr int R = VL == 16 ? 4 : 2;  // rows whose sums are in registers at once
-constexpr int V = 4;                 // vectors of positions, likewise
+constexpr int V = 8;  // vectors of positions whose sums are in registers
 
-// A block of positions as the inner loops see it: vector v of input k is at x[k * stride + v * VL], except for the last
-// vector, which is at `last`: it may overlap the one before, so that it ends where the positions end.
+// A block of positions: those of input k at x[k * stride].
 struct Block {
   const float* x;
-  int64_t stride, vectors, last;
-  int64_t first, count, overlap;  // positions of the image; floats of the last vector that the one before has already
+  int64_t stride, count;
 };
 
-// Where results go: row r, position i of the block at y[(r - first_row) * stride + i].
+// Where results go: row r, position i at y[r * stride + i]. `sums`: those of the chunks so far, row r of the tile at sums[r * block].
 struct Out {
   float* y;
-  int64_t stride, first_row;
+  int64_t stride;
+  float* sums;
+  int64_t block;
   const float *scale, *bias;
   vf low, high;
 };
 
-// A vector of results that is cut off or overlaps.
-inline void put(float* y, const Block& b, int64_t vector, vf value) {
-  if (vector < b.vectors - 1 || b.overlap == 0) {
-    store_n(y + vector * VL, value, (int)smaller(VL, b.count - vector * VL));
-    return;
-  }
-  float lanes[VL];
-  store(lanes, value);
-  for (int i = (int)b.overlap; i < VL; i++) y[b.last + i] = lanes[i];
-}
-
-// N vectors from `vector` on, of M rows from `lane` on.
-template <typename Weights, int M, int N>
-inline void rows(const Sell* m, int64_t slice, int lane, const Block& b, int64_t vector, const Out& out) {
-  const Weights weights(m, slice);
-  const int64_t start = m->start_of()[slice];
-  const int32_t* length = m->length_of() + slice * ROWS + lane;
-  const float* x = b.x + vector * VL;
-  const int64_t last = vector + N == b.vectors ? b.last - vector * VL : (N - 1) * VL;
-  int32_t common = length[0];
-  for (int r = 1; r < M; r++) common = length[r] < common ? length[r] : common;
-  vf acc[M][N] = {};
-  for (int64_t s = 0; s < common; s++) {
-    for (int r = 0; r < M; r++) {
-      const One w = weights.one(start + s, lane + r);
-      const float* column = x + w.column * b.stride;
-      const vf weight = splat(w.value);
-      for (int v = 0; v < N - 1; v++) acc[r][v] += weight * load(column + v * VL);
-      acc[r][N - 1] += weight * load(column + last);
+// N vectors of each row on the list, `last` floats in the last one. FIRST, LAST: of the chunks.
+template <class Weights, int N, bool FIRST, bool LAST>
+void rows(const RowTiles* m, const RowOfChunk* list, int64_t listed, int64_t weight, int64_t row0, const float* x, int64_t stride, int last,
+          const Out& out) {
+  for (int64_t l = 0; l < listed; l++) {
+    const int64_t row = list[l].row, count = list[l].count;
+    const Weights weights(m, weight, row0 + row);
+    weight += count;
+    vf sum[N];
+#pragma GCC unroll 8
+    for (int n = 0; n < N; n++) sum[n] = FIRST ? vf{} : load(out.sums + row * out.block + n * VL);
+    for (int64_t i = 0; i < count; i++) {
+      const One w = weights.at(i);
+      const float* at = x + w.column * stride;
+      const vf value = splat(w.value);
+#pragma GCC unroll 8
+      for (int n = 0; n < N; n++) sum[n] += value * load(at + n * VL);
     }
-  }
-  for (int r = 0; r < M; r++) {
-    for (int64_t s = common; s < length[r]; s++) {
-      const One w = weights.one(start + s, lane + r);
-      const float* column = x + w.column * b.stride;
-      const vf weight = splat(w.value);
-      for (int v = 0; v < N - 1; v++) acc[r][v] += weight * load(column + v * VL);
-      acc[r][N - 1] += weight * load(column + last);
-    }
-  }
-  const bool whole = (vector + N) * VL <= b.count;  // no vector is cut off or overlaps
-  for (int r = 0; r < M; r++) {
-    const int32_t row = m->row_of()[slice * ROWS + lane + r];
-    float* y = out.y + (row - out.first_row) * out.stride;
-    const vf scale = splat(out.scale[row]), bias = splat(out.bias[row]);
-    for (int v = 0; v < N; v++) {
-      const vf result = clamp(acc[r][v] * scale + bias, out.low, out.high);
-      if (whole)
-        store(y + (vector + v) * VL, result);
-      else
-        put(y, b, vector + v, result);
-    }
-  }
-}
-
-template <typename Weights, int N>
-inline void slice_part(const Sell* m, int64_t slice, const Block& b, int64_t vector, const Out& out) {
-  const int32_t* row = m->row_of() + slice * ROWS;
-  for (int lane = 0; lane < ROWS && row[lane] >= 0; lane += R) {
-    if (row[lane + R - 1] >= 0) {
-      rows<Weights, R, N>(m, slice, lane, b, vector, out);
+    if (!LAST) {
+#pragma GCC unroll 8
+      for (int n = 0; n < N; n++) store(out.sums + row * out.block + n * VL, sum[n]);
       continue;
     }
-    for (int r = 0; r < R && row[lane + r] >= 0; r++) rows<Weights, 1, N>(m, slice, lane + r, b, vector, out);
+    float* y = out.y + row * out.stride;
+    const vf scale = splat(out.scale[row]), bias = splat(out.bias[row]);
+#pragma GCC unroll 8
+    for (int n = 0; n < N; n++) sum[n] = clamp(sum[n] * scale + bias, out.low, out.high);
+#pragma GCC unroll 8
+    for (int n = 0; n < N - 1; n++) store(y + n * VL, sum[n]);
+    if (last == VL) store(y + (N - 1) * VL, sum[N - 1]);
+    else store_n(y + (N - 1) * VL, sum[N - 1], last);
   }
 }
 
-template <typename Weights>
-inline void slice_block(const Sell* m, int64_t slice, const Block& b, const Out& out) {
-  int64_t vector = 0;
-  for (; vector + V <= b.vectors; vector += V) slice_part<Weights, V>(m, slice, b, vector, out);
-  const int64_t rest = b.vectors - vector;
-  if (rest == 3) slice_part<Weights, 3>(m, slice, b, vector, out);
-  if (rest == 2) slice_part<Weights, 2>(m, slice, b, vector, out);
-  if (rest == 1) slice_part<Weights, 1>(m, slice, b, vector, out);
+template <class Weights, int N>
+inline void vectors(int n, bool first, bool final, const RowTiles* m, const RowOfChunk* list, int64_t listed, int64_t weight, int64_t row0,
+                    const float* x, int64_t stride, int last, const Out& out) {
+  if (n < N) {
+    if constexpr (N > 1) vectors<Weights, N - 1>(n, first, final, m, list, listed, weight, row0, x, stride, last, out);
+  } else if (first && final) {
+    rows<Weights, N, true, true>(m, list, listed, weight, row0, x, stride, last, out);
+  } else if (first) {
+    rows<Weights, N, true, false>(m, list, listed, weight, row0, x, stride, last, out);
+  } else if (final) {
+    rows<Weights, N, false, true>(m, list, listed, weight, row0, x, stride, last, out);
+  } else {
+    rows<Weights, N, false, false>(m, list, listed, weight, row0, x, stride, last, out);
+  }
 }
 
-inline Block direct_block(const Geometry* g, const float* x, int64_t first, int64_t count) {
-  const int64_t vectors = (count + VL - 1) / VL, overlap = vectors * VL - count;
-  return {x + first, g->positions, vectors, (vectors - 1) * VL - overlap, first, count, overlap};
+// One tile of rows × one block of positions: chunk after chunk, so that the inputs of a chunk stay in L1 for all of the rows.
+template <class Weights>
+void tile(const RowTiles* m, int64_t index, int64_t row0, const Block& b, const Out& out) {
+  const StartOfChunk* start = (const StartOfChunk*)(m->base() + m->starts) + index * m->chunks;
+  const RowOfChunk* list = (const RowOfChunk*)(m->base() + m->lists);
+  for (int64_t chunk = 0; chunk < m->chunks; chunk++, start++) {
+    const float* x = b.x + chunk * m->chunk * b.stride;
+    for (int64_t at = 0; at < b.count; at += V * VL) {
+      const int64_t count = smaller(b.count - at, V * VL), n = (count + VL - 1) / VL;
+      Out part = out;
+      part.y += at;
+      part.sums += at;
+      vectors<Weights, V>((int)n, chunk == 0, chunk == m->chunks - 1, m, list + start->row, start[1].row - start->row, start->weight, row0, x + at,
+                          b.stride, (int)(count - (n - 1) * VL), part);
+    }
+  }
 }
 
-inline Block find_block(const Geometry* g, const float* x, int64_t first, float* scratch) {
-  const int64_t count = smaller(g->block, g->positions - first), vectors = (count + VL - 1) / VL;
-  if (g->direct && (count % VL == 0 || first + count >= VL)) return direct_block(g, x, first, count);
-  gather_columns(x, g, first, count, scratch);
-  return {scratch, g->block, vectors, (vectors - 1) * VL, first, count, 0};
-}
-
-// buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: K × block floats
-// and, where outputs lie side by side in y (y_channel 1), window × 16 × block floats, in which they are made before they are
-// transposed into y. Items are (image, block of positions, window of slices), windows fastest, so that a block is brought
-// into scratch once.
-template <typename Weights>
-inline void spmm(const ThinCall* call, int64_t begin, int64_t end) {
-  const Sell* m = (const Sell*)call->buf[0];
+// buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: inputs of a block, where
+// these cannot be read in place, [columns][block]; sums of a tile [tile][block] where there are several chunks; results [tile][block]
+// where outputs lie side by side in y, which are then transposed into it. Items are (image, block of positions, group, tile), tiles
+// fastest, so that a block is brought into scratch once.
+template <class Weights>
+void spmm(const ThinCall* call, int64_t begin, int64_t end) {
+  const RowTiles* m = (const RowTiles*)call->buf[0];
   const Geometry* g = (const Geometry*)call->p;
-  const int64_t blocks = (g->positions + g->block - 1) / g->block, groups = m->slices / m->slices_per_group;
-  const int64_t windows = (m->slices_per_group + g->window - 1) / g->window;  // of a group
+  const int64_t blocks = (g->positions + g->block - 1) / g->block;
   float* scratch = (float*)call->scratch;
-  float* tile = scratch + m->columns * g->block;
+  float* sums = scratch + (g->direct ? 0 : m->columns * g->block);
+  float* results = sums + (m->chunks > 1 ? m->tile * g->block : 0);
   int64_t held = -1;  // what scratch holds: number of block and group
   Block b = {};
   for (int64_t item = begin; item < end; item++) {
-    const int64_t key = item / windows, group = key % groups, image = key / groups / blocks, first = key / groups % blocks * g->block;
+    const int64_t key = item / m->tiles_per_group, part = item % m->tiles_per_group;
+    const int64_t group = key % g->groups, image = key / g->groups / blocks, first = key / g->groups % blocks * g->block;
     if (key != held) {
-      b = find_block(g, (const float*)call->buf[1] + image * g->x_image + group * g->channels * g->x_channel, first, scratch);
+      const float* x = (const float*)call->buf[1] + image * g->x_image + group * g->channels * g->x_channel;
+      b = {g->direct ? x + first : scratch, g->direct ? g->positions : g->block, smaller(g->block, g->positions - first)};
+      if (!g->direct) gather_columns(x, g, first, b.count, scratch);
       held = key;
     }
-    const int64_t from = item % windows * g->window, to = smaller(m->slices_per_group, from + g->window);
-    const int64_t first_row = group * g->outputs + from * ROWS, rows = smaller(g->outputs - from * ROWS, (to - from) * ROWS);
-    float* y = (float*)call->buf[4] + image * g->y_image + first * g->y_position;
+    const int64_t row0 = group * m->rows + part * m->tile, rows = smaller(m->tile, m->rows - part * m->tile);
     const bool tiled = g->y_position != 1;
-    const Out out = {tiled ? tile : y, tiled ? g->block : g->y_channel, tiled ? first_row : 0, (const float*)call->buf[2],
-                     (const float*)call->buf[3], splat(thin_f32(g->low)), splat(thin_f32(g->high))};
-    for (int64_t slice = from; slice < to; slice++) slice_block<Weights>(m, group * m->slices_per_group + slice, b, out);
-    if (tiled) scatter_rows(tile, g->block, y + first_row, g->y_position, b.count, rows);
+    float* y = (float*)call->buf[4] + image * g->y_image + row0 * g->y_channel + first * g->y_position;
+    const Out out = {tiled ? results : y, tiled ? g->block : g->y_channel, sums, g->block, (const float*)call->buf[2] + row0,
+                     (const float*)call->buf[3] + row0, splat(thin_f32(g->low)), splat(thin_f32(g->high))};
+    tile<Weights>(m, group * m->tiles_per_group + part, row0, b, out);
+    if (tiled) scatter_rows(results, g->block, y, g->y_position, b.count, rows);
   }
 }
 
-struct Spmm {
-  const ThinCall* call;
-  int64_t begin, end;
-  template <typename Weights>
-  void operator()(Of<Weights>) const {
-    spmm<Weights>(call, begin, end);
-  }
-};
-
 }  // namespace
 
-THIN_KERNEL(sparse_spmm_f32) { with_index<PlainF32>((const Sell*)call->buf[0], Spmm{call, begin, end}); }
-THIN_KERNEL(sparse_spmm_f16) { with_index<PlainF16>((const Sell*)call->buf[0], Spmm{call, begin, end}); }
-THIN_KERNEL(sparse_spmm_binary) { with_signs((const Sell*)call->buf[0], Spmm{call, begin, end}); }
-THIN_KERNEL(sparse_spmm_codebook) { with_codebook((const Sell*)call->buf[0], Spmm{call, begin, end}); }
+THIN_KERNEL(sparse_spmm_f32) { spmm<FloatWeights>(call, begin, end); }
+THIN_KERNEL(sparse_spmm_f16) { spmm<HalfWeights>(call, begin, end); }
+THIN_KERNEL(sparse_spmm_codebook) { spmm<SymbolWeights>(call, begin, end); }

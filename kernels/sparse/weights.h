@@ -22,7 +22,7 @@ inline float half(uint16_t h) {
 #endif
 }
 
-// A value and the column it stands in; Lanes: those of VL rows.
+// Values and the columns they stand in, of VL rows; One: of one row.
 struct Lanes {
   vi column;
   vf value;
@@ -32,13 +32,11 @@ struct One {
   float value;
 };
 
-// How values that lie apart from their columns are read: `lanes` gives VL of a slot's values, `one` a single one. `lane` counts
-// from the slice's first row.
+// How values that lie apart from their columns are read: `lanes` gives VL of a slot's values. `lane` counts from the slice's first row.
 struct PlainF32 {
   const float* v;
   PlainF32(const Sell* m, int64_t) : v((const float*)(m->base() + m->values)) {}
   vf lanes(int64_t slot, int lane) const { return load(v + slot * ROWS + lane); }
-  float one(int64_t slot, int lane) const { return v[slot * ROWS + lane]; }
 };
 
 struct PlainF16 {
@@ -54,7 +52,6 @@ struct PlainF16 {
     return of_lanes([&](int i) { return half(p[i]); });
 #endif
   }
-  float one(int64_t slot, int lane) const { return half(v[slot * ROWS + lane]); }
 };
 
 constexpr float SIGNS[] = {-1.0f, 1.0f};  // a choice by ?: would be a branch, mispredicted half of the time
@@ -73,7 +70,6 @@ struct Signs {
     return held ? splat(1.0f) : splat(-1.0f);
 #endif
   }
-  float one(int64_t slot, int lane) const { return SIGNS[v[slot] >> lane & 1]; }
 };
 
 // Codebook indices: one byte each.
@@ -160,7 +156,6 @@ struct Apart {
   Value value;
   Apart(const Sell* m, int64_t slice) : index((const Index*)(m->base() + m->index)), value(m, slice) {}
   Lanes lanes(int64_t slot, int lane) const { return {widen(index + slot * ROWS + lane), value.lanes(slot, lane)}; }
-  One one(int64_t slot, int lane) const { return {(int64_t)index[slot * ROWS + lane], value.one(slot, lane)}; }
 };
 
 // … or both in one word, the symbol in its low bits: a decoder that looks at no others needs no mask, and the column one shift.
@@ -180,10 +175,6 @@ struct Packed {
     const vi column = {at[0] >> bits, at[1] >> bits, at[2] >> bits, at[3] >> bits};
     return {column, of_lanes([&](int i) { return decode.one(at[i] & mask, lane + i); })};
 #endif
-  }
-  One one(int64_t slot, int lane) const {
-    const uint32_t both = word[slot * ROWS + lane];
-    return {(int64_t)(both >> bits), decode.one(both & mask, lane)};
   }
 #if defined(__AVX2__)
   // With a vector of counts a shift is one instruction, with one count for all it would be two.

@@ -41,7 +41,8 @@ struct Window {
     if constexpr (BITS == 5) return (vf)_mm512_permutex2var_ps((__m512)part[0], i, (__m512)part[1]);
     if constexpr (BITS == 6) {
       const __m512 low = _mm512_permutex2var_ps((__m512)part[0], i, (__m512)part[1]);
-      return (vf)_mm512_mask_permutex2var_ps(low, _mm512_test_epi32_mask(i, _mm512_set1_epi32(32)), i, (__m512)part[3]);
+      const __m512 high = _mm512_permutex2var_ps((__m512)part[2], i, (__m512)part[3]);
+      return (vf)_mm512_mask_blend_ps(_mm512_test_epi32_mask(i, _mm512_set1_epi32(32)), low, high);
     }
   }
 #elif defined(__AVX2__)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from ...formats.tensor import Codebook, EncodedTensor, Plain, Sparse, Windowed
-from ..lowering import ALIGNMENT, aligned
+from ...formats.record import dataclass
+from ...formats.tensor import EncodedTensor, Plain, Sparse, Windowed
 from ..tables import table_of
-from .pack import Kind, Order, held_positions
+from .pack import Kind, Order, held_positions, sections_of, symbols_of, tables_of
 
 PANEL = 16
 """Rows of a panel."""
 TOGETHER = 4
 """Panels whose slots lie side by side: a window of x is loaded once for all of them."""
-HEADER = 128
 RUN = 16
 """Sparse weights look at two runs of so many inputs in each slot …"""
 AHEAD = 8
@@ -109,13 +106,14 @@ def pack_windows(tensor: EncodedTensor, encoding: Encoding, order: Order) -> np.
     else:
         book = table_of(tensor)
         assert book is not None
-        content |= book.indices[slots.held].astype(np.uint32) << np.uint32(width)
-        sections |= _tables(book, slots.rows, tensor.channels)
+        content |= symbols_of(book)[slots.held] << np.uint32(width)
+        tables = tables_of(book, slots.rows, tensor.channels)
+        sections |= {"tables": tables["tables"], "places": tables["bases"]}
         entries = 0 if encoding.tables else book.entries.shape[1]
     np.bitwise_or.at(words, word, content << (slots.slot % per * (32 // per)).astype(np.uint32))
     sections["words"] = words
     fields = [panels, TOGETHER, width, per, entries, 0 if encoding.elastic else int(slots.counts[0])]
-    return _laid_out(fields, sections)
+    return sections_of(fields, ("rows", "starts", "bases", "masks", "words", "values", "tables", "places"), sections)
 
 
 def _place(slots: _Slots, together: np.ndarray, row: np.ndarray, per: int) -> np.ndarray:
@@ -124,32 +122,6 @@ def _place(slots: _Slots, together: np.ndarray, row: np.ndarray, per: int) -> np
     first = slots.starts[panel // beside * beside] // per
     within = row - slots.starts[panel] // per
     return (first + within * beside + panel % beside) * PANEL + slots.lane % PANEL
-
-
-def _tables(book: Codebook, rows: np.ndarray, outputs: int) -> dict[str, np.ndarray]:
-    """The entries in float32 (an only table filled up and repeated to 32), and where in them the table of each row begins."""
-    entries = book.entries.astype(np.float32)
-    groups, size = entries.shape
-    table = entries.reshape(-1)
-    if groups == 1:
-        period = 1 << (size - 1).bit_length()
-        table = np.tile(np.pad(table, (0, period - size)), max(1, 32 // period))
-    run = -(-outputs // groups)
-    return {"tables": table, "places": (np.maximum(rows, 0) // run * size if groups > 1 else np.zeros_like(rows)).astype(np.int32)}
-
-
-def _laid_out(fields: list[int], sections: dict[str, np.ndarray]) -> np.ndarray:
-    at, offsets = HEADER, {}
-    for name, content in sections.items():
-        offsets[name] = at
-        at += -(-content.nbytes // ALIGNMENT) * ALIGNMENT
-    packed = aligned(at)
-    packed[:] = 0
-    names = ("rows", "starts", "bases", "masks", "words", "values", "tables", "places")
-    packed[:HEADER].view(np.int64)[:len(fields) + len(names)] = [*fields, *(offsets.get(name, 0) for name in names)]
-    for name, content in sections.items():
-        packed[offsets[name]:offsets[name] + content.nbytes] = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
-    return packed
 
 
 def _fixed(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
@@ -187,7 +159,6 @@ def _elastic(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
     queue = lane_of[row] * runs + column // RUN
     in_order = np.argsort(queue, kind="stable")
     lengths = np.bincount(queue, minlength=panels * PANEL * runs)
-    first = np.cumsum(lengths) - lengths
     taken, pairs = _schedule(lengths.reshape(panels, PANEL, runs))
     counts = (pairs[:, :, 0] >= 0).sum(0)
     starts = np.concatenate([[0], np.cumsum(-(-counts // per) * per)])
@@ -197,7 +168,7 @@ def _elastic(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
     queue = (panel * PANEL + lane) * runs + run
     by_queue = np.argsort(queue, kind="stable")
     held = np.empty(len(queue), np.int64)
-    held[by_queue] = in_order[np.arange(len(queue))]
+    held[by_queue] = in_order
     slot = starts[panel] + step
     masks = np.zeros((int(starts[-1]), PANEL), bool)
     masks[slot, lane] = True
@@ -215,7 +186,7 @@ def _schedule(left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     where each lane was bound to windows of 32 inputs in their order, half of a slot would be empty at 95 % sparsity."""
     panels, lanes, runs = left.shape
     left = np.concatenate([left, np.zeros((panels, lanes, AHEAD + 1), left.dtype)], 2).astype(np.int16)
-    some = left.any(1)
+    some: np.ndarray = np.any(left, axis=1)
     every, taken, pairs = np.arange(panels), [], []
     ahead = np.arange(AHEAD + 1)
     while True:

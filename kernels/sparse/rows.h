@@ -1,0 +1,56 @@
+// The packed layout rows (README.md: byte by byte): for each tile of rows and chunk of columns the weights of one row after the other.
+#pragma once
+
+#include "kernel.h"
+#include "simd.h"
+#include "weights.h"
+
+namespace {
+
+// Header of a packed weight; offsets in bytes from its start.
+struct RowTiles {
+  int64_t tiles_per_group, rows, tile;       // of a group: tiles and rows; rows of a tile
+  int64_t columns, chunks, chunk;            // of a group: columns and chunks of them; columns of a chunk
+  int64_t bits;                              // of a symbol, below the column in a word; 0: columns are bytes, values apart
+  int64_t starts, lists, index, values, tables, places;
+
+  const char* base() const { return (const char*)this; }
+};
+
+// The rows of a tile that have weights in a chunk; sorted by how many, so that the length of a loop is mostly that of the one before.
+struct RowOfChunk {
+  uint16_t row, count;
+};
+
+// Of each tile and chunk: its first row of the list, its first weight.
+struct StartOfChunk {
+  uint32_t row, weight;
+};
+
+// How weights are read, one by one: `at` i is the i-th weight of a tile's chunk; `row` counts from the group's first.
+struct FloatWeights {
+  const uint8_t* column;
+  const float* value;
+  FloatWeights(const RowTiles* m, int64_t first, int64_t)
+      : column((const uint8_t*)(m->base() + m->index) + first), value((const float*)(m->base() + m->values) + first) {}
+  One at(int64_t i) const { return {column[i], value[i]}; }
+};
+struct HalfWeights {
+  const uint8_t* column;
+  const uint16_t* value;
+  HalfWeights(const RowTiles* m, int64_t first, int64_t)
+      : column((const uint8_t*)(m->base() + m->index) + first), value((const uint16_t*)(m->base() + m->values) + first) {}
+  One at(int64_t i) const { return {column[i], half(value[i])}; }
+};
+struct SymbolWeights {
+  const uint16_t* word;
+  const float* table;
+  int bits;
+  SymbolWeights(const RowTiles* m, int64_t first, int64_t row)
+      : word((const uint16_t*)(m->base() + m->index) + first),
+        table((const float*)(m->base() + m->tables) + ((const int32_t*)(m->base() + m->places))[row]),
+        bits((int)m->bits) {}
+  One at(int64_t i) const { return {word[i] >> bits, table[word[i] & ((1 << bits) - 1)]}; }
+};
+
+}  // namespace
