@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from graphs import encode
 from native_harness import LEVELS, Recorder, site_of
-from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values
+from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values, Windowed
 from thinfer.kernels.lowering import Layout, Lowering, Site, lowerings
 from thinfer.kernels.movement.copies import emit_reorder, reorder_cost
 
@@ -26,8 +26,8 @@ def floats(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def sparse(shape: tuple[int, ...], kind: str, density: float) -> EncodedTensor:
-    kept = RNG.random(shape) < density
+def sparse(shape: tuple[int, ...], kind: str, density: float, kept: np.ndarray | None = None) -> EncodedTensor:
+    kept = RNG.random(shape) < density if kept is None else kept
     held = int(kept.sum())
     values: Values = Plain(floats(held).astype(np.float16 if kind == "fp16" else np.float32))
     if kind == "binary":
@@ -36,6 +36,13 @@ def sparse(shape: tuple[int, ...], kind: str, density: float) -> EncodedTensor:
         bits = int(kind[8:])
         values = Codebook(RNG.integers(0, 2 ** bits, held).astype(np.uint8), bits, floats(1, 2 ** bits))
     return EncodedTensor(shape, "float32", values, Sparse.of(kept))
+
+
+def windowed(shape: tuple[int, int], windows: str, kind: str) -> EncodedTensor:
+    n, m = map(int, windows.split(":"))
+    kept = np.zeros((shape[0], shape[1] // m, m), bool)
+    np.put_along_axis(kept, RNG.random(kept.shape).argsort(2)[:, :, :n], True, axis=2)
+    return EncodedTensor(shape, "float32", sparse(shape, kind, n / m, kept.reshape(shape)).values, Windowed.of(kept.reshape(shape), n, m))
 
 
 def node(label: str, op: str, arrays: list[np.ndarray | None], out: tuple[int, ...], level: str, attrs: dict[str, object] | None = None,
@@ -117,6 +124,10 @@ def sparse_products(level: str) -> Iterator[Line]:
             yield from node(label, "Gemm", [floats(1, 4096), w.decode()], (1, 4096), level, {"transB": 1}, {1: w})
             if kind in ("fp32", "codebook4", "binary"):
                 yield from node(f"{label}, 64 rows", "Gemm", [floats(64, 4096), w.decode()], (64, 4096), level, {"transB": 1}, {1: w})
+    for windows in ("6:32", "3:32", "2:32"):
+        for kind in ("fp32", "fp16", "codebook4", "binary"):
+            w = windowed((4096, 4096), windows, kind)
+            yield from node(f"4096², {kind}, {windows}", "Gemm", [floats(1, 4096), w.decode()], (1, 4096), level, {"transB": 1}, {1: w})
     for kind in ("fp32", "codebook4", "codebook5", "codebook6", "binary"):
         w = sparse((4096, 800), kind, 0.1)
         yield from node(f"4096×800, {kind}, 90% sparse", "Gemm", [floats(1, 800), w.decode()], (1, 4096), level, {"transB": 1}, {1: w})
