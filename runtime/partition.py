@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 
 from ..formats.graph import ActivationQuantization, Graph, Node
-from ..formats.record import dataclass, field
+from ..formats.record import dataclass, field, replace
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.lowering import DTYPES, Lowering, Site, lowerings
@@ -81,7 +81,10 @@ def needed_nodes(graph: Graph, known: Mapping[str, np.ndarray]) -> list[Node]:
 class Partitioner:
     """Splits the needed nodes into segments. ``isa`` None: everything runs in NumPy."""
 
-    def __init__(self, graph: Graph, types: Types, known: Mapping[str, np.ndarray], threads: int, isa: str | None) -> None:
+    def __init__(self, graph: Graph, types: Types, known: Mapping[str, np.ndarray], threads: int, isa: str | None,
+                 factors: Mapping[str, float] | None = None) -> None:
+        """``factors``: kernel → what its estimates are to be multiplied by (kernels/tuned.py)."""
+        self.factors = factors or {}
         self.graph, self.types, self.known, self.threads, self.isa = graph, types, known, threads, isa
         self.consumers = graph.consumers()
         self.results = {info.name for info in graph.outputs}
@@ -99,7 +102,8 @@ class Partitioner:
 
     def _options(self, node: Node) -> tuple[Site | None, list[Lowering]]:
         site = self.site(node) if self.isa is not None else None
-        return site, [way for way in lowerings(site) if way.makes >= len(site.outputs)] if site is not None else []
+        ways = [way for way in lowerings(site) if way.makes >= len(site.outputs)] if site is not None else []
+        return site, [replace(way, cost=way.cost * self.factors[way.kernel]) if way.kernel in self.factors else way for way in ways]
 
     def site(self, node: Node) -> Site | None:
         """The node as kernels see it; None if compiled ones cannot take it (dtype, unknown shape, no elements)."""

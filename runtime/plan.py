@@ -37,7 +37,7 @@ WORTH_THREADS = 200_000
 class Target:
     """What a plan is made for. ``isa`` None means the NumPy backend, which uses no threads, or with ``numba`` that of Numba.
     ``pool``: the engine's workers; ``alone``: a pool of the calling thread only, for what is too short to share;
-    ``arenas``: working memory, which the plans of a session share."""
+    ``arenas``: working memory, which the plans of a session share; ``factors``: measured on this device, see kernels/tuned.py."""
 
     isa: str | None
     threads: int
@@ -45,6 +45,7 @@ class Target:
     alone: Any = None
     arenas: Any = None
     numba: NumbaNodes | None = None
+    factors: Mapping[str, float] | None = None
 
 
 class _NativeStage:
@@ -137,18 +138,18 @@ class Plan:
         calls: Calls = {}
         types = infer_types(graph, inputs, calls)
         check_memory(graph.nodes, types)
-        self._known = known_values(types, graph)
-        self._fixed = {info.name for info in graph.outputs if info.name in self._known or info.name in graph.weights}
-        self._weights = weights
+        self.known = known_values(types, graph)
+        self._fixed = {info.name for info in graph.outputs if info.name in self.known or info.name in graph.weights}
+        self.types, self.weights = types, weights
         self._outputs = tuple(info.name for info in graph.outputs)
         self.results = {name: types[name] for name in self._outputs}
         """Type of each output; None if only running tells."""
-        partitioner = Partitioner(graph, types, self._known, target.threads, target.isa)
+        partitioner = Partitioner(graph, types, self.known, target.threads, target.isa, target.factors)
         self.segments = partitioner.segments()
         compiled = {} if target.numba is None else target.numba.compiled(partitioner, weights)
 
         def plans_of(body: Graph) -> BodyPlans:
-            plans = BodyPlans(body, self._known, weights, lambda inner, kinds: Plan(inner, kinds, weights, target))
+            plans = BodyPlans(body, self.known, weights, lambda inner, kinds: Plan(inner, kinds, weights, target))
             if id(body) in calls:
                 plans.prepare(calls[id(body)])
             return plans
@@ -157,7 +158,7 @@ class Plan:
         self.stages: list[_NativeStage | _PythonStage] = []
         for segment, keep in zip(self.segments, later):
             if isinstance(segment, PythonSegment):
-                self.stages.append(_PythonStage(graph, segment, keep, types, weights, self._known, plans_of, compiled))
+                self.stages.append(_PythonStage(graph, segment, keep, types, weights, self.known, plans_of, compiled))
             else:
                 self.stages.append(self._native(graph, segment, keep, types, target))
         whole = self._whole()
@@ -170,7 +171,7 @@ class Plan:
         inputs = [name for name in dict.fromkeys(read) if name not in set(made)]
         outputs = [name for name in made if name in keep]
         chosen = choose(segment.units, types, inputs, set(outputs))
-        program = ProgramBuilder(types, self._weights, self._known, inputs, outputs).build(segment.units, chosen)
+        program = ProgramBuilder(types, self.weights, self.known, inputs, outputs).build(segment.units, chosen)
         return _NativeStage(graph, segment.units, chosen, program, types, target)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Values:
@@ -219,8 +220,8 @@ class Plan:
         return {name for stage in self.stages if isinstance(stage, _PythonStage) for plans in stage.bodies.values() for name in plans.unplanned()}
 
     def _fixed_value(self, name: str) -> np.ndarray:
-        known = self._known.get(name)
-        return self._weights.compact(name).decode() if known is None else known
+        known = self.known.get(name)
+        return self.weights.compact(name).decode() if known is None else known
 
 
 def _is_own(array: np.ndarray, feeds: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> bool:

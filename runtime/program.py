@@ -131,6 +131,13 @@ class ProgramBuilder:
             self._deliver(name, index)
         return self._finish(sum(option.cost for option in chosen), len(units))
 
+    def given(self, name: str, layout: Layout, index: int) -> bool:
+        """Says, before ``build``, that input ``index`` is this value in this layout; False if the layout was given already."""
+        if (name, layout) in self._buffers:
+            return False
+        self._buffers[name, layout] = _Buffer(self._nbytes(name), INPUT, index)
+        return True
+
     def _enter(self, place: int, unit: Unit, option: Lowering) -> None:
         self._place, self._unit, self._option = place, unit, option
         self.low, self.high = unit.low, unit.high

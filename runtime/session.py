@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..formats.graph import Graph, ValueInfo, verify
 from ..formats.reader import read
 from ..kernels import isa
 from ..kernels.ops._op import OpError, Type
+from ..kernels.tuned import read as read_costs
 from .explicit import explicit
 from .feeds import Feeds, InputError, checked_bound_inputs, checked_bound_outputs, checked_feeds
 from .numba import NumbaNodes
@@ -23,6 +24,9 @@ from .plan import Plan, Target
 from .profile import NodeProfile
 from .shapes import OutOfMemory, check, concrete
 from .weights import PackedWeights
+
+if TYPE_CHECKING:
+    from .tuning import Timed
 
 BACKENDS = ("native", "numba", "numpy")
 MOST_PLANS = 8
@@ -35,21 +39,23 @@ class BackendError(ThinferError, ValueError):
     """The backend or the number of threads that was asked for does not exist here."""
 
 
-def load(model: str | os.PathLike[str] | Graph, *, backend: str | None = None, threads: int = 1) -> Session:
+def load(model: str | os.PathLike[str] | Graph, *, backend: str | None = None, threads: int = 1,
+         costs: str | os.PathLike[str] | None = None) -> Session:
     """A session for a ``.thin`` file (or a Graph).
 
     ``backend``: "native" (kernels in C++), "numba" (compiled here by Numba, where that is installed) or "numpy"; None takes native or else
-    numpy. ``threads``: of one ``run`` call (native, numba).
-    Raises FormatError (not a well-formed file), BackendError, OpError (operators wrongly used or unknown), OSError (no such file).
+    numpy. ``threads``: of one ``run`` call (native, numba). ``costs``: a file that ``toolchain tune`` wrote on this device, for the planner; None
+    takes the one that THINFER_COSTS names, if any.
+    Raises FormatError (not a well-formed file), BackendError, CostsError, OpError (operators wrongly used or unknown), OSError (no such file).
     """
     graph = verify(model) if isinstance(model, Graph) else read(model)  # what the reader gives is verified
-    return Session(graph, backend=backend, threads=threads)
+    return Session(graph, backend=backend, threads=threads, costs=costs)
 
 
 class Session:
     """A model, ready to run. Safe to use from several threads at once."""
 
-    def __init__(self, graph: Graph, *, backend: str | None = None, threads: int = 1) -> None:
+    def __init__(self, graph: Graph, *, backend: str | None = None, threads: int = 1, costs: str | os.PathLike[str] | None = None) -> None:
         self.backend = _checked_backend(backend)
         if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS:
             raise BackendError(f"threads is {threads!r}; it must be a whole number from 1 to {MOST_THREADS}")
@@ -67,7 +73,8 @@ class Session:
         except RuntimeError as error:
             raise BackendError(f"the system does not grant {threads} threads ({error}); use fewer") from None
         numba = NumbaNodes(threads) if self.backend == "numba" else None
-        self._target = Target(self.isa, threads, pools[0], pools[1], native.ArenaPool() if native else None, numba)
+        self._target = Target(self.isa, threads, pools[0], pools[1], native.ArenaPool() if native else None, numba,
+                              read_costs(costs, self.isa) if self.isa else None)
         self._check_weights()
 
     def _check_weights(self) -> None:
@@ -138,6 +145,13 @@ class Session:
         with enough_memory():
             plan = self._plan(tuple(array.shape for array in feeds.values()))
             return plan.bound(feeds, checked_bound_outputs(plan.results, outputs, feeds))
+
+    def timed_ways(self) -> list[Timed]:
+        """Every way in which the nodes could run, timed alone; symbolic lengths are 1. For ``toolchain tune``."""
+        from .tuning import ways
+
+        plan = self._plan(tuple(concrete(info) for info in self.inputs))
+        return list(ways(plan, self.isa)) if self.isa is not None else []
 
     def profile(self, feeds: Feeds) -> list[NodeProfile]:
         """One inference as ``run``: what each of its nodes took, in the order in which they ran. Steps are timed one by one, so the whole

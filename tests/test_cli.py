@@ -319,7 +319,7 @@ def test_help_and_version() -> None:
 
 
 def test_usage_mistakes(net: Path, thin: Path) -> None:
-    known = "explain, pack, inspect, run, verify, bench, convert, demo"
+    known = "explain, pack, inspect, run, verify, bench, tune, convert, demo"
     assert fails("squeeze") == f"there is no command 'squeeze'; the commands are {known} (see toolchain --help)"
     assert fails("pack") == "missing argument 'MODEL' (see toolchain pack --help)"
     assert "no such option" in fails("inspect", thin, "--xml").lower()

@@ -12,7 +12,7 @@ import click
 
 from ..errors import described, sentence
 
-COMMANDS = ("explain", "pack", "inspect", "run", "verify", "bench", "convert", "demo")
+COMMANDS = ("explain", "pack", "inspect", "run", "verify", "bench", "tune", "convert", "demo")
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """Exit codes that shells give for SIGINT and SIGPIPE."""
