@@ -1,6 +1,7 @@
 // y[M, N] = clamp(alpha * scale * (x[M, K] · Wᵀ) + bias), weights in panels of 16 rows of W, decoded a tile at a time.
 #include "decode.h"
 #include "gather.h"
+#include "half.h"
 #include "tile.h"
 #include "tiles.h"
 #if defined(__aarch64__)
@@ -71,7 +72,7 @@ template <int R, int P>
 
 // EDGE: the last columns of the tile do not exist in y.
 template <int R, int P, bool EDGE>
-void tile(const Tile& t) {
+[[gnu::noinline]] void tile(const Tile& t) {
   vf sum[R][P * NV];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
@@ -80,7 +81,11 @@ void tile(const Tile& t) {
       const float* y = t.y + r * t.ldy + i * VL;
       sum[r][i] = t.first ? vf{} : EDGE ? read_y(y, t.columns - i * VL) : load(y);
     }
-  multiply<R, P>(sum, t);
+#if defined(__AVX512F__)
+  if (EDGE && t.columns <= P * PANEL - PANEL / 2) multiply_half<R, P>(sum, t);
+  else
+#endif
+    multiply<R, P>(sum, t);
   if (t.last) finish<R, P>(sum, t);
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
