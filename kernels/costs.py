@@ -91,7 +91,8 @@ DEPTHWISE: dict[str, float] = {
 }
 
 BITS = {  # per weight, by ISA level
-    "bits_gemv": {"avx512vnni": 0.006, "avx512": 0.03, "avx2": 0.03, "baseline": 0.6},
+    "bits_gemv": {"avx512vnni": 0.0068, "avx512": 0.017, "avx2": 0.017, "baseline": 0.6},
+    "bits_gemv8": {"avx512vnni": 0.016, "avx512": 0.03, "avx2": 0.03, "baseline": 0.6},
     "xnor_gemv": {"avx512vnni": 0.0015, "avx512": 0.003, "avx2": 0.003, "baseline": 0.03},
 }
 
@@ -126,6 +127,7 @@ NORM = {
 
 INTEGER = {
     "product": 0.0045,  # per int8 weight and row
+    "read": 0.009,  # per int8 weight, from memory
     "gather": 0.05,  # per code copied
     "tap": 0.004,  # per output and tap of a depthwise convolution
     "output": 0.06,  # per output of one

@@ -1,6 +1,6 @@
 // y[N] = one row of int8 or uint8 codes times a weight of integers, 1 to 8 bits each in memory: docs/quantization.md, bit for bit.
 #if defined(__AVX512VNNI__) && !defined(__clang__)
-#pragma GCC optimize("no-schedule-insns2")  // GCC gathers the permutes and the products, which then wait for each other's ports: 1.52 cycles a vector, not 1.42
+#pragma GCC optimize("no-schedule-insns2")  // GCC gathers the permutes and the products, which then wait for each other's ports
 #endif
 #if defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
 #include "vnni.h"

@@ -76,9 +76,9 @@ class _Row:
     def finish(self, em: Emitter) -> list[int]:
         return [int(self.bias is not None), f32(self.site.attrs.get("alpha", 1.0)), f32(em.low), f32(em.high)]
 
-    def lowering(self, kernel: str, cost: float, emit: Callable[[Emitter], None]) -> Lowering:
+    def lowering(self, kernel: str, cost: float, emit: Callable[[Emitter], None], bits: int = 1) -> Lowering:
         inputs: list[Layout | None] = ["NCHW", None, None, "NCHW", "NCHW"]
-        per_weight = costs.BITS[kernel]
+        per_weight = costs.BITS["bits_gemv8" if kernel == "bits_gemv" and bits == 8 else kernel]
         cost = costs.STEP + cost * per_weight.get(self.site.isa, per_weight["baseline"])
         return Lowering(kernel, tuple(inputs[:len(self.site.inputs)]), "NCHW", cost, emit, fuses=True)
 
@@ -98,7 +98,7 @@ def _summed(row: _Row) -> Iterator[Lowering]:
         params = [row.columns, layout.outputs, layout.bits, int(is_unsigned), zero, *row.finish(em), *layout.sections()[:4]]
         em.step("bits_gemv", [em.input(0), row.scale(em), zeros, weight, *row.added(em)], params, layout.panels, row.columns + LONGEST_STEP)
 
-    yield row.lowering("bits_gemv", layout.groups * 16 * row.columns, emit)
+    yield row.lowering("bits_gemv", layout.groups * 16 * row.columns, emit, layout.bits)
 
 
 def _counted(row: _Row) -> Iterator[Lowering]:

@@ -48,7 +48,7 @@ class Product:
         layouts: tuple[Layout | None, ...] = (self.scheme, None, None, "NCHW", "NCHW")[:len(site.inputs)]
         per_mac = costs.INTEGER["product"] * costs.SLOWER.get(site.isa, 1.0)
         gathered = costs.INTEGER["gather"] * self.matrix.columns if self.geometry else 0.0
-        cost = costs.STEP + self.rows * (weight_bytes(self.matrix) * per_mac + gathered)
+        cost = costs.STEP + self.rows * (weight_bytes(self.matrix) * per_mac + gathered) + weight_bytes(self.matrix) * costs.INTEGER["read"]
         return Lowering("product_i8", layouts, self.scheme, cost, lambda em: self._emit(em, factors), fuses=True, ends=True)
 
     def _emit(self, em: Emitter, factors: Factors) -> None:
