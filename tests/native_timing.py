@@ -102,7 +102,7 @@ def resample(level: str) -> Iterator[Line]:
 
 def recurrent(level: str) -> Iterator[Line]:
     """100 steps of one sequence."""
-    for kind in ("fp32", "fp16", "codebook4", "codebook2", "binary", "sparse fp32", "sparse codebook4"):
+    for kind in ("fp32", "fp16", "codebook8", "codebook4", "codebook2", "binary", "sparse fp32", "sparse codebook4"):
         tables = {i: encode(floats(1, 1024, columns) / 16, kind, 1) for i, columns in ((1, 128), (2, 256))}
         arrays = [floats(100, 1, 128), *(tensor.decode() for tensor in tables.values()), floats(1, 2048)]
         yield from node(f"128 → 256, 100 steps, {kind}", "LSTM", arrays, (100, 1, 1, 256), level, {"hidden_size": 256}, tables, (3,))
