@@ -60,7 +60,6 @@ Engine::Engine(const int64_t* program, size_t length, std::vector<ThinKernelFn> 
       input_bytes_(std::move(input_bytes)),
       output_bytes_(std::move(output_bytes)),
       arena_bytes_(arena_bytes),
-      scratch_bytes_(scratch_bytes),
       pool_(std::move(pool)),
       arenas_(std::move(arenas)),
       scratch_stride_(round_up(scratch_bytes)),

@@ -81,7 +81,7 @@ class Engine {
   std::vector<ThinKernelFn> kernels_;
   std::vector<Buffer> weights_;
   std::vector<int64_t> input_bytes_, output_bytes_;
-  int64_t arena_bytes_, scratch_bytes_;
+  int64_t arena_bytes_;
   std::shared_ptr<ThreadPool> pool_;
   std::shared_ptr<ArenaPool> arenas_;
   int64_t scratch_stride_, block_bytes_;  // of a thread; of arena and scratch together
