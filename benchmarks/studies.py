@@ -51,7 +51,7 @@ def _cold_start(options: Options) -> tuple[Rows, Sequence[Entry]]:
     by_name = {row["process"]: row for row in rows}
 
     def best(key: str) -> tuple[str, float]:
-        found = {name: row[key] for name, row in by_name.items() if key in row and name.split(" ")[0] not in OWN}
+        found = {name: row[key] for name, row in by_name.items() if key in row and name.endswith("fp32") and name.split(" ")[0] not in OWN}
         name = min(found, key=lambda one: found[one], default="")
         return name, found.get(name, float("nan"))
 
