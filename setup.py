@@ -36,11 +36,17 @@ ARM32_FLAGS = {"baseline": ["-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=h
 
 
 def isa_flags() -> dict[str, list[str]]:
-    """The ISA levels of the target machine, each with its compiler flags."""
+    """The ISA levels of the target machine, each with its compiler flags; THINFER_LEVELS=baseline,avx2 leaves the others out."""
     machine = os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).lower().split("-")[-1]
     if machine in ("x86_64", "amd64", "i686"):
-        return X86_FLAGS
-    return ARM64_FLAGS if machine in ("aarch64", "arm64") else ARM32_FLAGS if machine.startswith("armv7") else {"baseline": []}
+        flags = X86_FLAGS
+    else:
+        flags = ARM64_FLAGS if machine in ("aarch64", "arm64") else ARM32_FLAGS if machine.startswith("armv7") else {"baseline": []}
+    wanted = os.environ.get("THINFER_LEVELS", ",".join(flags)).split(",")
+    unknown = sorted({"baseline", *wanted}.difference(flags))
+    if unknown or "baseline" not in wanted:
+        raise SystemExit(f"THINFER_LEVELS is {','.join(wanted)!r}; it needs baseline, and may name {', '.join(flags)}")
+    return {isa: flags[isa] for isa in flags if isa in wanted}
 
 
 def kernel_sources(isa: str) -> list[str]:
