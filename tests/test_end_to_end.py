@@ -23,7 +23,8 @@ from torch import nn
 from torch.nn import functional as F
 
 BACKENDS = ["numpy", *(["numba"] if find_spec("numba") else []), *(["native"] if isa.native() is not None else [])]
-COMPRESSED = [name for name in recipe.presets() if name not in ("dense", "sparse") and not name.endswith("int8")]
+COMPRESSED = [name for name in recipe.presets() if name not in ("dense", "sparse", "xnor") and not name.endswith("int8")]
+"""Those whose arithmetic is in floats: quantization turns roundings into steps, and has tests of its own."""
 """Those whose arithmetic is that of floats; test_quantize_activations.py has the others."""
 
 

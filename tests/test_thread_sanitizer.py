@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ["tests/native/stress.cpp", "runtime/native/engine.cpp", "runtime/native/pool.cpp"]
+SOURCES = ["tests/native/stress.cpp", "runtime/native/arenas.cpp", "runtime/native/engine.cpp", "runtime/native/pool.cpp"]
 
 
 def build(target: Path, *flags: str) -> None:

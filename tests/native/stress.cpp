@@ -42,7 +42,8 @@ std::vector<int64_t> program() {
 bool many_callers(int pool_threads, int callers, int runs) {
   const std::vector<int64_t> code = program();
   auto pool = std::make_shared<thinfer::ThreadPool>(pool_threads);
-  thinfer::Engine engine(code.data(), code.size(), {add, add_turned}, {}, {BYTES}, {BYTES}, 4096, 64, pool);
+  thinfer::Engine engine(code.data(), code.size(), {add, add_turned}, {}, {BYTES}, {BYTES}, 4096, 64, pool,
+                         std::make_shared<thinfer::ArenaPool>());
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
   for (int c = 0; c < callers; c++)
