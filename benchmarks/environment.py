@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def _version(package: str) -> str:
 def describe() -> dict[str, Any]:
     """CPU, cores, ISA level, versions, git revision and the command line."""
     return {
-        "command": shlex.join(["python", "-m", "thinfer.benchmarks", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "thinfer.benchmarks", *_without_folders(sys.argv[1:])]),
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "isa": isa.selected() if isa.levels() else "none",
@@ -52,3 +53,9 @@ def describe() -> dict[str, Any]:
         "versions": {package: _version(package) for package in PACKAGES},
         "revision": revision(),
     }
+
+
+def _without_folders(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with names in the place of this machine's folders."""
+    folders = {"--peers": "PEERS", "--work": "WORK", "--results": "RESULTS", "--mnist": "MNIST", "-o": "FOLDER", "--output": "FOLDER"}
+    return [folders.get(before, argument) for before, argument in zip(["", *arguments], arguments)]
