@@ -8,7 +8,7 @@ typedef uint64_t Word;
 
 constexpr int GROUP = 8;         // rows of a vector of 64 bytes, a word of 64 columns each
 constexpr int PANEL_GROUPS = 4;  // groups of a panel; the last panel may have fewer
-constexpr int64_t AHEAD = 4096;  // bytes between what is read and what is fetched
+[[maybe_unused]] constexpr int64_t AHEAD = 4096;  // bytes between what is read and what is fetched
 
 enum Param { K, N, HAS_BIAS, ALPHA, LOW, HIGH, SCALE_AT };
 enum Buffer { CODES, X_SCALE, WEIGHT, BIAS, Y };
