@@ -116,9 +116,8 @@ def packages() -> list[str]:
 setup(
     packages=packages(),
     package_dir={f"thinfer.{top}": top for top in TOP_PACKAGES},
-    package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"],
-                  "thinfer.benchmarks": ["results/*.json"]},
-    exclude_package_data={"": ["*.cpp", "*.h", "*.inc"]},  # a wheel for a board holds what runs there
+    package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"]},
+    exclude_package_data={"": ["*.cpp", "*.h", "*.inc"], "thinfer.benchmarks": ["results/*"]},  # a wheel for a board holds what runs there
     ext_modules=[
         extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], True),
         extension("thinfer.formats._native", ["formats/native"], False),
