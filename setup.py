@@ -102,7 +102,7 @@ def extension(name: str, folders: list[str], per_isa: bool) -> Extension:
     per_level = {src for isa in isa_flags() for src in kernel_sources(isa)} if per_isa else set()
     ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *sorted(per_level)], language="c++",
                     include_dirs=["kernels/native"], define_macros=isa_macros,
-                    extra_compile_args=[*COMMON_FLAGS, *SANITIZE_FLAGS, "-pthread"],
+                    extra_compile_args=[*COMMON_FLAGS, *(["-Os"] if per_isa else []), *SANITIZE_FLAGS, "-pthread"],  # kernels have flags of their own
                     extra_link_args=["-pthread", *([f"-fsanitize={SANITIZE}"] if SANITIZE else ["-s"]), "-Wl,--gc-sections"], optional=False)
     ext.per_isa = per_isa
     return ext
@@ -117,7 +117,7 @@ setup(
     packages=packages(),
     package_dir={f"thinfer.{top}": top for top in TOP_PACKAGES},
     package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"]},
-    exclude_package_data={"": ["*.cpp", "*.h", "*.inc"], "thinfer.benchmarks": ["results/*"]},  # a wheel for a board holds what runs there
+    exclude_package_data={"": ["*.cpp", "*.h", "*.inc", "README.md"], "thinfer.benchmarks": ["results/*"]},  # a wheel for a board holds what runs there
     ext_modules=[
         extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], True),
         extension("thinfer.formats._native", ["formats/native"], False),
