@@ -117,7 +117,7 @@ setup(
     packages=packages(),
     package_dir={f"thinfer.{top}": top for top in TOP_PACKAGES},
     package_data={"thinfer.toolchain": ["recipes/*.yaml"], "thinfer.formats": ["SPEC.md"]},
-    exclude_package_data={"": ["*.cpp", "*.h", "*.inc", "README.md"], "thinfer.benchmarks": ["results/*"]},  # a wheel for a board holds what runs there
+    exclude_package_data={"": ["*.cpp", "*.h", "*.inc", "README.md"], "thinfer.benchmarks": ["results/*"]},  # a board's wheel holds what runs
     ext_modules=[
         extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], True),
         extension("thinfer.formats._native", ["formats/native"], False),

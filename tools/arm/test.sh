@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the ARM wheels, installs them into Debian sysroots and runs tests under qemu, once for each kind of board.
 # Usage: tools/arm/test.sh short|all
-#   short  what CI runs: kernels, dispatch and sessions, minutes
+#   short  kernels and dispatch, minutes
 #   all    every test that needs no package which is not there for ARM; writes tools/results/arm-tests.md. An hour on two cores
 # Where apt-get or qemu cannot be had, it says SKIPPED and succeeds, unless THINFER_REQUIRE_ARM=1.
 set -euo pipefail
