@@ -48,6 +48,31 @@ inline vi pairs(vh a, vh b) {
 #endif
 }
 inline vi dot(vi sum, const X& x, const W& w) { return sum + pairs(x.even, w.even) + pairs(x.odd, w.odd); }
+#elif defined(__ARM_NEON)
+// NEON multiplies bytes of one sign: x less 128 here, and 128 times the weights' sum added back, which is made once per weight.
+struct X { int8x16_t bytes; };
+struct W { int8x16_t bytes; vi back; };
+inline X unsigned_words(vi v) { return {vreinterpretq_s8_s32((int32x4_t)(v ^ (int32_t)0x80808080))}; }
+#if defined(__ARM_FEATURE_DOTPROD)
+inline vi dot(vi sum, const X& x, const W& w) { return (vi)vdotq_s32((int32x4_t)(sum + w.back), x.bytes, w.bytes); }
+inline W signed_words(vi v) {
+  const int8x16_t bytes = vreinterpretq_s8_s32((int32x4_t)v);
+  return {bytes, (vi)vdotq_s32(vdupq_n_s32(0), bytes, vdupq_n_s8(1)) << 7};
+}
+#else
+// Neighbours of neighbours: no product of two bytes leaves 16 bits.
+inline vi quads(int16x8_t low, int16x8_t high) {
+  const int32x4_t a = vpaddlq_s16(low), b = vpaddlq_s16(high);
+  return (vi)vcombine_s32(vpadd_s32(vget_low_s32(a), vget_high_s32(a)), vpadd_s32(vget_low_s32(b), vget_high_s32(b)));
+}
+inline vi dot(vi sum, const X& x, const W& w) {
+  return sum + w.back + quads(vmull_s8(vget_low_s8(x.bytes), vget_low_s8(w.bytes)), vmull_s8(vget_high_s8(x.bytes), vget_high_s8(w.bytes)));
+}
+inline W signed_words(vi v) {
+  const int8x16_t bytes = vreinterpretq_s8_s32((int32x4_t)v);
+  return {bytes, quads(vmovl_s8(vget_low_s8(bytes)), vmovl_s8(vget_high_s8(bytes))) << 7};
+}
+#endif
 #else
 struct X { vi words; };
 struct W { vi words; };
