@@ -31,8 +31,9 @@ X86_FLAGS = {
                    "-mavx512bitalg", "-mavx512vpopcntdq", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt",
                    "-mprefer-vector-width=512"],
 }
-ARM64_FLAGS = {"baseline": [], "dotprod": ["-march=armv8.2-a+dotprod"]}
-ARM32_FLAGS = {"baseline": ["-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard"]}
+NO_TABLES = "-fno-asynchronous-unwind-tables"  # nothing is thrown through a kernel, and boards' wheels are to be small
+ARM64_FLAGS = {"baseline": [NO_TABLES], "dotprod": ["-march=armv8.2-a+dotprod", NO_TABLES]}
+ARM32_FLAGS = {"baseline": ["-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard", NO_TABLES]}
 
 
 def isa_flags() -> dict[str, list[str]]:
