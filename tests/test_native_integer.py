@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from thinfer import runtime
-from thinfer.benchmarks import images, models
 from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from thinfer.formats.tensor import Affine, EncodedTensor
 from thinfer.kernels import isa
@@ -183,6 +182,8 @@ def test_codes_at_ties_are_those_of_the_division(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.slow
 def test_mobilenet_has_the_bits_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from thinfer.benchmarks import images, models  # want Pillow, which the extra `bench` brings
+
     graph = importers.load(models.export("mobilenetv2", tmp_path)[0])
     crops, name = images.crops("mobilenetv2"), graph.inputs[0].name
     packed = pipeline.compress(graph, recipe.load("int8"), calibration={name: crops[:8]})
