@@ -23,7 +23,7 @@ from .exact import exact
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = WORKER.parent
-MOST_SECONDS = 300
+MOST_SECONDS = 1800
 """Longest that a conversion may take."""
 LAYOUT = "1"
 """Of the folders: another number makes all of them stale."""

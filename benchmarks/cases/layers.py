@@ -30,6 +30,15 @@ def product(outputs: int, inputs: int, _: Path) -> Model:
     return Model({"": graph}, rng.standard_normal((2, 1, inputs), np.float32), partial(linear, w), w=w)
 
 
+def signs(outputs: int, inputs: int, _: Path) -> Model:
+    """y = Wx of +1 and −1, scaled by row: what is left of a layer whose weights and activations are binary, so that nothing is lost here."""
+    rng = np.random.default_rng(0)
+    scales = rng.uniform(0.5, 1.5, (outputs, 1)) * inputs**-0.5
+    w = (scales * rng.choice((-1.0, 1.0), (outputs, inputs))).astype(np.float32)
+    graph = single("Gemm", (1, inputs), (1, outputs), {"w": w}, {"transB": 1})
+    return Model({"": graph}, rng.choice((-1.0, 1.0), (2, 1, inputs)).astype(np.float32), partial(linear, w), w=w)
+
+
 def linear(w: np.ndarray) -> Any:
     import torch
 
@@ -81,6 +90,9 @@ CASES = (
          (Target("thinfer fp32", DENSE, 1.0), Target("thinfer int8", EIGHT_BITS, 1.0), Target("thinfer codebook-4-int8", FOUR_BITS, 1.0),
           Target("thinfer codebook-3-int8", FOUR_BITS, 0.9), Target("thinfer codebook-2-int8", FOUR_BITS, 0.75),
           Target("thinfer codebook-4", ("numpy fp32",), 1 / 7), Target("thinfer binary", ("numpy fp32",), 1 / 20)), threads=(1, 2)),
+    Case("xnor4096", "y = Wx, 4096 × 4096, weights and activations of signs", partial(signs, 4096, 4096),
+         {"xnor": Packing({"values": "binary", "activations": "binary"})},
+         (Contender("numpy", "fp32"), *fp32("onnxruntime")), (Target("thinfer xnor", ("numpy fp32",), 1 / 90),)),
     Case("fc6", "y = Wx, 4096 × 25088 (VGG-16's FC6), warm and cold", partial(product, 4096, 25088),
          {name: BITS[name] for name in ("codebook-4-int8", "codebook-2-int8")}, (Contender("numpy", "fp32"), *compressed(*FOUR_BITS)),
          tuple(Target(f"thinfer {ours}", FOUR_BITS, ratio, cold) for cold in (False, True)
