@@ -5,11 +5,13 @@ linked into one extension; the best level that the CPU has is chosen at import. 
 for the machine that happens to build.
 
 Without a compiler the install still succeeds and the NumPy backend runs everything;
-``THINFER_REQUIRE_NATIVE=1`` makes a failed build an error instead.
+``THINFER_REQUIRE_NATIVE=1`` makes a failed build an error instead. ``THINFER_JOBS`` compilers run at a time, as many as there
+are cores if it does not say; each takes up to 1 GB.
 """
 
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import setup
@@ -79,17 +81,19 @@ class BuildNative(build_ext):
             import pybind11
 
             ext.include_dirs.append(pybind11.get_include())
-            ext.extra_objects = [obj for isa, flags in isa_flags().items() for obj in self.compile_level(ext, isa, flags)]
+            units = [(isa, flags, source) for isa, flags in isa_flags().items() for source in (kernel_sources(isa) if ext.per_isa else [])]
+            with ThreadPoolExecutor(int(os.environ.get("THINFER_JOBS", os.cpu_count() or 1))) as jobs:
+                ext.extra_objects = [obj for objects in jobs.map(lambda unit: self.compile_kernels(ext, *unit), units) for obj in objects]
             super().build_extension(ext)
         except Exception as error:
             if os.environ.get("THINFER_REQUIRE_NATIVE") == "1":
                 raise
             print(f"warning: {ext.name} was not built, the NumPy backend will be used: {error}")
 
-    def compile_level(self, ext: Extension, isa: str, flags: list[str]) -> list[str]:
-        """Objects of one ISA level, in a build folder of their own."""
+    def compile_kernels(self, ext: Extension, isa: str, flags: list[str], source: str) -> list[str]:
+        """The object of a source at one ISA level, in a build folder of that level's."""
         return self.compiler.compile(
-            kernel_sources(isa) if ext.per_isa else [], output_dir=str(Path(self.build_temp) / isa), include_dirs=["kernels/native"],
+            [source], output_dir=str(Path(self.build_temp) / isa), include_dirs=["kernels/native"],
             macros=[("THIN_ISA", isa), (f"THIN_ISA_{isa.upper()}", "1")],
             # A level's code may run on no weaker CPU, so nothing in it may be shared with another level:
             # no exceptions, no RTTI, no inline functions with external linkage.
