@@ -49,6 +49,16 @@ def test_widths(level: str, width: int, stride: int) -> None:
 
 
 @every_level
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (3, 8), (4, 9), (7, 7), (8, 5), (9, 14), (14, 14), (15, 15), (16, 17), (17, 31)])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_narrow_planes(level: str, size: tuple[int, int], kernel: int, stride: int) -> None:
+    """Rows of an output that are narrower than a vector; sums of seven rows together and what is left of them; uneven padding."""
+    for pads in ((kernel // 2,) * 4, (kernel // 2, kernel - 1, kernel - 1, kernel - 2)):
+        depthwise(normal(1, 18, *size), encoded((18, 1, kernel, kernel), "fp32"), level, strides=(stride, stride), pads=pads, low=-0.5)
+
+
+@every_level
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 8, 12, 15, 16, 17, 24, 32, 47, 96])
 def test_channels(level: str, channels: int) -> None:
     depthwise(normal(1, channels, 6, 13), encoded((channels, 1, 3, 3), "codebook4"), level, pads=(1, 1, 1, 1), low=0.0, high=0.75)

@@ -3,6 +3,7 @@
 // A strip of a channel's rows is copied to scratch with its padding, columns dealt out by their remainder of the stride, so that
 // the loop over taps reads vectors without asking where the image ends.
 #include "../gemm/gather.h"
+#include "narrow.h"
 #include "shuffle.h"
 #include "taps.h"
 
@@ -144,6 +145,7 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   const int64_t* p = call->p;
   const Packed packed{(const char*)call->buf[1], p + PACKED};
   const Rows rows = choose(p);
+  const auto narrow_rows = choose_narrow(p);
   float* w = (float*)call->scratch;
   const Strip strip(p, w + p[KH] * p[KW] * PANEL);
   strip.clear();
@@ -155,6 +157,11 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
       const Finish finish{splat(((const float*)call->buf[2])[channel]), splat(thin_f32(p[LOW])), splat(thin_f32(p[HIGH])), (int)(p[OW] < VL ? p[OW] : VL)};
       for (int64_t oh = item.oh0; oh < item.oh1; oh += p[STRIP]) {
         const int64_t n = item.oh1 - oh < p[STRIP] ? item.oh1 - oh : p[STRIP];
+        if (narrow_rows) {
+          narrow_rows({p, (const float*)call->buf[0] + plane * p[H] * p[W], (float*)call->buf[3] + (plane * p[OH] + oh) * p[OW], w + lane, oh, n,
+                       ((const float*)call->buf[2])[channel], thin_f32(p[LOW]), thin_f32(p[HIGH])});
+          continue;
+        }
         strip.fill((const float*)call->buf[0] + plane * p[H] * p[W], oh, n);
         rows(strip, w + lane, n, finish, (float*)call->buf[3] + (plane * p[OH] + oh) * p[OW]);
       }
