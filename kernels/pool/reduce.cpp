@@ -1,6 +1,7 @@
 // Sums, maxima and minima over axes that lie side by side in memory.
 #include "fold.h"
 #include "kernel.h"
+#include "shuffle.h"
 #include "strides.h"
 #include "vmath.h"
 
@@ -56,6 +57,13 @@ inline void reduce_columns(const float* x, int64_t count, int64_t stride, Last l
   for (int v = 0; v < V; v++) store(y + v * VL, last.of(found[v]));
 }
 
+// The first n lanes of x, those of `others` in the rest.
+inline vf first_n(vf x, int n, vf others) {
+  vi lane;
+  for (int i = 0; i < VL; i++) lane[i] = i;
+  return lane < n ? x : others;
+}
+
 // n floats joined, spread over lanes; by halves too.
 template <typename F, typename T>
 vf join_row(const float* x, int64_t n) {
@@ -69,12 +77,7 @@ vf join_row(const float* x, int64_t n) {
   for (; i + 4 * VL <= n; i += 4 * VL)
     for (int v = 0; v < 4; v++) part[v] = F::join(part[v], T::of(load(x + i + v * VL)));
   for (; i + VL <= n; i += VL) part[0] = F::join(part[0], T::of(load(x + i)));
-  if (i < n) {
-    float lanes[VL];
-    store(lanes, splat(F::start()));
-    for (int k = 0; k < n - i; k++) lanes[k] = x[i + k];
-    part[1] = F::join(part[1], T::of(load(lanes)));
-  }
+  if (i < n) part[1] = F::join(part[1], first_n(T::of(load_n(x + i, (int)(n - i))), (int)(n - i), splat(F::start())));
   return F::join(F::join(part[0], part[1]), F::join(part[2], part[3]));
 }
 
@@ -83,12 +86,19 @@ template <typename F, typename T>
 inline void reduce_rows(const ThinCall* call, int64_t begin, int64_t end) {
   const int64_t n = call->p[0];
   const Last last(call->p + 1);
-  for (int64_t item = begin; item < end; item++) {
-    float lanes[VL];
-    store(lanes, join_row<F, T>((const float*)call->buf[0] + item * n, n));
+  const float* x = (const float*)call->buf[0];
+  float* y = (float*)call->buf[1];
+  for (int64_t item = begin; item < end; item += VL) {
+    const int rows = (int)smaller(end - item, VL);
+    vf joined[VL];
+    for (int r = 0; r < VL; r++) joined[r] = r < rows ? join_row<F, T>(x + (item + r) * n, n) : vf{};
+    transpose(joined);  // lane k of every row side by side
     for (int width = VL / 2; width > 0; width /= 2)
-      for (int k = 0; k < width; k++) lanes[k] = F::join(lanes[k], lanes[k + width]);
-    ((float*)call->buf[1])[item] = last.of(splat(lanes[0]))[0];
+      for (int k = 0; k < width; k++) joined[k] = F::join(joined[k], joined[k + width]);
+    if (rows == VL)
+      store(y + item, last.of(joined[0]));
+    else
+      store_n(y + item, last.of(joined[0]), rows);
   }
 }
 
