@@ -54,7 +54,7 @@ def _dressed(axes: Axes, x: str, y: str) -> None:
     axes.set_yscale("log")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     axes.grid(alpha=0.3, which="both")
 
 
@@ -67,11 +67,14 @@ def columns(axes: Axes, found: Found) -> None:
 
 
 def convolutions(axes: Axes, found: Found) -> None:
-    """Figure 1 of arXiv 1608.03665: CSR of the lowered convolution over the dense product, and ours over the same."""
-    for place, entry in enumerate(one for one in found.values() if one.get("facts", {}).get("figure") == "convolutions" and one["threads"] == 1):
+    """Figure 1 of arXiv 1608.03665: CSR of the lowered convolution over the dense product, ours over the same, and how far our dense kernels get."""
+    entries = [one for one in found.values() if one.get("facts", {}).get("figure") == "convolutions" and one["threads"] == 1]
+    for place, entry in enumerate(sorted(entries, key=lambda one: str(one["facts"]["layer"]))):
+        layer = entry["facts"]["layer"]
         for beginning, label, style in (("mkl csr-", "CSR", "x--"), ("thinfer sparse-", "Thinfer", "o-")):
             points = [(float(name.removeprefix(beginning)), speedup(entry, name)) for name in entry["contenders"] if name.startswith(beginning)]
-            _line(axes, points, f"{entry['facts']['layer']}, {label}", f"{style}C{place}")
+            _line(axes, points, f"{layer}, {label}", f"{style}C{place}")
+        _line(axes, [(percent, speedup(entry, "thinfer dense")) for percent in (50.0, 98.0)], f"{layer}, Thinfer dense", f":C{place}")
     _dressed(axes, "sparsity, %", "speedup over the dense product")
 
 
