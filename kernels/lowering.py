@@ -122,7 +122,7 @@ class Emitter(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Strips:
-    """How a lowering runs on some rows (axis 2) of its output, a value of batch 1 in NHWC.
+    """How a lowering runs on some rows (axis 2) of its output, a value of batch 1; its input is in NHWC.
 
     ``needs``: rows [first, last) of the output → those of input 0 that they take. ``emit(em, x, x0, y, first, last)`` writes their steps: x
     begins with row ``x0`` of the input, y with row ``first`` of the output. ``whole``: x is the whole input, in the layout that the lowering says.

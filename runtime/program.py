@@ -156,7 +156,7 @@ class ProgramBuilder:
                 link = links[work.index]
                 self._enter(link.place, link.unit, link.option)
                 x = lines[work.index - 1] if work.index else source
-                y = lines[work.index].plus(work.at * link.row_bytes) if link is not links[-1] else self.output().plus(work.first * link.row_bytes)
+                y = lines[work.index].plus(work.at * link.row_bytes) if link is not links[-1] else self.output().plus(work.first * link.row_step)
                 place, rows = work.moved
                 if rows:
                     emit_copy(self, lines[work.index].plus(place * link.row_bytes), lines[work.index], [rows * link.row_bytes // 4], [1], [1])

@@ -23,7 +23,7 @@ HELD = 1 << 18
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """A unit of a chain. ``heights``: rows of its input and output, ``row_bytes`` of a row of its output."""
+    """A unit of a chain. ``height``: rows of its output, ``row_bytes`` of each, ``row_step`` from one to the next (NCHW: of a channel)."""
 
     unit: Unit
     option: Lowering
@@ -31,6 +31,7 @@ class Link:
     strips: Strips
     height: int
     row_bytes: int
+    row_step: int
 
 
 def chain_at(place: int, units: Sequence[Unit], chosen: Sequence[Lowering], types: Types, readers: Mapping[str, int]) -> list[Link]:
@@ -51,7 +52,8 @@ def _link(place: int, unit: Unit, option: Lowering, types: Types) -> Link | None
     kind = types[unit.outputs[0]]
     if option.strips is None or kind is None or len(unit.outputs) != 1 or unit.addend or unit.codes:
         return None
-    return Link(unit, option, place, option.strips, kind.shape[2], _row_bytes(kind))
+    row_bytes = _row_bytes(kind)
+    return Link(unit, option, place, option.strips, kind.shape[2], row_bytes, row_bytes if option.output == "NHWC" else row_bytes // kind.shape[1])
 
 
 def _row_bytes(kind: Type) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from native_harness import every_level, pytestmark  # noqa: F401
 from test_native_gemm import encoded, normal
+from test_native_sparse import sparse
 from thinfer import runtime
 from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import EncodedTensor
@@ -92,6 +93,20 @@ def test_encodings(kind: str, level: str, monkeypatch: pytest.MonkeyPatch) -> No
     whole, _ = outputs(graph, x, 1, level, monkeypatch, 1 << 40)
     for threads in (1, 2):
         np.testing.assert_array_equal(outputs(graph, x, threads, level, monkeypatch, 1)[0], whole)
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp32", "codebook4"])
+def test_sparse_end(kind: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain in NHWC ends with a sparse 1×1 convolution, which makes NCHW, rows of it at a time."""
+    graph, x = net([STEM, depthwise(20), pointwise(12, 20)], 37, 30, kind)
+    thinned = Graph(graph.inputs, graph.outputs, graph.nodes, {**graph.weights, "w2": sparse((12, 20, 1, 1), kind, 0.3)})
+    whole, _ = outputs(thinned, x, 1, level, monkeypatch, 1 << 40)
+    (expected,) = runtime.Session(thinned, backend="numpy").run({"x": x}).values()
+    np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-4)
+    for held in (1, 4000):
+        for threads in (1, 2, 3):
+            np.testing.assert_array_equal(outputs(thinned, x, threads, level, monkeypatch, 1, held)[0], whole)
 
 
 def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:

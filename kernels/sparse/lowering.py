@@ -10,7 +10,7 @@ import numpy as np
 from ...formats.record import dataclass, replace
 from ...formats.tensor import EncodedTensor
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Ref, Site, Strips, f32, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from ..tables import with_table
@@ -19,7 +19,8 @@ from .pack import Kind, kind_of, pack, row_scale
 from .rows import MOST_COLUMNS, TILE, pack_rows
 from .windows import PANEL, TOGETHER, Encoding, pack_windows
 
-LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
+LAYOUTS: tuple[tuple[Layout, Layout], ...] = (("NCHW", "NCHW"), ("NHWC", "NHWC"), ("NHWC", "NCHW"))
+"""What convolutions read and make: blocks of inputs can be transposed on their way into scratch."""
 SLICES = 4
 """Slices of a work item of the kernels sparse_gemv."""
 ALIGNED = 16
@@ -71,7 +72,7 @@ def lower_gemm(site: Site) -> Iterator[Lowering]:
         return
     m = replace(m, alpha=site.attrs["alpha"])
     if site.attrs["transA"]:
-        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, rows, 1], [0, 1, outputs]), True, "NCHW")
+        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, rows, 1], [0, 1, outputs]), True)
     else:
         yield from _rows(m, rows)
 
@@ -93,7 +94,7 @@ def lower_mat_mul(site: Site) -> Iterator[Lowering]:
     if 0 in site.weights and len(a.shape) == 2 and len(b.shape) >= 2:
         m = matrix_of(site, "rows", 1, a.shape[0], at=0)
         if m is not None:
-            yield _spmm(m, prod(b.shape[:-2]), b.shape[-1], _matrix_geometry(m, b.shape[-1]), True, "NCHW")
+            yield _spmm(m, prod(b.shape[:-2]), b.shape[-1], _matrix_geometry(m, b.shape[-1]), True)
 
 
 @lowers("Conv")
@@ -111,8 +112,8 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
         return
     if prod(win.out) == 1 and win.kernel == x.shape[2:] and not win.padded:
         yield from _rows(m, x.shape[0])  # each image is one row, in the order of the kernel
-    for layout in LAYOUTS:
-        yield _positions(m, x.shape, win, layout)
+    for reads, makes in LAYOUTS:
+        yield _positions(m, x.shape, win, reads, makes)
 
 
 def _matrix_geometry(m: Matrix, positions: int) -> list[int]:
@@ -136,7 +137,7 @@ def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
     cost = costs.STEP + m.slower * m.per_weight * m.tensor.held * rows
     yield Lowering(f"sparse_gemv_{m.kind}", m.inputs("NCHW"), "NCHW", cost, emit, fuses=True)
     if rows > 1 and m.groups == 1:
-        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, 1, width], [0, 1, m.outputs]), False, "NCHW")
+        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, 1, width], [0, 1, m.outputs]), False)
 
 
 def _window_rows(m: Matrix, rows: int) -> Lowering:
@@ -157,22 +158,26 @@ def _window_cost(encoding: Encoding, tensor: EncodedTensor) -> float:
     return costs.SPARSE["window_tables" if encoding.tables else f"window_{encoding.kind}"] * tensor.held * padding
 
 
-def _positions(m: Matrix, shape: Sequence[int], win: Window, layout: Layout) -> Lowering:
+def _positions(m: Matrix, shape: Sequence[int], win: Window, reads: Layout, makes: Layout) -> Lowering:
     """A convolution, each output position a column."""
     def three(values: Sequence[int], other: int) -> list[int]:
         return [*[other] * (3 - len(values)), *values]
 
     batch, channels = shape[:2]
     positions = prod(win.out)
-    image, channel, *axes = strides_of(shape, layout)
-    y_strides = [m.outputs * positions, positions, 1] if layout == "NCHW" else [m.outputs * positions, 1, m.outputs]
+    image, channel, *axes = strides_of(shape, reads)
+    y_strides = [m.outputs * positions, positions, 1] if makes == "NCHW" else [m.outputs * positions, 1, m.outputs]
     if prod(win.kernel) == 1 and prod(win.strides) == 1 and not win.padded:
-        geometry = _geometry(channels // m.groups, positions, [image, channel, axes[-1]], y_strides, m.groups)
-        return _spmm(m, batch, positions, geometry, layout == "NCHW", layout)
+        def rows_of(count: int) -> list[int]:
+            return _geometry(channels // m.groups, count, [image, channel, axes[-1]], y_strides, m.groups)
+
+        row = win.out[-1]
+        strips = batch == 1 == m.groups and len(shape) == 4 and reads == "NHWC" and m.addend is None
+        return _spmm(m, batch, positions, rows_of(positions), reads == "NCHW", reads, makes, (row, rows_of) if strips else None)
     windows = [n for values, other in ((shape[2:], 1), (win.out, 1), (win.kernel, 1), (win.strides, 1), (win.dilations, 1), (win.begin, 0))
                for n in three(values, other)]
     geometry = [channels // m.groups, m.groups, *windows, image, channel, *three(axes, 0), *y_strides]
-    return _spmm(m, batch, positions, geometry, False, layout)
+    return _spmm(m, batch, positions, geometry, False, reads, makes)
 
 
 def _cut(columns: int, positions: int) -> tuple[int, int]:
@@ -186,22 +191,31 @@ def _cut(columns: int, positions: int) -> tuple[int, int]:
     return block, -(-columns // chunks)
 
 
-def _spmm(m: Matrix, batch: int, positions: int, geometry: list[int], direct: bool, layout: Layout) -> Lowering:
+def _spmm(m: Matrix, batch: int, positions: int, geometry: list[int], direct: bool, reads: Layout = "NCHW", makes: Layout = "NCHW",
+          rows: tuple[int, Callable[[int], list[int]]] | None = None) -> Lowering:
+    """``rows``: positions of a row of an image, and the geometry of so many positions, where it can run on some rows only."""
     columns, per_group, direct = m.tensor.size // m.outputs, m.outputs // m.groups, direct and positions % ALIGNED == 0
     block, chunk = _cut(columns, positions)
     chunks, tile, tiled = -(-columns // chunk), min(TILE, per_group), geometry[-1] != 1
-    blocks, tiles = batch * -(-positions // block), m.groups * -(-per_group // tile)
-    scratch = ((0 if direct else columns) + tile * ((chunks > 1) + tiled)) * block * 4
     kind: Kind = "codebook" if m.kind == "binary" else m.kind
     name = f"rows {kind} {m.order} in chunks of {chunk}" + ("" if m.groups == 1 else f" {m.groups} groups")
 
-    def emit(em: Emitter) -> None:
+    def emit(em: Emitter, count: int = positions, geometry: Sequence[int] = geometry, x: Ref | None = None, y: Ref | None = None) -> None:
+        wide = min(block, -(-count // ALIGNED) * ALIGNED)
+        items = batch * -(-count // wide) * m.groups * -(-per_group // tile)
+        scratch = ((0 if direct else columns) + tile * ((chunks > 1) + tiled)) * wide * 4
         m.emit(em, f"sparse_spmm_{kind}", name, lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, chunk),
-               [batch, positions, block, int(direct), *geometry], blocks * tiles, scratch)
+               [batch, count, wide, int(direct), *geometry], items, scratch, x, y)
+
+    def emit_rows(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
+        assert rows is not None
+        row, geometry_of = rows
+        emit(em, (last - first) * row, geometry_of((last - first) * row), x.plus((first - x0) * row * columns * 4), y)
 
     padded = batch * -(-positions // ALIGNED) * ALIGNED
     gathered = 0 if direct else padded * columns * m.groups
     scattered = batch * positions * m.outputs if tiled else 0
-    cost = costs.STEP + m.slower * costs.SPARSE["spmm"] * m.tensor.held * padded + costs.SPARSE["row"] * blocks * m.outputs * chunks \
-        + costs.SPARSE["columns"] * gathered + costs.SPARSE["scatter"] * scattered
-    return Lowering(f"sparse_spmm_{kind}", m.inputs(layout), layout, cost, emit, fuses=True)
+    cost = costs.STEP + m.slower * costs.SPARSE["spmm"] * m.tensor.held * padded + costs.SPARSE["columns"] * gathered \
+        + costs.SPARSE["row"] * batch * -(-positions // block) * m.outputs * chunks + costs.SPARSE["scatter"] * scattered
+    return Lowering(f"sparse_spmm_{kind}", m.inputs(reads), makes, cost, emit, fuses=True,
+                    strips=Strips(lambda first, last: (first, last), emit_rows) if rows else None)
