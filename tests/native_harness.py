@@ -49,8 +49,12 @@ class Recorder:
     scratch: int = 0
     packed_bytes: int = 0
     packed: dict[tuple[int, str], Ref] = field(default_factory=dict)
+    given: np.ndarray | None = None
 
     def input(self, i: int) -> Ref:
+        if i == 0 and self.given is not None:
+            self.consts.append(self.given)
+            return Ref("weight", len(self.consts) - 1)
         array = self.weights[i].decode() if i in self.weights else self.arrays[i]
         assert array is not None
         return self.constant(to_memory(array, self.option.inputs[i]))
@@ -109,14 +113,15 @@ def site_of(op: str, arrays: Sequence[np.ndarray | None], expected: np.ndarray, 
 
 
 def run(site: Site, option: Lowering, arrays: Sequence[np.ndarray | None], level: str, low: float = -np.inf, high: float = np.inf,
-        threads: int = 1) -> np.ndarray:
-    """The output of one lowering. Fails if a float beside the output was written."""
+        threads: int = 1, given: np.ndarray | None = None) -> np.ndarray:
+    """The output of one lowering. Fails if a float beside the output was written. ``given``: input 0 in the layout that the lowering wants,
+    read where it lies."""
     shape = site.outputs[0].shape
     if option.alias:
         source = arrays[0]
         assert source is not None
         return from_memory(to_memory(source, option.inputs[0]), shape, option.output)
-    em = Recorder(arrays, site.weights, option, low, high)
+    em = Recorder(arrays, site.weights, option, low, high, given=given)
     option.emit(em)
     size = int(np.prod(shape))
     walled = np.full(size + 2 * WALL, np.float32(-123.25), np.float32)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from native_harness import check, every_level, pytestmark  # noqa: F401
+from native_harness import check, every_level, pytestmark, run, site_of  # noqa: F401
 from test_native_gemm import ENCODINGS, encoded, normal
 from thinfer.formats.tensor import EncodedTensor
 from thinfer.kernels import ops
+from thinfer.kernels.lowering import lowerings
 
 
 def depthwise(x: np.ndarray, w: EncodedTensor, level: str, bias: bool = True, low: float = -np.inf, high: float = np.inf,
@@ -59,6 +63,42 @@ def test_narrow_planes(level: str, size: tuple[int, int], kernel: int, stride: i
 
 
 @every_level
+@pytest.mark.parametrize("width", [*range(3, 20), 31, 32, 33, 47, 48, 49, 63, 64, 65, 67])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_three_by_three(level: str, width: int, stride: int) -> None:
+    """Every side of the image with a row of padding or none, or more than kernels for one row take; few rows and many strips of them."""
+    for place, pads in enumerate([(0, 0, 0, 0), (1, 0, 0, 1), (0, 1, 1, 0), (0, 0, 1, 1), (1, 1, 0, 0), (2, 1, 1, 2), (1, 2, 2, 1)]):
+        height = (3, 4, 5, 6, 9, 7, 97)[(place + width) % 7]
+        depthwise(normal(1, 3, height, width), encoded((3, 1, 3, 3), "fp32"), level, strides=(stride, stride), pads=pads, low=-1.0)
+    depthwise(normal(2, 2, 1, width), encoded((2, 1, 3, 3), "fp32"), level, bias=False, strides=(stride, stride), pads=(1, 1, 1, 1))
+
+
+@every_level
+@pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("at_end", [False, True])
+def test_nothing_beside_the_image_is_read(level: str, stride: int, at_end: bool) -> None:
+    """The image lies at the beginning or end of a mapping, between pages that nobody may read."""
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 16 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None)
+    for edge in (start, start + 15 * page):
+        assert libc.mprotect(ctypes.c_void_p(edge), page, 0) == 0
+    for width in (7, 16, 17, 33, 39):
+        shape = (1, 2, 5, width)
+        size = 4 * int(np.prod(shape))
+        x = np.frombuffer(memory, np.float32, size // 4, 15 * page - size if at_end else page).reshape(shape)
+        x[...] = normal(*shape)
+        w = encoded((2, 1, 3, 3), "fp32")
+        full = {**ops.get("Conv").attributes, "group": 2, "pads": (1, 1, 1, 1), "strides": (stride, stride)}
+        (expected,) = ops.get("Conv").run(full, x.astype(np.float64), w.decode().astype(np.float64))
+        site = site_of("Conv", [x, w.decode()], expected.astype(np.float32), full, {1: w}, level)
+        (option,) = [option for option in lowerings(site) if option.kernel == "depthwise_planes_f32"]
+        np.testing.assert_allclose(run(site, option, [x, None], level, given=x), expected, rtol=1e-5, atol=1e-5)
+
+
+@every_level
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 8, 12, 15, 16, 17, 24, 32, 47, 96])
 def test_channels(level: str, channels: int) -> None:
     depthwise(normal(1, channels, 6, 13), encoded((channels, 1, 3, 3), "codebook4"), level, pads=(1, 1, 1, 1), low=0.0, high=0.75)
@@ -101,9 +141,6 @@ def test_padding_is_never_multiplied(level: str) -> None:
                     if ih >= 0 and iw >= 0:
                         expected[0, :, oh, ow] += x[0, :, ih, iw] * w[:, 0, kh, kw]
     tensor = EncodedTensor.dense(w)
-    from native_harness import run, site_of
-    from thinfer.kernels.lowering import lowerings
-
     site = site_of("Conv", [x, w], expected, full, {1: tensor}, level)
     (option,) = [option for option in lowerings(site) if option.kernel == "depthwise_f32"]
     np.testing.assert_allclose(run(site, option, [x, w], level), expected, rtol=1e-5, atol=1e-5)

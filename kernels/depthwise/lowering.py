@@ -46,6 +46,13 @@ class Shape:
         return Shape(shape[0], shape[1], pair(shape[2:], 1), pair(win.out, 1), pair(win.kernel, 1), pair(win.strides, 1), pair(win.begin, 0),
                      pair(win.dilations, 1))
 
+    @property
+    def slides(self) -> bool:
+        """Whether slide.h takes it: 3 × 3, at most one row of padding on each side, outputs of a vector at least."""
+        outside = [(out - 1) * stride - pad + 2 > size for out, stride, pad, size in zip(self.out, self.strides, self.pads, self.size)]
+        return (self.kernel == (3, 3) and self.dilations == (1, 1) and self.strides in ((1, 1), (2, 2)) and max(self.pads) <= 1
+                and self.out[1] >= PANEL and not any(outside))
+
     def params(self, cut: Cut) -> list[int]:
         """Param of taps.h up to LOW."""
         lengths = [self.channels, *self.size, *self.out, *self.kernel, *self.strides, *self.pads, *self.dilations]
@@ -105,7 +112,7 @@ def _strips(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -
 def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Shape) -> Lowering:
     """Columns in lanes: NCHW."""
     cut = _cut_planes(shape, layout.panels, site.threads)
-    taps = costs.DEPTHWISE["tap"] * shape.channels * -(-shape.out[1] // PANEL) * PANEL
+    taps = costs.DEPTHWISE["slide" if shape.slides else "tap"] * shape.channels * -(-shape.out[1] // PANEL) * PANEL
     return _lowering(site, "depthwise_planes", "NCHW", layout, bias, shape, cut, taps, 4 * _strip_floats(shape, cut))
 
 

@@ -1,10 +1,12 @@
 // Depthwise convolution in NCHW: the columns of a row in lanes, so that a tap is one number times a vector of activations.
 //
-// A strip of a channel's rows is copied to scratch with its padding, columns dealt out by their remainder of the stride, so that
-// the loop over taps reads vectors without asking where the image ends.
+// 3 × 3 taps are read from the image itself (slide.h, narrow.h), and 5 × 5 where rows are narrow. Else a strip of a channel's rows is copied
+// to scratch with its padding, columns dealt out by their remainder of the stride, so that the loop over taps reads vectors without
+// asking where the image ends.
 #include "../gemm/gather.h"
 #include "narrow.h"
 #include "shuffle.h"
+#include "slide.h"
 #include "taps.h"
 
 namespace {
@@ -57,11 +59,6 @@ struct Strip {
   }
 
   static vf part(const float* from, int64_t left) { return left >= VL ? load(from) : left > 0 ? load_n(from, (int)left) : vf{}; }
-};
-
-struct Finish {
-  vf bias, low, high;
-  int lanes;  // columns of an output that is narrower than a vector
 };
 
 // R rows of the output × all columns, a vector of them at a time; the last one may overlap the one before. K × K taps with stride S: each
@@ -134,8 +131,6 @@ typedef void (*Rows)(const Strip& strip, const float* taps, int64_t rows, const 
 
 Rows choose(const int64_t* p) {
   if (p[KH] != p[KW] || p[SH] != p[SW] || p[DH] != 1 || p[DW] != 1) return any;
-  if (p[KW] == 3 && p[SW] == 1) return square<3, 1>;
-  if (p[KW] == 3 && p[SW] == 2) return square<3, 2>;
   if (p[KW] == 5 && p[SW] == 1) return square<5, 1>;
   if (p[KW] == 5 && p[SW] == 2) return square<5, 2>;
   return any;
@@ -146,9 +141,10 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   const Packed packed{(const char*)call->buf[1], p + PACKED};
   const Rows rows = choose(p);
   const auto narrow_rows = choose_narrow(p);
+  const auto wide_rows = choose_wide(p);
   float* w = (float*)call->scratch;
   const Strip strip(p, w + p[KH] * p[KW] * PANEL);
-  strip.clear();
+  if (!wide_rows && !narrow_rows) strip.clear();
   for (int64_t i = begin; i < end; i++) {
     const Item item(p, i);
     for (int64_t channel = item.first * PANEL; channel < p[C] && channel < item.last * PANEL; channel++) {
@@ -157,13 +153,16 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
       const Finish finish{splat(((const float*)call->buf[2])[channel]), splat(thin_f32(p[LOW])), splat(thin_f32(p[HIGH])), (int)(p[OW] < VL ? p[OW] : VL)};
       for (int64_t oh = item.oh0; oh < item.oh1; oh += p[STRIP]) {
         const int64_t n = item.oh1 - oh < p[STRIP] ? item.oh1 - oh : p[STRIP];
-        if (narrow_rows) {
-          narrow_rows({p, (const float*)call->buf[0] + plane * p[H] * p[W], (float*)call->buf[3] + (plane * p[OH] + oh) * p[OW], w + lane, oh, n,
-                       ((const float*)call->buf[2])[channel], thin_f32(p[LOW]), thin_f32(p[HIGH])});
-          continue;
+        const float* x = (const float*)call->buf[0] + plane * p[H] * p[W];
+        float* y = (float*)call->buf[3] + (plane * p[OH] + oh) * p[OW];
+        if (wide_rows) {
+          wide_rows({p, x, w + lane, y, oh, n, finish});
+        } else if (narrow_rows) {
+          narrow_rows({p, x, y, w + lane, oh, n, ((const float*)call->buf[2])[channel], thin_f32(p[LOW]), thin_f32(p[HIGH])});
+        } else {
+          strip.fill(x, oh, n);
+          rows(strip, w + lane, n, finish, y);
         }
-        strip.fill((const float*)call->buf[0] + plane * p[H] * p[W], oh, n);
-        rows(strip, w + lane, n, finish, (float*)call->buf[3] + (plane * p[OH] + oh) * p[OW]);
       }
     }
   }

@@ -49,7 +49,7 @@ namespace {
 #if defined(__AVX512F__)
   return THIN_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 #elif defined(__AVX2__)
-  return THIN_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  return (vf)_mm256_permute4x64_pd((__m256d)_mm256_shuffle_ps((__m256)a, (__m256)b, 0x88), 0xd8);  // GCC would take three permutations
 #else
   return THIN_SHUFFLE(a, b, 0, 2, 4, 6);
 #endif
@@ -59,7 +59,7 @@ namespace {
 #if defined(__AVX512F__)
   return THIN_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 #elif defined(__AVX2__)
-  return THIN_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  return (vf)_mm256_permute4x64_pd((__m256d)_mm256_shuffle_ps((__m256)a, (__m256)b, 0xdd), 0xd8);
 #else
   return THIN_SHUFFLE(a, b, 1, 3, 5, 7);
 #endif
