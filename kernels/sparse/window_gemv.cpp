@@ -12,6 +12,7 @@ inline Window<WB> window_of(const float* x, const uint16_t* base, int64_t slot) 
   else return Window<WB>(x + base[slot]);
 }
 
+#if defined(__AVX2__)
 // Makes the sums of P panels from `panel` on. WB: bits of a place in a window, PER: slots of a word. ELASTIC: every slot has its own
 // window and its own rows; else a slot is full, and all panels have the same windows.
 template <int WB, int PER, class Values, int P, bool ELASTIC>
@@ -52,6 +53,42 @@ void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
     sums[i] = sum[0][i];
   }
 }
+#else
+constexpr int ANY = 0;  // slots of a word: as many as the weight says
+
+// With 4 lanes: the sums of one panel, whose vectors are those from `at` on of a slot's n; `first` is the panel whose slots these are.
+// Inputs are read one by one, so windows cost nothing to set up twice, and code for each number of slots of a word would only be large.
+template <int WB, class Values, bool ELASTIC>
+void sums_of_panel(const Windows* m, int64_t first, int n, int at, const float* x, vf* sums) {
+  const int64_t start = m->start(first), slots = ELASTIC ? m->count(first) : m->slots, per = m->per_word;
+  const int stride = 32 / (int)per;
+  const Values values(m, first);
+  const int32_t* word = (const int32_t*)(m->base() + m->words) + start / per * PANEL + at * VL;
+  const uint16_t* base = (const uint16_t*)(m->base() + m->bases) + (ELASTIC ? start * 2 : 0);
+  const uint16_t* mask = (const uint16_t*)(m->base() + m->masks) + start;
+  vf sum[NV] = {};
+  for (int64_t s = 0; s < slots; s += per, word += n * VL) {
+    vi held[NV];
+    for (int i = 0; i < NV; i++) held[i] = loadi(word + i * VL);
+    const int64_t end = s + per < slots ? s + per : slots;
+    for (int64_t k = s; k < end; k++) {
+      const Window<WB> window = window_of<WB, ELASTIC>(x, base, k);
+      for (int i = 0; i < NV; i++) {
+        vf seen = window.at(held[i]);
+        if (ELASTIC) seen = only(seen, mask[k], i * VL);
+        sum[i] += seen * values.at(k, n, at + i, held[i] >> WB);
+        held[i] >>= stride;
+      }
+    }
+  }
+  for (int i = 0; i < NV; i++) sums[i] = sum[i];
+}
+
+template <int WB, int PER, class Values, int P, bool ELASTIC>
+void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
+  for (int i = 0; i < P; i++) sums_of_panel<WB, Values, ELASTIC>(m, panel, P * NV, i * NV, x, sums + i * NV);
+}
+#endif
 
 struct Result {
   const float *scale, *bias;
@@ -110,6 +147,11 @@ void plain(const ThinCall* call, int64_t begin, int64_t end) {
 template <int WB, bool ELASTIC>
 void codebook(const ThinCall* call, int64_t begin, int64_t end) {
   const Windows* m = (const Windows*)call->buf[0];
+#if !defined(__AVX2__)
+  if (m->entries == 0) return gemv<WB, ANY, ManyTables, ELASTIC>(call, begin, end);
+  if (m->entries <= 16) return gemv<WB, ANY, OneTable<4>, ELASTIC>(call, begin, end);
+  gemv<WB, ANY, OneTable<5>, ELASTIC>(call, begin, end);
+#else
   constexpr int ONE = 32 / (WB + 1), THREE = 32 / (WB + 3);
   if (m->entries == 0) return gemv<WB, 2, ManyTables, ELASTIC>(call, begin, end);
   if (m->per_word == ONE) return gemv<WB, ONE, OneTable<4>, ELASTIC>(call, begin, end);
@@ -117,6 +159,7 @@ void codebook(const ThinCall* call, int64_t begin, int64_t end) {
   if (THREE != 3 && m->per_word == THREE) return gemv<WB, THREE, OneTable<4>, ELASTIC>(call, begin, end);
   if (m->entries <= 16) return gemv<WB, 3, OneTable<4>, ELASTIC>(call, begin, end);
   gemv<WB, 3, OneTable<5>, ELASTIC>(call, begin, end);
+#endif
 }
 
 }  // namespace
