@@ -37,6 +37,13 @@ enum Param {
 template <int R, int P>
 [[gnu::always_inline]] inline void finish(vf (&sum)[R][P * NV], const Tile& t) {
   const vf low = splat(t.low), high = splat(t.high);
+  if (is_plain(t)) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 16
+      for (int i = 0; i < P * NV; i++) sum[r][i] = clamp(sum[r][i], low, high);
+    return;
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < P * NV; i++) {
     const vf bias = load(t.bias + i * VL);
@@ -55,7 +62,10 @@ template <int R, int P>
   const float* w[P];
 #pragma GCC unroll 4
   for (int p = 0; p < P; p++) w[p] = t.w + p * t.ldw;
+  const int64_t ahead = t.ahead;
   for (int64_t k = 0; k < t.n; k++) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) __builtin_prefetch(w[p] + ahead + k * PANEL, 0, 2);
     vf column[P * NV];
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++)
@@ -74,12 +84,13 @@ template <int R, int P>
 template <int R, int P, bool EDGE>
 [[gnu::noinline]] void tile(const Tile& t) {
   vf sum[R][P * NV];
+  const bool plain = is_plain(t);
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 16
     for (int i = 0; i < P * NV; i++) {
       const float* y = t.y + r * t.ldy + i * VL;
-      sum[r][i] = t.first ? vf{} : EDGE ? read_y(y, t.columns - i * VL) : load(y);
+      sum[r][i] = t.first ? (plain ? load(t.bias + i * VL) : vf{}) : EDGE ? read_y(y, t.columns - i * VL) : load(y);
     }
 #if defined(__AVX512F__)
   if (EDGE && t.columns <= P * PANEL - PANEL / 2) multiply_half<R, P>(sum, t);
@@ -111,11 +122,14 @@ inline void panels_of(int panels, int rows, const Tile& t) {
 
 #endif
 
-// Gives `rows` rows to the micro-kernel in tiles of nearly equal height.
+// Gives `rows` rows to the micro-kernel in tiles of nearly equal height. While the last of them is done, the next weights come nearer.
 inline void all_rows(int panels, int64_t rows, Tile t) {
+  const int64_t ahead = t.ahead;
+  t.ahead = 0;
   const int64_t tiles = (rows + MR - 1) / MR;
   for (int64_t i = 0, at = 0; i < tiles; i++) {
     const int64_t next = rows * (i + 1) / tiles;
+    if (i + 1 == tiles) t.ahead = ahead;
     panels_of<NP>(panels, (int)(next - at), t);
     t.x += (next - at) * t.ldx;
     t.y += (next - at) * t.ldy;
@@ -187,6 +201,7 @@ struct Block {
     t.alpha = thin_f32(p[ALPHA]);
     t.low = thin_f32(p[LOW]);
     t.high = thin_f32(p[HIGH]);
+    t.ahead = decode ? 0 : p[GATHER] || t.last ? count * t.ldw - (p[GATHER] ? 0 : k * PANEL) : t.n * PANEL;
     const Decode into = is_finite ? decode : decode_tiles<MARK>;
     for (int j = 0; decode && j < count; j++) into(packed, index + j, k, t.n, decoded + j * t.ldw);
     if (is_finite) all_rows(count, rows, t);

@@ -16,7 +16,11 @@ struct Tile {
   bool first, last;   // of the blocks of K: start from zero; finish
   const float *scale, *bias;
   float alpha, low, high;
+  int64_t ahead;      // floats from each weight to one that will be multiplied soon; 0: none
 };
+
+// Whether sums begin with the bias, and nothing is left to be done at the end but to clamp.
+inline bool is_plain(const Tile& t) { return !t.scale && t.alpha == 1; }
 
 // One vector of y of which `left` floats exist (perhaps none, perhaps more than a vector holds).
 inline vf read_y(const float* y, int left) { return left >= VL ? load(y) : left > 0 ? load_n(y, left) : vf{}; }
