@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -60,7 +61,7 @@ class WeightEntry:
     def size(self) -> int:
         return prod(self.shape)
 
-    @property
+    @cached_property
     def view(self) -> View:
         """Channels × inputs."""
         return View(self.shape, self.axis)

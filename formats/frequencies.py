@@ -8,6 +8,8 @@ about d² / 2 nats.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from .bit_lists import BitReader, cheapest, token_bits
@@ -100,7 +102,7 @@ def cost(model: Model, counts: np.ndarray) -> int:
 
 def coded_bits(model: Model, counts: np.ndarray) -> int:
     """What symbols that occur ``counts`` times take, without the states."""
-    lengths = (model.bits << 16) - _LOG2[model.frequencies]
+    lengths = (model.bits << 16) - _log2_table()[model.frequencies]
     return int((counts * np.where(counts > 0, lengths, 0)).sum()) >> 16
 
 
@@ -165,6 +167,7 @@ def decode_table(cursor: Cursor, alphabet: int) -> tuple[np.ndarray, int]:
     return frequencies, bits
 
 
+@cache
 def _log2_table() -> np.ndarray:
     """int64[2**MAX_BITS + 1]: log₂ of 1 and up in units of 2**-16, rounded down; integers alone, so that it is the same everywhere."""
     numbers = np.arange(1, (1 << MAX_BITS) + 1, dtype=np.uint64)
@@ -176,6 +179,3 @@ def _log2_table() -> np.ndarray:
         x >>= bit
         out = out << 1 | bit.astype(np.int64)
     return np.concatenate([[0], out])
-
-
-_LOG2 = _log2_table()

@@ -18,6 +18,8 @@ else:
         def __init__(self, make):
             self.make = make
 
+    _NONE = object()
+
     def field(*, default_factory):
         return _Factory(default_factory)
 
@@ -46,13 +48,16 @@ else:
 
     def replace(record, /, **changes):
         """A copy with some fields changed."""
-        return type(record)(**{**{name: getattr(record, name) for name in record._fields}, **changes})
+        held = record.__dict__
+        return type(record)(*[changes.pop(name) if name in changes else held[name] for name in record._fields], **changes)
 
     def _init(cls, names, defaults):
-        count = len(names)
+        count, tails = len(names), _tails(names, defaults)
 
         def __init__(self, *args, **given):
             values = self.__dict__
+            if len(args) < count and not given:
+                args += tails.get(len(args), ())
             if len(args) < count or given:
                 rest = names[len(args):]
                 args += tuple([given.pop(name) if name in given else _default(cls, name, defaults) for name in rest])
@@ -61,6 +66,16 @@ else:
             values.update(zip(names, args))
 
         return __init__
+
+    def _tails(names, defaults):
+        """How many fields are given → what the others have without them, where that is the same for each instance."""
+        found, rest = {}, ()
+        for place in range(len(names) - 1, -1, -1):
+            if isinstance(default := defaults.get(names[place], _NONE), _Factory) or default is _NONE:
+                break
+            rest = (default, *rest)
+            found[place] = rest
+        return found
 
     def _default(cls, name, defaults):
         if name not in defaults:

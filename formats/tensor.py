@@ -8,6 +8,7 @@ arrays into the layout that they run.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -48,7 +49,7 @@ class EncodedTensor:
         array = np.asarray(array)
         return EncodedTensor(array.shape, array.dtype.name, Plain(np.ascontiguousarray(array).ravel()), axis=axis, coder=coder)
 
-    @property
+    @cached_property
     def view(self) -> View:
         """Channels × inputs."""
         return View(self.shape, self.axis)

@@ -187,6 +187,7 @@ def lowerings(site: Site) -> list[Lowering]:
     return [found for lower, takes in _LOWERINGS.get(site.node.op, ()) if values <= takes for found in lower(site)]
 
 
+@cache
 def f32(value: float) -> int:
     """A float as a step parameter; what float32 cannot hold becomes infinite."""
     return int(np.float64(value).astype(np.float32).view(np.int32))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 
@@ -21,6 +20,8 @@ def read(path: str | os.PathLike[str] | None, isa: str) -> Mapping[str, float]:
     source = os.fspath(path) if path is not None else os.environ.get("THINFER_COSTS")
     if not source:
         return {}
+    import json
+
     try:
         with open(source, encoding="utf-8") as file:
             found = json.load(file)
@@ -39,4 +40,6 @@ def read(path: str | os.PathLike[str] | None, isa: str) -> Mapping[str, float]:
 
 def text(factors: Mapping[str, float], isa: str, device: str) -> str:
     """What ``read`` reads."""
+    import json
+
     return json.dumps({FORM: VERSION, "isa": isa, "device": device, "factors": dict(sorted(factors.items()))}, indent=1) + "\n"

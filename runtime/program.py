@@ -222,7 +222,7 @@ class ProgramBuilder:
         self._scratch = max(self._scratch, scratch)
         if self._lane is None:
             self._group += 1
-        self._steps.append(_Pending(kernel, [(ref.key, ref.offset) for ref in buffers], tuple(int(p) for p in params), int(items),
+        self._steps.append(_Pending(kernel, [(ref.key, ref.offset) for ref in buffers], tuple(map(int, params)), int(items),
                                     self._place, self._lane, self._group))
 
     # Buffers

@@ -113,17 +113,21 @@ def schedule(links: Sequence[Link], first: int, last: int, height: int) -> tuple
 
 def strip_height(links: Sequence[Link]) -> int:
     """Rows of the chain's output per strip: as many as the buffers have room for, but so many that moved rows do not overlap their places."""
-    total, best = links[-1].height, 0
-    for height in range(1, total + 1):
-        works, capacity = schedule(links, 0, total, height)
-        too_much = sum(rows * link.row_bytes for rows, link in zip(capacity, links)) > HELD
-        if best and too_much:
-            break
-        if all(rows <= place for place, rows in (work.moved for work in works)):
-            best = height
-            if too_much:
-                break
-    return -(-total // -(-total // best))
+    total = links[-1].height
+    heights = list(dict.fromkeys(-(-total // parts) for parts in range(1, total + 1)))
+    for height in heights:
+        if _held(links, height, 3 * height)[0] <= HELD:  # a strip in the middle holds the most, so three tell of most heights
+            held, moves = _held(links, height, total)
+            if moves and held <= HELD:
+                return height
+    return next(height for height in reversed(heights) if _held(links, height, total)[1])  # the whole in one strip moves nothing
+
+
+def _held(links: Sequence[Link], height: int, rows: int) -> tuple[int, bool]:
+    """(bytes of the buffers of strips that make the first ``rows``, whether no rows move onto their own places)."""
+    works, capacity = schedule(links, 0, min(rows, links[-1].height), height)
+    return (sum(count * link.row_bytes for count, link in zip(capacity, links)),
+            all(count <= place for place, count in (work.moved for work in works)))
 
 
 def lanes(links: Sequence[Link], threads: int) -> list[tuple[int, int]]:

@@ -34,4 +34,4 @@ def load(case: Case) -> Loaded:
     def bind(x: np.ndarray) -> Callable[[], Any]:
         return lambda: engine.run([x])[0]
 
-    return Loaded(bind, deepsparse.__version__, size(_target(case)))
+    return Loaded(bind, "deepsparse", size(_target(case)))

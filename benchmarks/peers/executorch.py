@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,4 +54,4 @@ def load(case: Case) -> Loaded:
         tensors = [torch.from_numpy(x)]
         return lambda: method.execute(tensors)[0]
 
-    return Loaded(bind, version("executorch"), size(_target(case)), lambda y: y.numpy())
+    return Loaded(bind, "executorch", size(_target(case)), lambda y: y.numpy())

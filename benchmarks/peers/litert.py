@@ -4,7 +4,6 @@ quantized as it runs). Images lie in NHWC, as in its own models."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def load(case: Case) -> Loaded:
         floats = (y.astype(np.float32) - zero) * np.float32(scale) if y.dtype == np.int8 else y
         return floats.transpose(0, 3, 1, 2) if y.ndim == 4 else floats
 
-    return Loaded(bind, version("ai-edge-litert"), size(_target(case, case.variant)), finish)
+    return Loaded(bind, "ai-edge-litert", size(_target(case, case.variant)), finish)
 
 
 def _coded(x: np.ndarray, source: Any) -> np.ndarray:

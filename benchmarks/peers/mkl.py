@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from .interface import Case, Loaded, products
@@ -16,9 +15,9 @@ def load(case: Case) -> Loaded:
     matrix = csr_matrix(case.w)
     nbytes = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
     if case.variant == "scipy":
-        return products(case, lambda columns: matrix @ columns, version("scipy"), nbytes)
+        return products(case, lambda columns: matrix @ columns, "scipy", nbytes)
     os.environ["MKL_RT"] = str(next((Path(sys.prefix) / "lib").glob("libmkl_rt.so*")))
     import sparse_dot_mkl
 
     sparse_dot_mkl.mkl_set_num_threads(case.threads)
-    return products(case, lambda columns: sparse_dot_mkl.dot_product_mkl(matrix, columns), version("mkl"), nbytes)
+    return products(case, lambda columns: sparse_dot_mkl.dot_product_mkl(matrix, columns), "mkl", nbytes)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .interface import Case, Loaded
 
 
 def load(case: Case) -> Loaded:
-    return Loaded(lambda x: lambda: x, np.__version__, 0)
+    return Loaded(lambda x: lambda: x, "numpy", 0)

@@ -62,4 +62,4 @@ def load(case: Case) -> Loaded:
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = case.threads, 1, 3
     session = onnxruntime.InferenceSession(str(_target(case)), options, providers=CPU)
     name = session.get_inputs()[0].name
-    return Loaded(lambda x: lambda: session.run(None, {name: x})[0], onnxruntime.__version__, size(_target(case)))
+    return Loaded(lambda x: lambda: session.run(None, {name: x})[0], "onnxruntime", size(_target(case)))

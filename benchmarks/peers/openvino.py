@@ -36,5 +36,5 @@ def load(case: Case) -> Loaded:
     if case.variant == "int4":
         settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "128"
     request = openvino.Core().compile_model(str(_target(case)), "CPU", settings).create_infer_request()
-    return Loaded(lambda x: lambda: request.infer({0: x}, share_inputs=True)[0], openvino.__version__.split("-")[0],
+    return Loaded(lambda x: lambda: request.infer({0: x}, share_inputs=True)[0], "openvino",
                   size(_target(case), _target(case).with_suffix(".bin")), lambda y: np.array(y))

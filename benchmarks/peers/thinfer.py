@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,11 @@ def load(case: Case) -> Loaded:
     path = case.file(f"{case.variant}.thin")
     session = runtime.load(path, threads=case.threads)
     name, shape = session.inputs[0].name, session.inputs[0].shape
-    turned = shape != tuple(case.meta["input_shape"])  # a model that takes samples in columns
+    turned = False
 
     def bind(x: np.ndarray) -> Callable[[], Any]:
+        nonlocal turned
+        turned = shape != x.shape  # a model that takes samples in columns
         feeds = {name: np.ascontiguousarray(x.T) if turned else x}
         return lambda: session.run(feeds)
 
@@ -26,11 +27,4 @@ def load(case: Case) -> Loaded:
         y = next(iter(found.values()))
         return y.T if turned else y
 
-    return Loaded(bind, _version(), size(path), finish)
-
-
-def _version() -> str:
-    try:
-        return version("thinfer")
-    except PackageNotFoundError:
-        return "of the source tree"
+    return Loaded(bind, "thinfer", size(path), finish)

@@ -31,7 +31,7 @@ def _script(case: Case) -> Loaded:
 
         return call
 
-    return Loaded(bind, torch.__version__, size(case.file("model.ts")), lambda y: y.numpy())
+    return Loaded(bind, "torch", size(case.file("model.ts")), lambda y: y.numpy())
 
 
 def _csr(case: Case) -> Loaded:
@@ -43,4 +43,4 @@ def _csr(case: Case) -> Loaded:
         with torch.inference_mode():
             return matrix @ torch.from_numpy(columns)
 
-    return products(case, multiply, torch.__version__, nbytes)
+    return products(case, multiply, "torch", nbytes)

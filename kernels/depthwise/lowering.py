@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -99,11 +100,15 @@ def _strips(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -
     def needs(first: int, last: int) -> tuple[int, int]:
         return max(0, first * stride - pad), min(shape.size[0], (last - 1) * stride - pad + reach)
 
+    @cache
+    def part(rows: int, read: int, above: int) -> tuple[Shape, Cut]:
+        found = replace(shape, size=(read, shape.size[1]), out=(rows, shape.out[1]), pads=(above, shape.pads[1]))
+        return found, _cut_rows(found, layout.panels, 1)
+
     def emit(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
         top, bottom = needs(first, last)
-        part = replace(shape, size=(bottom - top, shape.size[1]), out=(last - first, shape.out[1]), pads=(top - first * stride + pad, shape.pads[1]))
-        cut = _cut_rows(part, layout.panels, 1)
-        _step(em, "depthwise", layout, bias, part, cut, x.plus((top - x0) * shape.size[1] * shape.channels * 4), y, 0)
+        own, cut = part(last - first, bottom - top, top - first * stride + pad)
+        _step(em, "depthwise", layout, bias, own, cut, x.plus((top - x0) * shape.size[1] * shape.channels * 4), y, 0)
 
     every_row_reads = pad < reach and (shape.out[0] - 1) * stride - pad < shape.size[0]
     return Strips(needs, emit) if shape.batch == 1 and every_row_reads else None

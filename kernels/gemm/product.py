@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -74,9 +75,12 @@ def _strips(site: Site, product: Product) -> Strips | None:
         return None
     pixels = prod(shape[3:])
 
+    @cache
+    def way(rows: int) -> Way:
+        return way_of(replace(product, rows=rows * pixels), 1, site.isa)
+
     def emit(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
-        part = replace(product, rows=(last - first) * pixels)
-        way_of(part, 1, site.isa).emit(em, _buffers(part, em, x.plus((first - x0) * pixels * product.ldx * 4), y))
+        way(last - first).emit(em, _buffers(product, em, x.plus((first - x0) * pixels * product.ldx * 4), y))
 
     return Strips(lambda first, last: (first, last), emit)
 
@@ -217,9 +221,8 @@ def bias_of(em: Emitter, bias: np.ndarray | None, layout: Panels, beta: float = 
     outputs = layout.groups * layout.outputs
     if bias is None:
         return em.constant(by_panel(np.zeros(outputs, np.float32), layout))
-    scaled = bias * np.float32(beta)
     name = f"panel16 fp32 bias of {layout.groups} × {layout.outputs}" + ("" if beta == 1.0 else f", times {beta}")
-    return em.weight(2, name, lambda _: by_panel(scaled, layout))
+    return em.weight(2, name, lambda _: by_panel(bias * np.float32(beta), layout))
 
 
 def _k_block(layout: Panels) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import keyword
-import pkgutil
 import re
 from functools import cache
 
@@ -50,5 +49,7 @@ def get(op_name: str) -> Op:
 
 def names() -> list[str]:
     """The names of all operators."""
+    import pkgutil
+
     files = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
     return sorted(importlib.import_module(f"{__name__}.{name}").OP.name for name in files)
