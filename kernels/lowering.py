@@ -27,11 +27,11 @@ FAMILIES = ("gemm", "winograd", "depthwise", "sparse", "elementwise", "pool", "s
 ONLY = {
     "softmax": ("LogSoftmax", "Softmax"),
     "norm": ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
-    "recurrent": ("GRU", "LSTM", "RNN"),
+    "recurrent": ("GRU", "LSTM", "RNN", "thinfer::LSTM"),
     "fold": ("ConvTranspose",),
     "resample": ("Pad", "Resize"),
     "logic": ("And", "Cast", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Where", "Xor"),
-    "bits": ("thinfer::Gemm", "thinfer::MatMul", "thinfer::Quantize"),
+    "bits": ("thinfer::Gemm", "thinfer::LSTM", "thinfer::MatMul", "thinfer::Quantize"),
 }
 """All the operators of families that are imported when a graph has one of them, and not before; the others always are."""
 

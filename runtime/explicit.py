@@ -42,26 +42,33 @@ class _Scope:
 
 
 def integer_operands(node: Node, how: Mapping[str, ActivationQuantization], weights: Mapping[str, EncodedTensor],
-                     ) -> tuple[tuple[ActivationQuantization, ActivationQuantization | None], np.ndarray | None] | None:
-    """How the operands of a product in integers are quantized, and its weight's scale; None if the node computes in floats.
+                     ) -> tuple[tuple[ActivationQuantization, ActivationQuantization | None], tuple[np.ndarray, ...] | None] | None:
+    """How the operands of a product in integers are quantized, and its weights' scales; None if the node computes in floats.
 
-    It is a product in integers if input 0 is quantized, input 1 is quantized too or a weight of integers, and within each sum
-    all products have the same scale.
+    It is a product in integers if input 0 is quantized, input 1 is quantized too or a weight of integers (of an LSTM W and R are), and within
+    each sum all products have the same scale.
     """
     form = FORMS.get(node.op)
     first = how.get(node.inputs[0]) if form is not None else None
     if form is None or first is None:
         return None
-    second = how.get(node.inputs[1])
-    tensor = outline(weights, node.inputs[1]) if node.inputs[1] in weights else None
-    if first.granularity not in form.granularities(node.attrs):
+    if not form.takes(first, node.attrs):
         return None
-    if tensor is None:
+    if node.inputs[1] not in weights and not form.walks:
+        second = how.get(node.inputs[1])
         return ((first, second), None) if second is not None and second.granularity == "tensor" else None
-    scale = weight_scale(tensor)
-    if scale is None or (scale.size > 1 and tensor.axis != form.channels(len(tensor.shape), node.attrs)):
+    scales = [integer_scale(node, place, weights) for place in form.weights]
+    known = tuple(scale for scale in scales if scale is not None)
+    return ((first, None), known) if len(known) == len(scales) else None
+
+
+def integer_scale(node: Node, place: int, weights: Mapping[str, EncodedTensor]) -> np.ndarray | None:
+    """The scale of an operand of a product if it is a weight of integers whose scale is the same within each sum."""
+    tensor = outline(weights, node.inputs[place]) if node.inputs[place] in weights else None
+    scale = None if tensor is None else weight_scale(tensor)
+    if tensor is None or scale is None or (scale.size > 1 and tensor.axis != FORMS[node.op].channels(len(tensor.shape), node.attrs)):
         return None
-    return (first, None), scale
+    return scale
 
 
 def _any(graph: Graph) -> bool:
@@ -114,9 +121,10 @@ def _reading(node: Node, weights: Mapping[str, EncodedTensor], scope: _Scope) ->
     """The node with its inputs as it is to see them."""
     found = integer_operands(node, scope.how, weights)
     if found is not None:
-        first, second, bias = (*node.inputs, "")[:3]
+        first, second, *others = node.inputs
         codes, *beside = scope.codes[first]
-        inputs = [codes, scope.raw.get(second, second), scope.seen.get(bias, bias), *beside]
+        others += [""] * (FORMS[node.op].inputs - len(node.inputs))
+        inputs = [codes, scope.raw.get(second, second), *(scope.seen.get(name, name) for name in others), *beside]
         while not inputs[-1]:
             inputs.pop()
         return replace(node, op=DOMAIN + node.op, inputs=tuple(inputs), attrs={**node.attrs, HOW: found[0], SCALE: found[1]})

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..formats.graph import Graph, Node, ValueInfo
 from ..kernels import ops
-from ..kernels.ops._integer import SCALE
+from ..kernels.ops._integer import DOMAIN, FORMS, SCALE
 from ..kernels.ops._op import Body, Type
 from ..kernels.quantized import weight_integers
 from .explicit import explicit
@@ -39,7 +39,8 @@ def reads(node: Node) -> tuple[str, ...]:
     """What the node asks a Lookup for, input by input: "" where it has none."""
     if node.attrs.get(SCALE) is None:
         return node.inputs
-    return (node.inputs[0], INTEGERS + node.inputs[1], *node.inputs[2:])
+    weights = FORMS[node.op.removeprefix(DOMAIN)].weights
+    return tuple(INTEGERS + name if place in weights else name for place, name in enumerate(node.inputs))
 
 
 def run_node(node: Node, args: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:

@@ -2,22 +2,33 @@
 #pragma once
 
 #include "kernel.h"
+#include "simd.h"
 
 namespace {
+
+// What a product rounded on its own passes through, so that no addition is contracted with it.
+inline vf apart(vf x) {
+#if defined(__SSE2__)
+  asm("" : "+v"(x));
+#else
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
 
 struct Finish {
   float x_scale, alpha, low, high;
   const float *scale, *bias;  // bias: null where there is none
   float* y;
 
-  void operator()(int64_t row, int32_t sum) const {
-    float factor = x_scale * scale[row];
-    factor = factor * alpha;
-    float value = (float)sum * factor;
-    __asm__("" : "+m"(value));  // keeps the product from being fused with the addition
-    if (bias) value += bias[row];
-    value = value < low ? low : value;
-    y[row] = value > high ? high : value;
+  // The n <= VL rows from `row` on.
+  void operator()(int64_t row, vi sums, int n) const {
+    const vf factor = apart(x_scale * (n == VL ? load(scale + row) : load_n(scale + row, n))) * alpha;
+    vf value = apart(__builtin_convertvector(sums, vf) * apart(factor));
+    if (bias) value += n == VL ? load(bias + row) : load_n(bias + row, n);
+    value = clamp(value, splat(low), splat(high));
+    if (n == VL) store(y + row, value);
+    else store_n(y + row, value, n);
   }
 };
 

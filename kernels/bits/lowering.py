@@ -78,9 +78,14 @@ class _Row:
 
     def lowering(self, kernel: str, cost: float, emit: Callable[[Emitter], None], bits: int = 1) -> Lowering:
         inputs: list[Layout | None] = ["NCHW", None, None, "NCHW", "NCHW"]
-        per_weight = costs.BITS["bits_gemv8" if kernel == "bits_gemv" and bits == 8 else kernel]
-        cost = costs.STEP + cost * per_weight.get(self.site.isa, per_weight["baseline"])
+        cost = costs.STEP + cost * cost_per_weight(kernel, bits, self.site.isa)
         return Lowering(kernel, tuple(inputs[:len(self.site.inputs)]), "NCHW", cost, emit, fuses=True)
+
+
+def cost_per_weight(kernel: str, bits: int, isa: str) -> float:
+    """Nanoseconds."""
+    found = costs.BITS["bits_gemv8" if kernel == "bits_gemv" and bits == 8 else kernel]
+    return found.get(isa, found["baseline"])
 
 
 def _summed(row: _Row) -> Iterator[Lowering]:

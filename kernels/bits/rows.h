@@ -6,6 +6,8 @@
 
 namespace {
 
+typedef uint32_t vu __attribute__((vector_size(VL * 4)));
+
 enum Param { K, N, BITS, UNSIGNED, X_ZERO, HAS_BIAS, ALPHA, LOW, HIGH, TABLE_AT, ZERO_AT, SUMS_AT, SCALE_AT };
 enum Buffer { CODES, X_SCALE, X_ZEROS, WEIGHT, BIAS, Y };  // X_ZEROS is read where X_ZERO is below -128, BIAS where HAS_BIAS is 1
 
@@ -47,10 +49,10 @@ inline void finish(const ThinCall* call, const Row& row, int64_t first, int coun
   const int32_t *zero = (const int32_t*)(w + p[ZERO_AT]), *sums = (const int32_t*)(w + p[SUMS_AT]);
   const Finish done = {*(const float*)call->buf[X_SCALE], thin_f32(p[ALPHA]), thin_f32(p[LOW]), thin_f32(p[HIGH]),
                        (const float*)(w + p[SCALE_AT]), p[HAS_BIAS] ? (const float*)call->buf[BIAS] : nullptr, (float*)call->buf[Y]};
-  for (int i = 0; i < count; i++) {
-    uint32_t sum = (uint32_t)raw[i] - (uint32_t)zero[first + i] * (uint32_t)row.sum;  // wraps on its way to a sum that does not
-    if (p[SUMS_AT]) sum -= (uint32_t)row.zero * (uint32_t)sums[first + i];
-    done(first + i, (int32_t)sum);
+  for (int i = 0; i < count; i += VL) {  // the tables of zero points and sums are filled up to whole groups
+    vu sum = (vu)loadi(raw + i) - (vu)loadi(zero + first + i) * (uint32_t)row.sum;  // wraps on its way to a sum that does not
+    if (p[SUMS_AT]) sum -= (vu)loadi(sums + first + i) * (uint32_t)row.zero;
+    done(first + i, (vi)sum, count - i < VL ? count - i : VL);
   }
 }
 

@@ -84,7 +84,10 @@ inline void panel(const ThinCall* call, const Finish& done, int64_t item, const 
   const int64_t n = call->p[N], k = call->p[K], first = item * PANEL_GROUPS * GROUP;
   Word counts[P * GROUP];
   differing<P>((const Word*)call->buf[WEIGHT] + first * words, x, words, counts);
-  for (int64_t r = 0; r < P * GROUP && first + r < n; r++) done(first + r, (int32_t)(k - 2 * (int64_t)counts[r]));
+  int32_t sums[P * GROUP + VL] = {};  // the last vector may reach past the panel
+  for (int r = 0; r < P * GROUP; r++) sums[r] = (int32_t)(k - 2 * (int64_t)counts[r]);
+  const int64_t rows = n - first < P * GROUP ? n - first : P * GROUP;
+  for (int64_t r = 0; r < rows; r += VL) done(first + r, loadi(sums + r), (int)(rows - r < VL ? rows - r : VL));
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 ``thinfer::Quantize`` makes the codes of a value, int8 or uint8; where they are dynamic also their scale, and for uint8 the zero point
 (``quantized.codes`` has the shapes). ``thinfer::Conv``, ``thinfer::MatMul`` and so on read codes in the place of their operator's input 0, a
 weight's integers (or a float value that they quantize) as input 1, the bias if there is one as input 2, and the scale and zero point of dynamic
-codes as inputs 3 and 4. They make floats of the dtype of input 1. ``thinfer::Quantized`` makes of a value what a reader that is no matrix product
+codes as inputs 3 and 4. They make floats of the dtype of input 1. ``thinfer::LSTM`` reads the codes of X, the integers of W and R, the other inputs
+of LSTM, and the scale of the codes as input 8. ``thinfer::Quantized`` makes of a value what a reader that is no matrix product
 sees. ``thinfer::Observed`` hands its value on and shows it to whoever calibrates.
 """
 
@@ -26,7 +27,7 @@ DOMAIN: Final = "thinfer::"
 QUANTIZE: Final = f"{DOMAIN}Quantize"
 HOW, SCALE = "quantized", "weight_scale"
 """Attributes beside the operator's own: how operands 0 and 1 are quantized (an ActivationQuantization each; None where operand 1 is a
-weight), and that weight's scale, float32[1 or channels]; operand 1 is then the weight's integers."""
+weight), and the scales of the operands that are weights, float32[1 or channels] each; these operands are then the weights' integers."""
 TELL: Final = "tell"
 """Attribute of Observed: called with the array, which it must not keep."""
 
@@ -37,12 +38,20 @@ class Form:
 
     ``channels``: the axis of operand 1 along which its scale may vary, from its rank and the attributes; None: none.
     ``granularities``: those that operand 0 may have, from the attributes.
-    ``after_batch``: the output's channels are its axis 1, else its last.
+    ``after_batch``: the output's channels are its axis 1, else its last. ``weights``: the operands that are weights of integers; ``inputs``: the
+    most that the operator has. ``walks``: it quantizes the state that it carries from step to step as its input, which is dynamic int8.
     """
 
     channels: Callable[[int, Mapping[str, Any]], int | None]
     granularities: Callable[[Mapping[str, Any]], tuple[str, ...]]
     after_batch: bool
+    weights: tuple[int, ...] = (1,)
+    inputs: int = 3
+    walks: bool = False
+
+    def takes(self, how: ActivationQuantization, attrs: Mapping[str, Any]) -> bool:
+        """Whether operand 0 may be quantized so."""
+        return how.granularity in self.granularities(attrs) and (not self.walks or (how.kind, how.dtype) == ("dynamic", "int8"))
 
 
 FORMS: Final[Mapping[str, Form]] = {
@@ -50,6 +59,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "ConvTranspose": Form(lambda rank, attrs: 1 if attrs.get("group", 1) == 1 else None, lambda attrs: ("tensor", "sample"), True),
     "Gemm": Form(lambda rank, attrs: 0 if attrs.get("transB", 0) else 1,
                  lambda attrs: ("tensor",) if attrs.get("transA", 0) else ("tensor", "sample", "row"), False),
+    "LSTM": Form(lambda rank, attrs: 1, lambda attrs: ("row",), False, (1, 2), 8, True),
     "MatMul": Form(lambda rank, attrs: rank - 1 if rank > 1 else None, lambda attrs: ("tensor", "row"), False),
 }
 """The operators that compute in integers where both operands are such."""
@@ -67,7 +77,9 @@ def planned(name: str, find: Callable[[str], Op | None]) -> Op | None:
     base = find(own) if own in FORMS else None
     if base is None:
         return None
-    return Op(name, {**base.attributes, HOW: None, SCALE: None}, (2, 5), partial(_infer, base), partial(_run, base), cases=(), macs=base.macs)
+    form = FORMS[own]
+    return Op(name, {**base.attributes, HOW: None, SCALE: None}, (1 + len(form.weights), form.inputs + 2), partial(_infer, base),
+              partial(_walk if form.walks else _run, base), cases=(), macs=base.macs)
 
 
 def _infer_quantize(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type]:
@@ -111,7 +123,7 @@ def _infer(base: Op, node: Node, attrs: Mapping[str, Any], args: Sequence[Type |
     _want_plan(node, isinstance(how, tuple) and len(how) == 2 and isinstance(how[0], ActivationQuantization))
     codes, second = need(node, args, 0, "codes"), need(node, args, 1, "second operand")
     want_dtype(node, codes, (quantized.code_dtype(how[0]),))
-    return list(base.infer(replace(node, op=base.name), _own(attrs), [Type(second.dtype, codes.shape), second, *args[2:3]]))
+    return list(base.infer(replace(node, op=base.name), _own(attrs), [Type(second.dtype, codes.shape), second, *args[2:FORMS[base.name].inputs]]))
 
 
 def _want_plan(node: Node, is_planned: bool) -> None:
@@ -141,10 +153,11 @@ def _run(base: Op, attrs: Mapping[str, Any], a: np.ndarray, b: np.ndarray, bias:
 
 def _second(form: Form, own: Mapping[str, Any], attrs: Mapping[str, Any], b: np.ndarray) -> tuple[Integers, np.ndarray]:
     """Operand 1 in integers, and its scale: one, or one per channel of the output."""
-    how, scale = attrs[HOW][1], attrs[SCALE]
+    how = attrs[HOW][1]
     if how is not None:
         found = quantized.quantize(b, how)
         return found, found.scale.reshape(())
+    scale = attrs[SCALE][0]
     axis = form.channels(b.ndim, own)
     if scale.size == 1 or axis is None:
         return quantized.integers(b, scale.reshape(())), scale.reshape(())
@@ -156,14 +169,36 @@ def _sums(base: Op, own: Mapping[str, Any], x: Integers, w: Integers, is_weight:
     rank = w.values.ndim
     kept = FORMS[base.name].channels(rank, own)
     summed = [axis for axis in range(rank) if axis != kept and (base.name != "MatMul" or axis >= rank - 2)]
-    bound = quantized.largest_sum(x, w, summed, is_weight)
-    if bound > quantized.LARGEST_SUM:
-        raise OpError(f"{base.name} sums products of integers up to {bound:.4g}, but int32 accumulators hold {quantized.LARGEST_SUM}; "
-                      "leave its input unquantized")
-    dtype = quantized.exact_dtype(bound, x.values.dtype)
+    dtype = _exact(base.name, quantized.largest_sum(x, w, summed, is_weight), x.values.dtype)
     found: np.ndarray = base.run({**own, **{key: 1.0 for key in ("alpha", "beta") if key in own}},
                                  x.values.astype(dtype, copy=False), w.values.astype(dtype, copy=False))[0]
     return found
+
+
+def _exact(name: str, bound: float, wide: np.dtype) -> np.dtype:
+    """The float dtype in which sums up to the bound are exact. Raises OpError where int32 is too narrow for them."""
+    if bound > quantized.LARGEST_SUM:
+        raise OpError(f"{name} sums products of integers up to {bound:.4g}, but int32 accumulators hold {quantized.LARGEST_SUM}; "
+                      "leave its input unquantized")
+    return quantized.exact_dtype(bound, wide)
+
+
+def _walk(base: Op, attrs: Mapping[str, Any], codes: np.ndarray, *operands: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """An operator that walks over time: its products with W and R are float32(sum) · (scale · scale), of X and of the state before each step."""
+    how, scale, dtype = attrs[HOW][0], operands[-1], operands[0].dtype  # type: ignore[union-attr]
+    assert scale is not None
+    wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    matrices = [[quantized.integers(part.astype(wide), own.astype(wide)) for part in weight]  # type: ignore[union-attr]
+                for weight, own in zip(operands, attrs[SCALE])]
+
+    def multiply(weight: int, direction: int, rows: np.ndarray) -> np.ndarray:
+        x = quantized.quantize(rows, how) if weight else Integers(rows[:, :-1], rows[:, -1:], quantized.largest_code(how))
+        w = matrices[weight][direction]
+        exact = _exact(base.name, quantized.largest_sum(x, w, (1,), True), wide)
+        return (x.values.astype(exact) @ w.values.T.astype(exact)).astype(wide) * (x.scale * w.scale)
+
+    x = np.concatenate([codes.astype(wide), scale[..., None]], axis=-1)  # each row with its scale, which moves about with it
+    return tuple(found.astype(dtype, copy=False) for found in base.run(_own(attrs), x, *operands[:-1], multiply=multiply))
 
 
 def _after_batch(per_channel: np.ndarray, rank: int) -> np.ndarray:

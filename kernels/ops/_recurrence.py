@@ -7,6 +7,7 @@ inputs with W are one matrix product ahead of the walk; a step multiplies the hi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,18 @@ States = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True)
 class Weights:
-    """One direction's: ``r`` [gates · hidden, hidden], ``bias`` (of W) and ``recurrent_bias`` [gates · hidden], ``peepholes`` [3 · hidden]."""
+    """One direction's: ``r`` [gates · hidden, hidden], ``bias`` (of W) and ``recurrent_bias`` [gates · hidden], ``peepholes`` [3 · hidden].
+    ``times_r``: rows [batch, hidden] times all of r, in what arithmetic they are to be."""
 
+    times_r: Callable[[np.ndarray], np.ndarray]
     r: np.ndarray
     bias: np.ndarray
     recurrent_bias: np.ndarray
     peepholes: np.ndarray | None
 
+
+Multiply = Callable[[int, int, np.ndarray], np.ndarray]
+"""(0 for W or 1 for R, direction, rows) → the rows times that matrix, [rows, gates · hidden]."""
 
 Step = Callable[[np.ndarray, States], States]
 """(the inputs' part of the gates [batch, gates · hidden], states) → the states one step later, each [batch, hidden]."""
@@ -91,8 +97,9 @@ def infer(cell: Cell, node: Node, attrs: Mapping[str, Any], args: Sequence[Type 
 
 
 def run(cell: Cell, attrs: Mapping[str, Any], name: str, x: np.ndarray, w: np.ndarray, r: np.ndarray, bias: np.ndarray | None = None,
-        lens: np.ndarray | None = None, *others: np.ndarray | None) -> tuple[np.ndarray, ...]:
-    """Y, Y_h (and Y_c). Past the length of a sequence Y is 0, and the last states are those at its end."""
+        lens: np.ndarray | None = None, *others: np.ndarray | None, multiply: Multiply | None = None) -> tuple[np.ndarray, ...]:
+    """Y, Y_h (and Y_c). Past the length of a sequence Y is 0, and the last states are those at its end. ``multiply``: what computes the products
+    with W of rows of x, and with R of the hidden state."""
     backwards, dtype, layout = checked(cell, name, attrs), x.dtype, attrs["layout"]
     x, w, r = widened(x, w, r)
     bias, *states = (None if a is None else widened(a)[0] for a in (bias, *others))
@@ -101,6 +108,8 @@ def run(cell: Cell, attrs: Mapping[str, Any], name: str, x: np.ndarray, w: np.nd
     length, batch, hidden = *x.shape[:2], r.shape[2]
     if lens is not None and (lens.min(initial=0) < 0 or lens.max(initial=0) > length):
         raise OpError(f"{name} has sequence_lens {lens.tolist()}; they lie between 0 and the {length} steps of its input")
+    if multiply is None:
+        multiply = lambda weight, direction, rows: rows @ (w, r)[weight][direction].T  # noqa: E731
     bias = np.zeros((len(w), 2 * w.shape[1]), x.dtype) if bias is None else bias
     y = np.empty((length, len(w), batch, hidden), x.dtype)
     last = np.zeros((cell.states, len(w), batch, hidden), x.dtype)
@@ -111,11 +120,11 @@ def run(cell: Cell, attrs: Mapping[str, Any], name: str, x: np.ndarray, w: np.nd
     clip = (lambda v: v) if limit is None else (lambda v: np.clip(v, -limit, limit))
     for d, functions in enumerate(chosen(name, attrs, cell.activations, len(w))):
         rows = w.shape[1]
-        some = Weights(r[d], bias[d, :rows], bias[d, rows:], None if peepholes is None else peepholes[d])
+        some = Weights(partial(multiply, 1, d), r[d], bias[d, :rows], bias[d, rows:], None if peepholes is None else peepholes[d])
         extra, step = cell.make(attrs, some, [one.function(x.dtype) for one in functions], clip)
         order = None if not backwards[d] else _reversed(length, batch, lens)
         along = x if order is None else x[order, np.arange(batch)]
-        inputs = (along.reshape(length * batch, -1) @ w[d].T).reshape(length, batch, -1) + extra
+        inputs = multiply(0, d, along.reshape(length * batch, -1)).reshape(length, batch, -1) + extra
         walked, ends = _walk(step, inputs, tuple(last[:, d]), lens, hidden)
         y[:, d] = walked if order is None else walked[order, np.arange(batch)]
         last[:, d] = ends
@@ -158,4 +167,4 @@ def operator(name: str, cell: Cell, attributes: Mapping[str, Any], most: int, ca
     """The operator that walks ``cell`` over its input."""
     return Op(name, {**ATTRIBUTES, **attributes}, (3, most),
               lambda node, attrs, args: infer(cell, node, attrs, args),
-              lambda attrs, *arrays: run(cell, attrs, name, *arrays), tuple(cases), macs=macs)
+              lambda attrs, *arrays, **how: run(cell, attrs, name, *arrays, **how), tuple(cases), macs=macs)

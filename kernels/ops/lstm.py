@@ -23,12 +23,12 @@ def _cell(attrs: Mapping[str, Any], weights: Weights, functions: Sequence[Activa
     ``clip`` bounds what enters the gates, not the cell state on its way to h: the specification can be read either way, and this
     is how onnxruntime reads it.
     """
-    (f, g, h), rt = functions, weights.r.T
+    f, g, h = functions
     peeps = None if weights.peepholes is None else np.split(weights.peepholes, 3)
 
     def step(inputs: np.ndarray, states: States) -> States:
         before, cell = states
-        i, o, forget, c = np.split(inputs + before @ rt, 4, axis=1)
+        i, o, forget, c = np.split(inputs + weights.times_r(before), 4, axis=1)
         if peeps is not None:
             i, forget = i + peeps[0] * cell, forget + peeps[2] * cell
         i = f(clip(i))

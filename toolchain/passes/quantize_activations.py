@@ -10,7 +10,7 @@ import numpy as np
 
 from ...formats.graph import ActivationQuantization, Graph, Node, QuantizedDtype
 from ...kernels.ops._integer import FORMS
-from ...kernels.quantized import weight_scale
+from ...runtime.explicit import integer_scale
 from ._calibration import Progress, coarse, observe
 from ._edit import fresh, taken_names, throughout
 from ._histogram import Histogram
@@ -43,16 +43,18 @@ def quantize_activations(graph: Graph, choice: Activations, calibration: Mapping
 
     What others read stays as it is: an Identity keeps it apart, in a subgraph also from the graphs around it. Static: scale and zero point
     are those of the value's range over the calibration data. Dynamic: symmetric, per sample for convolutions, per row for matrix products;
-    with the kind auto also what no sample reaches, as in a branch that none takes.
+    with the kind auto also what no sample reaches, as in a branch that none takes. An LSTM, whose state is quantized as its input is, reads
+    dynamic codes with the kinds auto and dynamic, and floats with the others.
     Raises EncodingError if static and there is no data, or it does not reach a value, or a value is not finite on it.
     """
-    readings = list(_readings(graph))
+    readings = list(_readings(graph, choice))
     if not readings:
         return graph
     static = choice.is_static(calibration is not None)
     if static and calibration is None:
         raise EncodingError("static activations need calibration data; give it with --data, or use activations of the kind auto or dynamic")
-    ranges = calibrated(graph, readings, choice, calibration, progress) if static and calibration is not None else {}
+    ranged = [reading for reading in readings if not any(FORMS[node.op].walks for node in reading.nodes)]
+    ranges = calibrated(graph, ranged, choice, calibration, progress) if ranged and static and calibration is not None else {}
     dynamic: QuantizedDtype = "binary" if choice.kind == "binary" else "int8"
     hows = {id(node): grid(*ranges[id(reading)], choice.dtype) if id(reading) in ranges else _dynamic(node, dynamic)
             for reading in readings for node in reading.nodes}
@@ -68,26 +70,25 @@ class Reading:
     nodes: tuple[Node, ...]
 
 
-def _readings(graph: Graph, around: frozenset[str] = frozenset()) -> Iterator[Reading]:
-    """Those of the graph and its subgraphs, from which ``around`` is quantized already."""
+def _readings(graph: Graph, choice: Activations, around: frozenset[str] = frozenset()) -> Iterator[Reading]:
+    """Those of the graph and its subgraphs, from which ``around`` is quantized already; those that walk over time apart."""
     quantized = around.union(graph.quantized)
-    found: dict[str, list[Node]] = {}
+    found: dict[tuple[str, bool], list[Node]] = {}
     for node in graph.nodes:
         if _is_integer_product(graph, node) and node.inputs[0] not in quantized:
-            found.setdefault(node.inputs[0], []).append(node)
+            walks = FORMS[node.op].walks
+            if not walks or choice.kind in ("auto", "dynamic"):
+                found.setdefault((node.inputs[0], walks), []).append(node)
         for _, body in node.subgraphs():
-            yield from _readings(replace(body, weights=graph.weights), quantized)
-    yield from (Reading(value, tuple(nodes)) for value, nodes in found.items())
+            yield from _readings(replace(body, weights=graph.weights), choice, quantized)
+    yield from (Reading(value, tuple(nodes)) for (value, _), nodes in found.items())
 
 
 def _is_integer_product(graph: Graph, node: Node) -> bool:
     """Whether it multiplies a value by a weight of integers and a scale that is the same within each sum."""
     form = FORMS.get(node.op)
-    tensor = graph.weights.get(node.inputs[1]) if form is not None else None
-    if form is None or tensor is None or node.inputs[0] in graph.weights:
-        return False
-    scale = weight_scale(tensor)
-    return scale is not None and (scale.size == 1 or tensor.axis == form.channels(len(tensor.shape), node.attrs))
+    return form is not None and node.inputs[0] not in graph.weights and all(
+        integer_scale(node, place, graph.weights) is not None for place in form.weights)
 
 
 def _annotated(graph: Graph, hows: Mapping[int, ActivationQuantization], taken: set[str]) -> Graph:

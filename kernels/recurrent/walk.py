@@ -1,0 +1,174 @@
+"""What every way to walk a recurrent operator over time shares: where the states lie, and the step of the cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..gemm.pack import by_panel
+from ..lowering import Emitter, Lowering, Ref, Site, f32
+from ..ops._cell_activations import KINDS, chosen
+from ..ops._integer import DOMAIN
+from ..ops._recurrence import DIRECTIONS
+
+if TYPE_CHECKING:
+    from .lowering import Matrix
+
+MOST_STEPS = 4096
+"""Steps in time of a node, over both directions; with more of them, a program would grow too long, and NumPy runs the node."""
+CHUNK = 64
+"""Hidden units of a work item of a cell (CHUNK of recurrent.cpp)."""
+FUNCTIONS = tuple(KINDS)
+"""In the order of recurrent.cpp's enum Function."""
+CELLS = {"RNN": ("rnn_cell", 1, ("Tanh",)), "LSTM": ("lstm_cell", 4, ("Sigmoid", "Tanh", "Tanh")),
+         f"{DOMAIN}LSTM": ("lstm_cell", 4, ("Sigmoid", "Tanh", "Tanh")), "GRU": ("gru_cell", 3, ("Sigmoid", "Tanh"))}
+"""Operator → kernel, gates, its own activations."""
+X, W, R, BIAS, LENGTHS, HIDDEN_STATE, CELL_STATE, PEEPHOLES = range(8)
+
+
+def present(site: Site, place: int) -> bool:
+    return place < len(site.inputs) and site.inputs[place] is not None
+
+
+class Walk:
+    """One direction of a node. ``late``: the rows of R of a GRU's gate h where the reset gate comes before that product."""
+
+    def __init__(self, site: Site, direction: int, late: Matrix | None = None) -> None:
+        self.site, self.direction, self.late = site, direction, late
+        self.functions = chosen(site.node.op.removeprefix(DOMAIN), site.attrs, CELLS[site.node.op][2], self.sizes[2])[direction]
+
+    @property
+    def cost(self) -> float:
+        """Nanoseconds on one thread."""
+        raise NotImplementedError
+
+    def emit(self, em: Emitter) -> None:
+        """All steps in time."""
+        raise NotImplementedError
+
+    @property
+    def hidden(self) -> int:
+        return self.site.weights[R].shape[2]
+
+    @property
+    def gates(self) -> int:
+        return CELLS[self.site.node.op][1]
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Steps, batch, directions."""
+        x = self.site.inputs[X]
+        assert x is not None
+        return x.shape[self.site.attrs["layout"]], x.shape[1 - self.site.attrs["layout"]], len(DIRECTIONS[self.site.attrs["direction"]])
+
+    @property
+    def times(self) -> list[int]:
+        """The steps in the order in which they are walked."""
+        length = self.sizes[0]
+        return list(reversed(range(length))) if DIRECTIONS[self.site.attrs["direction"]][self.direction] else list(range(length))
+
+    @property
+    def parts_stride(self) -> int:
+        """Floats from one sequence's part of the gates to the next one's."""
+        rows = self.gates * self.hidden
+        return self.sizes[0] * rows if self.site.attrs["layout"] else rows
+
+    def cell(self, em: Emitter, memory: Memory, t: int, last: bool, mine: Ref, products: Ref, before: tuple[Ref, int], first: bool) -> None:
+        """The step of the cell at time ``t``. ``mine``: the inputs' part of the gates."""
+        batch, hidden, rows = self.sizes[1], self.hidden, self.gates * self.hidden
+        y, y_stride = memory.hidden(t)
+        end, end_stride = memory.end(1) if last and len(self.site.outputs) > 1 else (y, 0)
+        has_end = int(last and len(self.site.outputs) > 1)
+        items = batch * -(-hidden // CHUNK)
+        product_stride = (self.gates - (self.late is not None)) * hidden
+
+        def params(state_stride: int, out_stride: int, *own: int) -> list[int]:
+            clip = self.site.attrs["clip"]
+            listed = [(FUNCTIONS.index(one.name), f32(one.alpha), f32(one.beta)) for one in self.functions]
+            listed += [(0, 0, 0)] * (3 - len(listed))
+            return [hidden, self.parts_stride, state_stride, product_stride, out_stride, end_stride, has_end,
+                    f32(np.inf if clip is None else clip), *(number for one in listed for number in one), *own]
+
+        kernel = CELLS[self.site.node.op][0]
+        if kernel == "rnn_cell":
+            em.step(kernel, [mine, products, before[0], y, end], params(before[1], y_stride), items)
+        elif kernel == "lstm_cell":
+            (c, c_stride), (c_after, after_stride) = memory.cell(first)
+            peepholes = self._peepholes(em)
+            em.step(kernel, [mine, products, c, y, end, c_after, peepholes or c],
+                    params(c_stride, y_stride, after_stride, int(peepholes is not None), self.site.attrs["input_forget"]), items)
+        elif self.late is None:
+            em.step(kernel, [mine, products, before[0], y, end, products.plus(8 * hidden)], params(before[1], y_stride, rows, 1), items)
+        else:
+            reset, inner = em.temporary(4 * batch * hidden), em.temporary(4 * batch * hidden)
+            em.step("gru_reset", [mine, products, before[0], reset], params(before[1], hidden), items)
+            self.late.emit(em, reset, memory.zero_bias(self.late), inner)
+            em.step(kernel, [mine, products, before[0], y, end, inner], params(before[1], y_stride, hidden, 0), items)
+
+    def _peepholes(self, em: Emitter) -> Ref | None:
+        if not present(self.site, PEEPHOLES):
+            return None
+        return em.weight(PEEPHOLES, f"fp32 of direction {self.direction}",
+                         lambda tensor: np.ascontiguousarray(tensor.decode()[self.direction].astype(np.float32)))
+
+
+def walked(site: Site, walks: Sequence[Walk]) -> Lowering:
+    """One direction after the other."""
+    def emit(em: Emitter) -> None:
+        for walk in walks:
+            walk.emit(em)
+
+    states = [("NCHW" if present(site, place) else None) for place in (HIDDEN_STATE, CELL_STATE)]
+    inputs = ("NCHW", *(None,) * (HIDDEN_STATE - 1), *states, None, "NCHW")[:len(site.inputs)]
+    cost = sum(walk.cost for walk in walks)
+    return Lowering(CELLS[site.node.op][0], inputs, "NCHW", cost, emit, makes=len(site.outputs))  # type: ignore[arg-type]
+
+
+class Memory:
+    """Where the states of one direction lie; all strides are floats from one sequence of the batch to the next."""
+
+    def __init__(self, walk: Walk, em: Emitter) -> None:
+        self.walk, self.em = walk, em
+        self.turned = walk.site.attrs["layout"]
+        self.zeros = em.constant(np.zeros(walk.sizes[1] * walk.hidden, np.float32))
+        self.own_cell: Ref | None = None
+        self.zero_biases: Ref | None = None
+
+    def _state(self, whole: Ref) -> tuple[Ref, int]:
+        """This direction of a value of states: [directions, batch, hidden], or [batch, directions, hidden]."""
+        _, batch, directions = self.walk.sizes
+        apart = self.walk.direction * self.walk.hidden * (1 if self.turned else batch)
+        return whole.plus(4 * apart), self.walk.hidden * (directions if self.turned else 1)
+
+    def hidden(self, t: int | None) -> tuple[Ref, int]:
+        """The hidden state after step ``t``, in Y; None: the initial one."""
+        length, batch, directions = self.walk.sizes
+        if t is None:
+            return self._state(self.em.input(HIDDEN_STATE)) if present(self.walk.site, HIDDEN_STATE) else (self.zeros, self.walk.hidden)
+        place = (t * directions + self.walk.direction) * self.walk.hidden * (1 if self.turned else batch)
+        return self.em.output().plus(4 * place), self.walk.hidden * (length * directions if self.turned else 1)
+
+    def end(self, i: int) -> tuple[Ref, int]:
+        """The place in output ``i`` of the last state."""
+        return self._state(self.em.output(i))
+
+    def cell(self, first: bool) -> tuple[tuple[Ref, int], tuple[Ref, int]]:
+        """The cell state before and after a step: it is changed in place, in the output if that is asked for."""
+        if len(self.walk.site.outputs) > 2:
+            after = self.end(2)
+        else:
+            if self.own_cell is None:
+                self.own_cell = self.em.temporary(4 * self.walk.sizes[1] * self.walk.hidden)
+            after = self.own_cell, self.walk.hidden
+        if not first:
+            return after, after
+        if present(self.walk.site, CELL_STATE):
+            return self._state(self.em.input(CELL_STATE)), after
+        return (self.zeros, self.walk.hidden), after
+
+    def zero_bias(self, matrix: Matrix) -> Ref:
+        if self.zero_biases is None:
+            self.zero_biases = self.em.constant(by_panel(np.zeros(matrix.layout.outputs, np.float32), matrix.layout))
+        return self.zero_biases

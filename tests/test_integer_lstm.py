@@ -1,0 +1,209 @@
+"""LSTM in integers: what docs/quantization.md says, in a loop of its own, against every backend and ISA level; who computes so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from graphs import encode, error, graph_of
+from thinfer import runtime
+from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
+from thinfer.formats.reader import from_bytes
+from thinfer.formats.tensor import EncodedTensor
+from thinfer.formats.writer import to_bytes
+from thinfer.kernels import isa, ops
+from thinfer.kernels.ops._op import OpError
+from thinfer.kernels.ops._recurrence_cases import case
+from thinfer.runtime.partition import NativeSegment
+from thinfer.toolchain import recipe as recipes
+from thinfer.toolchain.arithmetic import arithmetic
+from thinfer.toolchain.passes.quantize_activations import Activations, quantize_activations
+from thinfer.toolchain.pipeline import compress
+
+HOW = ActivationQuantization("dynamic", "int8", granularity="row")
+TARGETS = [("numpy", None), *(("native", level) for level in isa.levels())]
+INTEGERS = ("affine8-channel-symmetric", "affine5-channel", "affine2-tensor", "codebook4-int8", "codebook8-int8", "binary", "ternary")
+F = np.float32
+ONE_STEP = 2e-6
+"""Gates are exact sums and four roundings; then exp, in which levels differ by some units in the last place."""
+MANY_STEPS = 2e-2
+"""Where an activation function differs in its last bit, a code of h may fall on the other side of a tie: 1/127 of the largest |h|, times a weight."""
+
+
+def integers(kind: str, shape: tuple[int, ...], seed: int) -> EncodedTensor:
+    """A weight of integers whose scales run along axis 1."""
+    rng = np.random.default_rng(seed)
+    array = rng.uniform(-0.5, 0.5, shape).astype(F)
+    return encode(array, kind, 1, seed)
+
+
+def lstm(kind: str, steps: int, batch: int, inputs: int, hidden: int, seed: int = 0, quantized: bool = True,
+         **attrs: object) -> tuple[Graph, dict[str, np.ndarray]]:
+    """An LSTM with every input but sequence_lens, X quantized, and feeds."""
+    both = attrs.get("direction") == "bidirectional"
+    use = case("", 4, 2, sizes=(steps, batch, inputs, hidden), initial=True, peepholes=True, **attrs)
+    graph, feeds = graph_of(ops.get("LSTM"), use, seed=seed)
+    directions = 2 if both else 1
+    weights = dict(graph.weights)
+    weights["in1"] = integers(kind, (directions, 4 * hidden, inputs), seed)
+    weights["in2"] = integers(kind, (directions, 4 * hidden, hidden), seed + 1)
+    return replace(graph, weights=weights, quantized={"in0": HOW} if quantized else {}), feeds
+
+
+def grid(x: np.ndarray) -> tuple[np.ndarray, np.floating]:
+    """(codes, scale) of one row."""
+    scale = np.max(np.abs(x)).astype(F) / F(127)
+    scale = F(1) if scale == 0 else scale
+    return np.clip(np.rint(x / scale), -128, 127).astype(np.int64), scale
+
+
+def split(tensor: EncodedTensor) -> tuple[np.ndarray, np.ndarray]:
+    """(integers int64, scale float32 [gates · hidden]) of a weight, from its decoded form: multiples of a scale per row."""
+    from thinfer.kernels.quantized import weight_integers, weight_scale
+
+    scale = weight_scale(tensor)
+    assert scale is not None
+    return weight_integers(tensor).decode().astype(np.int64), np.broadcast_to(scale, tensor.shape[1]).astype(F)
+
+
+def walked(graph: Graph, feeds: dict[str, np.ndarray], backwards: tuple[bool, ...]) -> np.ndarray:
+    """Y [steps, directions, batch, hidden] by the document: a loop over steps and sequences; cells in float64 from float32 gates."""
+    arrays = {**{name: graph.weights[name].decode() for name in graph.weights}, **feeds}
+    x, bias, h0, c0, peeps = (arrays[f"in{place}"] for place in (0, 3, 5, 6, 7))
+    (w, ws), (r, rs) = split(graph.weights["in1"]), split(graph.weights["in2"])
+    steps, batch, _ = x.shape
+    hidden = r.shape[2]
+    y = np.zeros((steps, len(backwards), batch, hidden))
+    for d, turned in enumerate(backwards):
+        b = bias[d, :4 * hidden] + bias[d, 4 * hidden:]
+        for s in range(batch):
+            h, c = h0[d, s].astype(F), c0[d, s].astype(np.float64)
+            for t in (reversed(range(steps)) if turned else range(steps)):
+                (xq, xs), (hq, hs) = grid(x[t, s]), grid(h)
+                gates = (w[d] @ xq).astype(F) * (xs * ws) + b + (r[d] @ hq).astype(F) * (hs * rs)
+                i, o, f, g = np.split(gates.astype(np.float64), 4)
+                p, q, u = np.split(peeps[d].astype(np.float64), 3)
+                i, f = (1 / (1 + np.exp(-v)) for v in (i + p * c, f + u * c))
+                c = f * c + i * np.tanh(g)
+                y[t, d, s] = np.tanh(c) / (1 + np.exp(-(o + q * c)))
+                h = y[t, d, s].astype(F)
+    return y
+
+
+def run(graph: Graph, feeds: dict[str, np.ndarray], backend: str, level: str | None, monkeypatch: pytest.MonkeyPatch, threads: int = 1,
+        ) -> dict[str, np.ndarray]:
+    if level is not None:
+        monkeypatch.setenv("THINFER_ISA", level)
+    session = runtime.load(graph, backend=backend, threads=threads)
+    got = session.run(feeds)
+    if backend == "native":
+        assert all(isinstance(segment, NativeSegment) for plan in session._plans.values() for segment in plan.segments)
+    return got
+
+
+@pytest.mark.parametrize(("backend", "level"), TARGETS)
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_one_step_is_what_the_document_says(kind: str, backend: str, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for batch, inputs, hidden in ((1, 1, 1), (2, 7, 5), (1, 33, 17), (3, 64, 48)):
+        graph, feeds = lstm(kind, 1, batch, inputs, hidden)
+        got = run(graph, feeds, backend, level, monkeypatch)
+        assert error(got["out0"], walked(graph, feeds, (False,))) <= ONE_STEP
+
+
+@pytest.mark.parametrize(("backend", "level"), TARGETS)
+@pytest.mark.parametrize(("direction", "backwards"), [("forward", (False,)), ("reverse", (True,)), ("bidirectional", (False, True))])
+def test_steps_and_directions(direction: str, backwards: tuple[bool, ...], backend: str, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("codebook4-int8", "affine8-channel-symmetric"):
+        graph, feeds = lstm(kind, 7, 2, 19, 21, direction=direction)
+        got = run(graph, feeds, backend, level, monkeypatch)
+        expected = walked(graph, feeds, backwards)
+        assert error(got["out0"], expected) <= MANY_STEPS
+        ends = np.stack([expected[0 if turned else -1, d] for d, turned in enumerate(backwards)])
+        assert error(got["out1"], ends) <= MANY_STEPS
+
+
+@pytest.mark.parametrize(("backend", "level"), TARGETS)
+def test_batch_first(backend: str, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layout 1 is the same with axes swapped."""
+    graph, _ = lstm("codebook4-int8", 4, 3, 9, 10, direction="bidirectional", layout=1)
+    plain, given = lstm("codebook4-int8", 4, 3, 9, 10, direction="bidirectional")
+    turned = {name: np.ascontiguousarray(given[name].swapaxes(0, 1)) for name in given}
+    plain = replace(plain, weights={**plain.weights, **{name: graph.weights[name] for name in plain.weights}})
+    got, expected = run(graph, turned, backend, level, monkeypatch), run(plain, given, backend, level, monkeypatch)
+    np.testing.assert_array_equal(got["out0"], expected["out0"].transpose(2, 0, 1, 3))
+
+
+@pytest.mark.parametrize("level", isa.levels())
+def test_threads_do_not_change_results(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, feeds = lstm("codebook4-int8", 5, 2, 130, 150)
+    one, three = (run(graph, feeds, "native", level, monkeypatch, threads) for threads in (1, 3))
+    for name in one:
+        np.testing.assert_array_equal(one[name], three[name])
+
+
+def test_a_row_that_is_not_finite_stays_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend, level in TARGETS:
+        graph, feeds = lstm("affine8-channel-symmetric", 2, 2, 8, 8)
+        bad = feeds["in0"].copy()
+        bad[0, 0, 3] = np.inf
+        got, good = run(graph, {**feeds, "in0": bad}, backend, level, monkeypatch), run(graph, feeds, backend, level, monkeypatch)
+        assert not np.isfinite(got["out0"][0, 0, 0]).all()
+        np.testing.assert_array_equal(got["out0"][:, 0, 1], good["out0"][:, 0, 1])
+
+
+def test_sums_that_could_wrap_are_refused() -> None:
+    graph, feeds = lstm("affine8-channel-symmetric", 1, 1, 1, 1)
+    graph = replace(graph, weights={**graph.weights, "in1": encode(np.ones((1, 4, 300_000), F), "affine8-channel-symmetric", 1)})
+    graph = replace(graph, inputs=tuple(ValueInfo("in0", "float32", (1, 1, 300_000)) if info.name == "in0" else info for info in graph.inputs))
+    with pytest.raises(OpError, match="int32 accumulators"):
+        runtime.load(graph, backend="numpy").run({**feeds, "in0": np.ones((1, 1, 300_000), F)})
+
+
+@pytest.mark.parametrize("kind", ["fp32", "codebook4", "affine4-block"])
+def test_other_weights_leave_it_in_floats(kind: str) -> None:
+    """X is read as the multiples of its scale that it is quantized to."""
+    graph, feeds = lstm("affine8-channel-symmetric", 3, 2, 32, 64)
+    graph = replace(graph, weights={**graph.weights, "in2": encode(np.random.default_rng(3).uniform(-1, 1, (1, 256, 64)).astype(F), kind, 1)})
+    assert arithmetic(graph).integer == 0
+    rounded = np.stack([np.stack([F(codes) * scale for codes, scale in map(grid, step)]) for step in feeds["in0"]]).astype(F)
+    plain = replace(graph, quantized={})
+    got = runtime.load(graph).run(feeds)["out0"]
+    np.testing.assert_array_equal(got, runtime.load(plain).run({**feeds, "in0": rounded})["out0"])
+
+
+@pytest.mark.parametrize("how", [ActivationQuantization("static", "int8", 2.0**-7), ActivationQuantization("dynamic", "int8", granularity="tensor"),
+                                 ActivationQuantization("dynamic", "uint8", granularity="row")], ids=str)
+def test_other_codes_leave_it_in_floats(how: ActivationQuantization) -> None:
+    graph, feeds = lstm("affine8-channel-symmetric", 2, 1, 8, 8)
+    graph = replace(graph, quantized={"in0": how})
+    assert arithmetic(graph).integer == 0
+    a, b = (runtime.load(graph, backend=backend).run(feeds)["out0"] for backend in ("numpy", "native"))
+    assert error(a, b) <= ONE_STEP
+
+
+@pytest.mark.parametrize("preset", ["int8", "codebook-4-int8"])
+@pytest.mark.parametrize("has_data", [False, True])
+def test_recipes(preset: str, has_data: bool) -> None:
+    """The presets quantize what an LSTM reads per row, with or without data; its error stays small; the file keeps it."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.uniform(-0.1, 0.1, (1, 256, 48)), "r": rng.uniform(-0.1, 0.1, (1, 256, 64)), "b": rng.uniform(-0.1, 0.1, (1, 512))}
+    x = rng.normal(size=(20, 1, 48)).astype(F)
+    graph = Graph((ValueInfo("x", "float32", (20, 1, 48)),), (ValueInfo("y", "float32", (20, 1, 1, 64)),),
+                  (Node("LSTM", ("x", "w", "r", "b"), ("y",), {"hidden_size": 64}),),
+                  {name: EncodedTensor.dense(array.astype(F)) for name, array in weights.items()})
+    packed = compress(graph, recipes.load(preset), calibration={"x": x} if has_data else None)
+    assert packed.quantized == {"x": HOW}
+    assert (arithmetic(packed).products, arithmetic(packed).integer) == (1, 1)
+    again = from_bytes(to_bytes(packed))
+    dense, found, native = (runtime.load(g, backend=backend).run({"x": x})["y"]
+                            for g, backend in ((graph, "numpy"), (again, "numpy"), (again, "native")))
+    assert error(found, dense) <= (0.02 if preset == "int8" else 0.1)
+    assert error(native, found) <= MANY_STEPS
+
+
+def test_static_and_binary_activations_leave_an_lstm_in_floats() -> None:
+    graph, feeds = lstm("affine8-channel-symmetric", 2, 1, 8, 8, quantized=False)
+    assert quantize_activations(graph, Activations("static"), {"in0": feeds["in0"]}).quantized == {}
+    assert quantize_activations(graph, Activations("binary")).quantized == {}
+    assert set(quantize_activations(graph, Activations("dynamic")).quantized.values()) == {HOW}
