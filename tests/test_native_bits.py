@@ -69,7 +69,7 @@ def product(tensor: EncodedTensor, how: ActivationQuantization, level: str, *, c
     if beta:
         expected = expected + bias * np.float32(beta)
     expected = np.clip(expected, np.float32(low), np.float32(high))
-    attrs = {"transB": int(by_rows), "alpha": alpha, "beta": beta, HOW: (how, None), SCALE: scale}
+    attrs = {"transB": int(by_rows), "alpha": alpha, "beta": beta, HOW: (how, None), SCALE: (scale,)}
     options = check("thinfer::Gemm", [codes, integers.astype(np.float32), bias, *beside], expected, attrs, level=level, rtol=0, atol=0, low=low,
                     high=high, weights={1: tensor}, constants=(2,))
     kernels = {option.kernel for option in options}
@@ -163,7 +163,7 @@ def test_codes_and_entries_at_their_ends(level: str) -> None:
         for code in (-128, -127, 127):
             codes, how = np.full((1, columns), code, np.int8), ActivationQuantization("static", "int8", 1.0, 0)
             expected = np.full((1, outputs), columns * entry * code, np.float32)
-            attrs = {"transB": 1, HOW: (how, None), SCALE: np.ones(1, np.float32)}
+            attrs = {"transB": 1, HOW: (how, None), SCALE: (np.ones(1, np.float32),)}
             arrays = [codes, np.zeros((outputs, columns), np.float32)]
             check("thinfer::Gemm", arrays, expected, attrs, level=level, rtol=0, atol=0, weights={1: tensor})
 
@@ -188,7 +188,7 @@ def test_sums_that_could_wrap_are_left_to_numpy() -> None:
     tensor = weight("int8 codebook2", 16, 131072, True, 0)
     wide = replace(tensor, values=replace(tensor.values, entries=np.full((1, 4), -128, np.int8)))
     how = ActivationQuantization("static", "int8", 1.0, 0)
-    attrs = {"transB": 1, HOW: (how, None), SCALE: np.ones(16, np.float32)}
+    attrs = {"transB": 1, HOW: (how, None), SCALE: (np.ones(16, np.float32),)}
     codes = np.zeros((1, 131072), np.int8)
     check("thinfer::Gemm", [codes, None], np.zeros((1, 16), np.float32), attrs, level="baseline", least=0, weights={1: wide})
 

@@ -46,7 +46,7 @@ class Depthwise:
         bias, known = row_bias(site, 2, self.shape[1])
         if not known or not fits(site.weights[1], how, prod(self.win.kernel)) or self.win.kernel[-1] > MOST_TAPS:
             return None
-        factors = Factors.of(how, site.attrs[SCALE], self.shape[1], bias)
+        factors = Factors.of(how, site.attrs[SCALE][0], self.shape[1], bias)
         scheme: Layout = "NHWC"
         layouts: tuple[Layout | None, ...] = (scheme, None, None, "NCHW", "NCHW")[:len(site.inputs)]
         outputs = site.outputs[0].size

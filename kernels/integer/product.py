@@ -44,7 +44,7 @@ class Product:
         tensor = site.weights[1]
         if not known or not fits(tensor, how, self.matrix.columns):
             return None
-        factors = Factors.of(how, site.attrs[SCALE], self.matrix.groups * self.matrix.outputs, bias, self.alpha, self.beta)
+        factors = Factors.of(how, site.attrs[SCALE][0], self.matrix.groups * self.matrix.outputs, bias, self.alpha, self.beta)
         layouts: tuple[Layout | None, ...] = (self.scheme, None, None, "NCHW", "NCHW")[:len(site.inputs)]
         per_mac = costs.INTEGER["product"] * costs.SLOWER.get(site.isa, 1.0)
         gathered = costs.INTEGER["gather"] * self.matrix.columns if self.geometry else 0.0
