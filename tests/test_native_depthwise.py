@@ -69,7 +69,8 @@ def test_three_by_three(level: str, width: int, stride: int) -> None:
     """Every side of the image with a row of padding or none, or more than kernels for one row take; few rows and many strips of them."""
     for place, pads in enumerate([(0, 0, 0, 0), (1, 0, 0, 1), (0, 1, 1, 0), (0, 0, 1, 1), (1, 1, 0, 0), (2, 1, 1, 2), (1, 2, 2, 1)]):
         height = (3, 4, 5, 6, 9, 7, 97)[(place + width) % 7]
-        depthwise(normal(1, 3, height, width), encoded((3, 1, 3, 3), "fp32"), level, strides=(stride, stride), pads=pads, low=-1.0)
+        channels = 3 + place % 2 * 15
+        depthwise(normal(1, channels, height, width), encoded((channels, 1, 3, 3), "fp32"), level, strides=(stride, stride), pads=pads, low=-1.0)
     depthwise(normal(2, 2, 1, width), encoded((2, 1, 3, 3), "fp32"), level, bias=False, strides=(stride, stride), pads=(1, 1, 1, 1))
 
 

@@ -1,4 +1,5 @@
 // Depthwise convolution in NHWC: channels in lanes, so that a tap is one vector of weights times one vector of activations.
+#include "rolling.h"
 #include "taps.h"
 
 namespace {
@@ -120,9 +121,79 @@ void rows_of(const Channels& c, int64_t oh0, int64_t oh1) {
   else rows<WIDTH, STRIDE, false>(c, oh0, oh1);
 }
 
+#if defined(__AVX512F__)
+
+constexpr int ABREAST = 7;  // pixels that roll down together: 21 of 32 registers hold their sums, 9 the taps
+
+template <int S, bool FULL>
+[[gnu::noinline]] void roll_pixels(const Channels& c, int64_t oh0, int64_t oh1, int64_t ow) {
+  const int64_t* p = c.p;
+  const int64_t step = p[C], top = oh0 * S - p[PH], iw = ow * S - p[PW];
+  const bool left = iw < 0, right = iw + (ABREAST - 1) * S + 2 >= p[W];  // the first and the last column lie outside
+  const vf bias = c.bias;
+  const float* x = c.x + (top * p[W] + iw) * step;
+  float* y = c.y + (oh0 * p[OW] + ow) * step;
+  const int64_t down = p[W] * step, out = p[OW] * step;
+  vf w[9], sum[3][ABREAST];
+#pragma GCC unroll 16
+  for (int i = 0; i < 9; i++) w[i] = load(c.w + i * PANEL);
+#pragma GCC unroll 16
+  for (int i = 0; i < ABREAST; i++) sum[0][i] = sum[1][i] = sum[2][i] = bias;
+  const auto add = [&](bool to0, bool to1, bool to2) __attribute__((always_inline)) {
+    constexpr int COLUMNS = (ABREAST - 1) * S + 3;
+    const float* at = x;
+#pragma GCC unroll 32
+    for (int column = 0; column < COLUMNS; column++, at += step) {
+      if ((column == 0 && left) || (column == COLUMNS - 1 && right)) continue;
+      const vf value = kept(c.read<FULL>(at));
+#pragma GCC unroll 16
+      for (int i = 0; i < ABREAST; i++) {
+        const int k = column - i * S;
+        if (k < 0 || k > 2) continue;
+        if (to0) sum[0][i] += value * w[k];
+        if (to1) sum[1][i] += value * w[3 + k];
+        if (to2) sum[2][i] += value * w[6 + k];
+      }
+    }
+    x += down;
+  };
+  const auto next = [&](int from) __attribute__((always_inline)) {
+#pragma GCC unroll 16
+    for (int i = 0; i < ABREAST; i++) {
+      sum[from + 1][i] = sum[from][i];
+      if (from == 0) sum[0][i] = bias;
+    }
+  };
+  const auto write = [&]() __attribute__((always_inline)) {
+#pragma GCC unroll 16
+    for (int i = 0; i < ABREAST; i++) c.write<FULL>(y + i * step, sum[2][i]);
+    y += out;
+  };
+  const bool above = top >= 0, below = top + (oh1 - oh0 - 1) * S + 2 < p[H];
+  roll<S>(oh1 - oh0, above, below, add, next, write, [&]() __attribute__((always_inline)) { x += down; });
+}
+
+// The last pixels may overlap those before.
+template <int S, bool FULL>
+void roll_rows(const Channels& c, int64_t oh0, int64_t oh1) {
+  const int64_t width = c.p[OW];
+  for (int64_t ow = 0; ow < width; ow += ABREAST) roll_pixels<S, FULL>(c, oh0, oh1, ow + ABREAST <= width ? ow : width - ABREAST);
+}
+
+template <int S>
+void roll_all(const Channels& c, int64_t oh0, int64_t oh1) {
+  c.lanes == VL ? roll_rows<S, true>(c, oh0, oh1) : roll_rows<S, false>(c, oh0, oh1);
+}
+
+#endif
+
 typedef void (*Rows)(const Channels& c, int64_t oh0, int64_t oh1);
 
 Rows choose(const int64_t* p) {
+#if defined(__AVX512F__)
+  // Where few pixels are done twice.
+  if (rolls(p) && p[OW] >= ABREAST && (p[OW] + ABREAST - 1) / ABREAST * ABREAST * 4 <= p[OW] * 5) return p[SW] == 1 ? roll_all<1> : roll_all<2>;
+#endif
   if (p[DW] == 1 && p[KW] == 3 && p[SW] == 1) return rows_of<3, 1>;
   if (p[DW] == 1 && p[KW] == 3 && p[SW] == 2) return rows_of<3, 2>;
   if (p[DW] == 1 && p[KW] == 5 && p[SW] == 1) return rows_of<5, 1>;

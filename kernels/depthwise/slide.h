@@ -1,9 +1,9 @@
-// 3 × 3 taps straight from the image, NCHW: a block of columns slides down a channel's rows. Each row is loaded once and added to all
-// the rows of output that it belongs to, whose sums wait in registers; nothing is copied, and padding is shifted in at the edges.
+// 3 × 3 taps straight from the image, NCHW: a block of columns slides down a channel's rows. Nothing is copied, and padding is shifted in at
+// the edges.
 #pragma once
 
+#include "rolling.h"
 #include "shuffle.h"
-#include "taps.h"
 
 namespace {
 
@@ -96,7 +96,6 @@ template <int N, int S>
     for (int i = 0; i < N; i++) store(y + i * gap, clamp(sum[2][i], low, high));
     y += out;
   };
-  // A row of output is done with kernel row 0, 1 or 2 next: its sum moves on.
   const auto next = [&](int from) __attribute__((always_inline)) {
 #pragma GCC unroll 4
     for (int i = 0; i < N; i++) {
@@ -104,32 +103,8 @@ template <int N, int S>
       if (from == 0) sum[0][i] = bias;
     }
   };
-  if (top >= 0) add(true, false, false);
-  else x += width;
-  next(0);
-  if (S == 1) {
-    add(true, true, false);
-    next(1);
-    next(0);
-    for (int64_t r = 1; r < s.rows; r++) {
-      add(true, true, true);
-      write();
-      next(1);
-      next(0);
-    }
-  } else {
-    for (int64_t r = 1; r < s.rows; r++) {
-      add(false, true, false);
-      next(1);
-      add(true, false, true);
-      write();
-      next(0);
-    }
-    add(false, true, false);
-    next(1);
-  }
-  if (top + (s.rows - 1) * S + 2 < p[H]) add(false, false, true);
-  write();
+  const bool above = top >= 0, below = top + (s.rows - 1) * S + 2 < p[H];
+  roll<S>(s.rows, above, below, add, next, write, [&]() __attribute__((always_inline)) { x += width; });
 }
 
 template <int S>
@@ -145,9 +120,7 @@ void slide_all(const Slide& s) {
 
 // What makes such rows: 3 × 3 with at most one row of padding on each side, an output that fills a vector. Null: it is something else.
 inline void (*choose_wide(const int64_t* p))(const Slide& s) {
-  const bool square = p[KH] == 3 && p[KW] == 3 && p[DH] == 1 && p[DW] == 1 && p[SH] == p[SW] && p[SW] <= 2;
-  const bool outside = p[PH] > 1 || p[PW] > 1 || (p[OH] - 1) * p[SH] - p[PH] + 2 > p[H] || (p[OW] - 1) * p[SW] - p[PW] + 2 > p[W];
-  if (!square || outside || p[OW] < VL) return nullptr;
+  if (!rolls(p) || p[OW] < VL) return nullptr;
   return p[SW] == 1 ? slide_all<1> : slide_all<2>;
 }
 
