@@ -24,36 +24,33 @@ constexpr float MAGIC = 12582912.0f;  // 1.5 * 2^23
 // True if any lane's distance from its integer is so near to a half that x * (1 / s) may round otherwise than x / s:
 // both roundings of the product err by less than 1e-4 together, as |x / s| < 600.
 inline bool near_tie(vf distance) {
-  const vi near = (vi)(distance > 0.4998f) | (vi)(distance < -0.4998f);
 #if defined(__AVX512F__)
-  return _mm512_test_epi32_mask((__m512i)near, (__m512i)near) != 0;
-#elif defined(__AVX2__)
+  return _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)distance), (__m512)splat(0.4998f), _CMP_GT_OQ) != 0;
+#else
+  const vi near = (vi)(distance > 0.4998f) | (vi)(distance < -0.4998f);
+#if defined(__AVX2__)
   return _mm256_movemask_ps((__m256)near) != 0;
 #elif defined(__SSE2__)
   return _mm_movemask_ps((__m128)near) != 0;
 #else
   return (near[0] | near[1] | near[2] | near[3]) != 0;
 #endif
+#endif
 }
 
-// rint(x / s) as floats, within ±512: further out all codes saturate. NaN becomes 0.
-inline vf rounded(vf x, const Grid& g) {
+// rint(x / s) as floats, within [least, most], which are integers within ±512: what codes saturate at, or further out. NaN becomes 0.
+inline vf rounded(vf x, const Grid& g, vf least, vf most) {
   vf q = g.inverse != 0.0f ? x * g.inverse : x / g.scale;
-  q = q == q ? q : vf{};
-  q = q < -512.0f ? splat(-512.0f) : q > 512.0f ? splat(512.0f) : q;
+  q = clamp(q == q ? q : vf{}, least, most);
   const vf r = (q + MAGIC) - MAGIC;
   if (g.inverse == 0.0f || __builtin_expect(!near_tie(q - r), 1)) return r;
   q = x / g.scale;
-  q = q == q ? q : vf{};
-  q = q < -512.0f ? splat(-512.0f) : q > 512.0f ? splat(512.0f) : q;
+  q = clamp(q == q ? q : vf{}, least, most);
   return (q + MAGIC) - MAGIC;
 }
 
 // Codes less their zero point, as floats.
-inline vf steps_of(vf x, const Grid& g) {
-  const vf r = rounded(x, g);
-  return clamp(r, splat((float)(g.low - g.zero)), splat((float)(g.high - g.zero)));
-}
+inline vf steps_of(vf x, const Grid& g) { return rounded(x, g, splat((float)(g.low - g.zero)), splat((float)(g.high - g.zero))); }
 
 inline vb codes_of(vf x, const Grid& g) {
   const vi whole = __builtin_convertvector(steps_of(x, g), vi) + g.zero;

@@ -35,6 +35,17 @@ struct Layer {
 inline void copy_flipped(int8_t* to, const int8_t* from, int64_t n, int32_t flip) {
   int64_t i = 0;
   for (; i + CHUNK <= n; i += CHUNK) storei(to + i, loadi(from + i) ^ flip);
+  if (i == n) return;
+  if (n >= CHUNK) {  // the last ones with some that are there already
+    storei(to + n - CHUNK, loadi(from + n - CHUNK) ^ flip);
+    return;
+  }
+  for (; i + 16 <= n; i += 16) {
+    int32_t words[4];
+    __builtin_memcpy(words, from + i, 16);
+    for (int j = 0; j < 4; j++) words[j] ^= flip;
+    __builtin_memcpy(to + i, words, 16);
+  }
   for (; i + 4 <= n; i += 4) {
     const int32_t word = load_word(from + i) ^ flip;
     __builtin_memcpy(to + i, &word, 4);
@@ -143,7 +154,7 @@ inline int64_t place_of_tap(const Layer& l, int64_t tap) {
     storei(lanes, sums[j]);
     for (int i = 0; i < PARTS; i++) __builtin_memcpy(ordered + 16 * i + 4 * j, lanes + 4 * i, 16);
   }
-  f.exactly(ordered, l.table, chunk.block * 16, row, chunk.at, chunk.n);
+  f.exactly(ordered, 0, 1, l.table, chunk.block * 16, row, chunk.at, chunk.n);
 }
 
 constexpr int64_t MOST_ROWS = 64;

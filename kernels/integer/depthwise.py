@@ -29,7 +29,6 @@ FEWEST_ROWS = 4
 """Of a band, so that few rows are copied twice."""
 MOST_ROWS = 64
 """Of a band (depthwise.cpp)."""
-ITEMS_PER_THREAD = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +75,9 @@ class Depthwise:
         row_bytes = strides[1] * (pixels * channels + 4 * ALIGNMENT)
         beside = (kernel[0] - 1) * dilations[0] + 1 - strides[0]  # rows that a band reads beside those of its strides
         band = min(out_height, MOST_ROWS, max(FEWEST_ROWS, (SCRATCH // row_bytes - beside) // strides[0]))
-        if self.site.threads > 1:
-            band = max(1, min(band, batch * out_height // (ITEMS_PER_THREAD * self.site.threads)))
         bands = -(-out_height // band)
+        if batch % self.site.threads:
+            bands = min(-(-bands // self.site.threads) * self.site.threads, out_height)
         band = -(-out_height // bands)
         params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, band, int(how.dtype != "uint8"),
                   how.zero_point, blocks * BLOCK, *finish.params()]

@@ -7,6 +7,14 @@
 
 namespace {
 
+[[maybe_unused]] inline bool any_nan(vf x) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q) != 0;
+#else
+  return near_tie((vf)((vi)(x != x) & (vi)splat(1.0f)));
+#endif
+}
+
 enum FinishParam {
   F_FLAGS,                 // FinishFlag
   F_LOW, F_HIGH,           // floats that y is clamped to
@@ -36,7 +44,7 @@ struct Quick {
   int8_t* codes;
   int64_t ld;
   vf near;
-  vi bias_of_magic;
+  vi zero;
   vh low, high;
   vi flip;
 
@@ -45,14 +53,14 @@ struct Quick {
     return packed(whole(a, distance), whole(b, distance), whole(c, distance), whole(d, distance), low, high) ^ flip;
   }
   [[gnu::always_inline]] vi whole(vf q, vf& distance) const {
-    const vf moved = q + MAGIC;
 #if defined(__AVX512F__)
-    distance = (vf)_mm512_range_ps((__m512)(q - (moved - MAGIC)), (__m512)distance, 11);  // the larger one, both without their signs
+    distance = (vf)_mm512_range_ps(_mm512_reduce_ps((__m512)q, 0), (__m512)distance, 11);  // the larger one, both without their signs
+    return (vi)_mm512_cvtps_epi32((__m512)q) + zero;
 #else
-    const vf d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
+    const vf moved = q + MAGIC, d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
     distance = d > distance ? d : distance;
+    return (vi)moved - splati(0x4B400000) + zero;
 #endif
-    return (vi)moved - bias_of_magic;
   }
   [[gnu::always_inline]] bool is_near(vf distance) const {
 #if defined(__AVX512F__)
@@ -80,13 +88,58 @@ struct Finish {
   int64_t ld;
   int64_t flags = p[F_FLAGS];
   Grid grid = Grid(thin_f32(p[F_SCALE]), p[F_ZERO], true);
-  Quick quick = {codes, ld, splat(thin_f32(p[F_NEAR])), splati(0x4B400000 - (int32_t)p[F_ZERO]), (int16_t)p[F_CODE_LOW] - vh{},
+  Quick quick = {codes, ld, splat(thin_f32(p[F_NEAR])), splati((int32_t)p[F_ZERO]), (int16_t)p[F_CODE_LOW] - vh{},
                  (int16_t)p[F_CODE_HIGH] - vh{}, splati((flags & UNSIGNED) ? (int32_t)0x80808080 : 0)};
 
   bool is_quick() const { return flags & QUICK; }
 
-  // n outputs from `column` on of one row, whose sums lie in order and whose entries of the table begin at `t`.
-  [[gnu::noinline]] void exactly(const int32_t* sums, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
+  // n outputs from `column` on of `rows` rows from `row` on, whose sums lie in order, `lds` apart, and whose entries of the table begin at `t`.
+  [[gnu::noinline]] void exactly(const int32_t* sums, int64_t lds, int64_t rows, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
+    const bool together = !(flags & DYNAMIC) && grid.inverse != 0.0f;
+    const Together f = {t.m + at, t.bias + at, splat(thin_f32(p[F_LOW])), splat(thin_f32(p[F_HIGH])), splat(grid.inverse), quick, flags};
+    for (int64_t r = 0; r < rows; r++, sums += lds) {
+      const int64_t place = (row + r) * ld + column;
+      if (!together || !f.row(sums, y + place, codes + place, addend + place, n)) row_apart(sums, t, at, row + r, column, n);
+    }
+  }
+
+  // A row with one look at its distances from ties for 4 VL outputs. By value, as `Quick`.
+  struct Together {
+    const float *m, *bias;
+    vf floor, ceiling, inverse;
+    Quick quick;
+    int64_t flags;
+
+    // False if an output lies near a tie, or may be NaN.
+    [[gnu::always_inline]] bool row(const int32_t* sums, float* y, int8_t* codes, const float* addend, int64_t n) const {
+      for (int64_t i = 0; i < n; i += 4 * VL) {
+        vf q[4] = {}, distance = {}, all = {};
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+          const int64_t at = i + j * VL;
+          const int left = n - at < VL ? (int)(n - at) : VL;
+          if (left <= 0) break;
+          vf v = apart(__builtin_convertvector(loadi(sums + at), vf) * load(m + at)) + load(bias + at);
+          if (flags & ADDS) v += left == VL ? load(addend + at) : load_n(addend + at, left);
+          v = clamp(v, floor, ceiling);
+          if (flags & TO_FLOATS) {
+            if (left == VL) store(y + at, v);
+            else store_n(y + at, v, left);
+          }
+          q[j] = v * inverse;
+          all += q[j] - q[j];
+          q[j] = clamp(q[j], splat(-512.0f), splat(512.0f));
+        }
+        if (!(flags & TO_CODES)) continue;
+        const vi bytes = quick.bytes_of(q[0], q[1], q[2], q[3], distance);
+        if (__builtin_expect(near_tie(distance) || any_nan(all), 0)) return false;
+        store_bytes(codes + i, in_order(bytes), n - i);
+      }
+      return true;
+    }
+  };
+
+  void row_apart(const int32_t* sums, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
     const vf floor = splat(thin_f32(p[F_LOW])), ceiling = splat(thin_f32(p[F_HIGH])), alpha = splat(thin_f32(p[F_ALPHA]));
     const vf scale = splat((flags & DYNAMIC) ? scales[row / p[F_GROUP_ROWS]] : 1.0f);
     const int64_t place = row * ld + column;
@@ -102,7 +155,7 @@ struct Finish {
         else store_n(y + place + i, v, left);
       }
       if (flags & TO_CODES) {
-        vi whole = __builtin_convertvector(rounded(v, grid), vi) + grid.zero;
+        vi whole = __builtin_convertvector(rounded(v, grid, splat(-512.0f), splat(512.0f)), vi) + grid.zero;
         const vi least = splati((int32_t)p[F_CODE_LOW]), most = splati((int32_t)p[F_CODE_HIGH]);
         whole = whole < least ? least : whole > most ? most : whole;
         const vb bytes = __builtin_convertvector(whole ^ ((flags & UNSIGNED ? 0x80 : 0)), vb);

@@ -22,6 +22,21 @@ inline void copy_run(int8_t* to, const int8_t* from, int64_t n) {
   }
 }
 
+// `count` runs of `bytes`, `step` and `ldto` bytes apart.
+inline void copy_runs(int8_t* to, int64_t ldto, const int8_t* from, int64_t step, int64_t bytes, int64_t count) {
+  if (bytes >= 8 && bytes <= 16) {  // three pixels of a photo
+    for (int64_t i = 0; i < count; i++, to += ldto, from += step) {
+      int64_t first, last;
+      __builtin_memcpy(&first, from, 8);
+      __builtin_memcpy(&last, from + bytes - 8, 8);
+      __builtin_memcpy(to, &first, 8);
+      __builtin_memcpy(to + bytes - 8, &last, 8);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < count; i++, to += ldto, from += step) copy_run(to, from, bytes);
+}
+
 struct CodePatches {
   const int8_t* x;     // first channel of the group
   int64_t ldx;         // bytes per pixel
@@ -59,16 +74,23 @@ struct CodePatches {
         const int8_t* pixels = x + (outside ? 0 : ((image * c[C_D] + id) * c[C_H] + ih) * width * ldx);
         int8_t* at = to + (kd * c[C_KH] + kh) * c[C_KW] * channels;
         for (int64_t kw = 0; kw < c[C_KW]; kw += run, at += bytes) {
-          int64_t iw = ow * c[C_SW] - c[C_PW] + kw * c[C_DW];
-          for (int64_t i = 0; i < n; i++, iw += c[C_SW]) {
-            int8_t* put = at + i * ldto;
-            const int64_t first = outside ? run : clip(-iw, 0, run), last = outside ? run : clip(width - iw, first, run);
-            if (first > 0) __builtin_memset(put, zero, (size_t)(first * channels));
-            if (last > first) copy_run(put + first * channels, pixels + (iw + first) * ldx, (last - first) * channels);
-            if (last < run) __builtin_memset(put + last * channels, zero, (size_t)((run - last) * channels));
-          }
+          const int64_t iw = ow * c[C_SW] - c[C_PW] + kw * c[C_DW], step = c[C_SW];
+          // Runs [inside, beyond) lie within the row.
+          const int64_t inside = outside ? n : clip((step - 1 - iw) / step, 0, n);
+          const int64_t beyond = width - run < iw ? inside : clip((width - run - iw) / step + 1, inside, n);
+          for (int64_t i = 0; i < inside; i++) part(at + i * ldto, pixels, iw + i * step, run, outside, zero);
+          copy_runs(at + inside * ldto, ldto, pixels + (iw + inside * step) * ldx, step * ldx, bytes, beyond - inside);
+          for (int64_t i = beyond; i < n; i++) part(at + i * ldto, pixels, iw + i * step, run, outside, zero);
         }
       }
+  }
+
+  // A run that may reach over the ends of the row.
+  void part(int8_t* to, const int8_t* pixels, int64_t iw, int64_t run, bool outside, int8_t zero) const {
+    const int64_t channels = c[C_CHANNELS], first = outside ? run : clip(-iw, 0, run), last = outside ? run : clip(c[C_W] - iw, first, run);
+    if (first > 0) __builtin_memset(to, zero, (size_t)(first * channels));
+    if (last > first) copy_run(to + first * channels, pixels + (iw + first) * ldx, (last - first) * channels);
+    if (last < run) __builtin_memset(to + last * channels, zero, (size_t)((run - last) * channels));
   }
 };
 

@@ -98,13 +98,12 @@ template <int R, int P>
 
 template <int R, int P>
 [[gnu::always_inline]] inline void exactly(const vi (&sum)[R][P * NV], const Tile& t) {
+  int32_t rows[R][P * PANEL];
 #pragma GCC unroll 16
-  for (int r = 0; r < R; r++) {
-    int32_t row[P * PANEL];
+  for (int r = 0; r < R; r++)
 #pragma GCC unroll 16
-    for (int i = 0; i < P * NV; i++) storei(row + i * VL, sum[r][i]);
-    t.finish->exactly(row, t.table, t.at, t.row + r, t.column, t.columns);
-  }
+    for (int i = 0; i < P * NV; i++) storei(rows[r] + i * VL, sum[r][i]);
+  t.finish->exactly(rows[0], P * PANEL, R, t.table, t.at, t.row, t.column, t.columns);
 }
 
 // The first n <= MOST bytes of a vector.

@@ -11,14 +11,39 @@ enum StaticParam { N, SCALE, ZERO, SIGNED };
 
 inline Grid grid_of(const int64_t* p) { return Grid(thin_f32(p[SCALE]), p[ZERO], p[SIGNED] != 0); }
 
+// The lower three bytes of each lane, one after another.
+inline void store_triples(int8_t* to, vi words) {
+#if defined(__AVX512F__)
+  const __m128i lower = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+  const __m512i parts = _mm512_shuffle_epi8((__m512i)words, _mm512_broadcast_i32x4(lower));
+  const __m512i bytes = _mm512_permutexvar_epi32((__m512i)(vi){0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0}, parts);
+  _mm256_storeu_si256((__m256i*)to, _mm512_castsi512_si256(bytes));
+  _mm_storeu_si128((__m128i*)(to + 32), _mm512_extracti32x4_epi32(bytes, 2));
+#elif defined(__AVX2__)
+  const __m128i lower = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+  const __m256i parts = _mm256_shuffle_epi8((__m256i)words, _mm256_broadcastsi128_si256(lower));
+  const __m256i bytes = _mm256_permutevar8x32_epi32(parts, (__m256i)(vi){0, 1, 2, 4, 5, 6, 0, 0});
+  _mm_storeu_si128((__m128i*)to, _mm256_castsi256_si128(bytes));
+  _mm_storel_epi64((__m128i*)(to + 16), _mm256_extracti128_si256(bytes, 1));
+#else
+  int8_t bytes[4 * VL];
+  __builtin_memcpy(bytes, &words, sizeof bytes);
+  for (int i = 0; i < VL; i++) __builtin_memcpy(to + 3 * i, bytes + 4 * i, 3);
+#endif
+}
+
 // The colours of an image: n pixels of three planes, which lie `plane` floats apart.
 inline void three_planes(const float* x, int64_t plane, int8_t* to, int64_t n, const Grid& grid) {
-  int8_t rows[3][PIXELS];
-  for (int c = 0; c < 3; c++) quantize_row(x + c * plane, rows[c], n, grid);
-  for (int64_t i = 0; i < n; i++) {
-    to[3 * i] = rows[0][i];
-    to[3 * i + 1] = rows[1][i];
-    to[3 * i + 2] = rows[2][i];
+  int64_t i = 0;
+  for (; i + VL <= n; i += VL) {
+    vi words = {};
+    for (int c = 0; c < 3; c++) words |= ((__builtin_convertvector(steps_of(load(x + c * plane + i), grid), vi) + grid.zero) & 255) << 8 * c;
+    store_triples(to + 3 * i, words);
+  }
+  for (int c = 0; i < n && c < 3; c++) {
+    int8_t codes[VL];
+    store_codes(codes, codes_of(load_n(x + c * plane + i, (int)(n - i)), grid));
+    for (int64_t j = i; j < n; j++) to[3 * j + c] = codes[j - i];
   }
 }
 
