@@ -45,14 +45,14 @@ inline void write(float* y, vf v, int left) {
   else if (left > 0) store_n(y, v, left);
 }
 
-// R pixels side by side × P panels.
+// R pixels side by side × P panels. Sums begin with the bias where nothing scales them.
 template <int R, int P, int STRIDE>
 void tile(const Tile& t) {
   vf sum[R][P * NV];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-    for (int i = 0; i < P * NV; i++) sum[r][i] = vf{};
+    for (int i = 0; i < P * NV; i++) sum[r][i] = t.scale ? vf{} : load(t.bias + i * VL);
   const float* w = t.w;
   for (int64_t k = 0; k < t.k; k++, w += PANEL) {
     const float* x = t.x + t.offsets[k];
@@ -64,13 +64,25 @@ void tile(const Tile& t) {
 #pragma GCC unroll 8
       for (int i = 0; i < P * NV; i++) sum[r][i] += column[i] * x[r * STRIDE];
   }
-  const vf low = splat(t.low), high = splat(t.high);
+  if (t.scale)
 #pragma GCC unroll 8
-  for (int i = 0; i < P * NV; i++) {
-    const vf bias = load(t.bias + i * VL), scale = t.scale ? load(t.scale + i * VL) : splat(1.0f);
+    for (int i = 0; i < P * NV; i++)
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) write(t.y + r * t.ldy + i * VL, clamp(sum[r][i] * scale + bias, low, high), t.outputs - i * VL);
-  }
+      for (int r = 0; r < R; r++) sum[r][i] = sum[r][i] * load(t.scale + i * VL) + load(t.bias + i * VL);
+  const vf low = splat(t.low), high = splat(t.high);
+  const int outputs = t.outputs;
+  const int64_t ldy = t.ldy;
+  float* y = t.y;
+  if (outputs == P * PANEL)
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+      for (int i = 0; i < P * NV; i++) store(y + r * ldy + i * VL, clamp(sum[r][i], low, high));
+  else
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+      for (int i = 0; i < P * NV; i++) write(y + r * ldy + i * VL, clamp(sum[r][i], low, high), outputs - i * VL);
 }
 
 // The pixels of a row in tiles of R; the last tile may overlap the one before.
@@ -112,16 +124,14 @@ struct Strip {
         for (int64_t c = 0; c < p[C]; c++) *to++ = (c * height + kh * p[DH]) * p[PITCH] + kw * p[DW];
   }
 
-  void clear() const { zero_floats(at, p[C] * height * p[PITCH]); }
-
-  // What output rows from `oh` on need. Columns left and right of the image stay zero.
+  // What output rows from `oh` on need.
   void fill(const float* image, int64_t oh) const {
     const int64_t first = oh * p[SH] - p[PH], n = clip(p[PITCH] - p[PW], 0, p[W]);
     for (int64_t c = 0; c < p[C]; c++)
       for (int64_t r = 0; r < height; r++) {
         float* to = at + (c * height + r) * p[PITCH];
         if (first + r < 0 || first + r >= p[H]) zero_floats(to, p[PITCH]);
-        else copy_floats(to + p[PW], image + (c * p[H] + first + r) * p[W], n);
+        else copy_run(to, image + (c * p[H] + first + r) * p[W] - p[PW], 0, p[PITCH], p[PW], p[PW] + n);
       }
   }
 };
@@ -133,7 +143,6 @@ void strips(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   const Strip strip(p, scratch);
   int64_t* offsets = (int64_t*)(scratch + p[OFFSETS_AT]);
   const int64_t taps = p[KH] * p[KW] * p[C], panels = (p[N] + PANEL - 1) / PANEL, blocks = (p[OH] + p[ROWS] - 1) / p[ROWS];
-  strip.clear();
   strip.offsets(offsets);
   Tile t;
   t.offsets = offsets;

@@ -244,4 +244,7 @@ def _blocks_and_chunks(product: Product, threads: int) -> tuple[int, int]:
         return min(-(-blocks // threads) * threads, product.rows), 1
     if product.geometry is not None and product.rows > layout.outputs:
         blocks = min(wanted, max(blocks, product.rows // TILE_ROWS))
-    return blocks, min(-(-wanted // blocks), -(-layout.panels // layout.groups // CHUNK_PANELS))
+    chunks = min(-(-wanted // blocks), -(-layout.panels // layout.groups // CHUNK_PANELS))
+    if chunks > threads and blocks * layout.groups * chunks % threads:  # as many for one as for another
+        chunks -= chunks % threads
+    return blocks, chunks
