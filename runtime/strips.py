@@ -19,8 +19,8 @@ LARGE = 1 << 19
 """Bytes of a value from which on it is worth passing in strips: smaller ones stay in L2 anyway."""
 HELD = 1 << 18
 """Bytes of all buffers between the units of a chain, where the strips can be so low: what of L2 weights, input and output leave."""
-HELD_AVX512 = 1 << 19
-"""The same on CPUs with AVX-512, whose cores have 1 MB of L2 or more; higher strips move fewer rows."""
+ROOMIER = 2
+"""So many times that on CPUs with AVX-512, whose cores have 1 MB of L2 or more: higher strips move fewer rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def schedule(links: Sequence[Link], first: int, last: int, height: int) -> tuple
 def strip_height(links: Sequence[Link]) -> int:
     """Rows of the chain's output per strip: as many as the buffers have room for, but so many that moved rows do not overlap their places."""
     total = links[-1].height
-    most = HELD_AVX512 if links[0].unit.site.isa.startswith("avx512") else HELD
+    most = HELD * ROOMIER if links[0].unit.site.isa.startswith("avx512") else HELD
     heights = list(dict.fromkeys(-(-total // parts) for parts in range(1, total + 1)))
     for height in heights:
         if _held(links, height, 3 * height)[0] <= most:  # a strip in the middle holds the most, so three tell of most heights
