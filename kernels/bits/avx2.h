@@ -64,40 +64,37 @@ inline __m256i field(const uint8_t* w) {
 }
 
 template <int B, bool WIDE, int F, int P>
-inline void fields(const uint8_t* w, const int8_t* x, const Tables<B>& table, __m256i (&sum)[P][2]) {
+inline void fields(const uint8_t* w, int64_t apart, const int8_t* x, const Tables<B>& table, __m256i (&sum)[P][2]) {
   if constexpr (F < FIELDS<B>) {
     int32_t four;
     __builtin_memcpy(&four, x + 4 * F, 4);
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++)
       for (int half = 0; half < 2; half++) {
-        const uint8_t* at = w + p * STEP_BYTES<B> + 32 * half;
+        const uint8_t* at = w + p * apart + 32 * half;
         __m256i entries;
         if constexpr (B == 8) entries = _mm256_xor_si256(load32(at), _mm256_set1_epi8((char)0x80));
         else entries = table(field<B, F>(at));
         sum[p][half] = times<WIDE>(entries, four, sum[p][half]);
       }
-    fields<B, WIDE, F + 1, P>(w, x, table, sum);
+    fields<B, WIDE, F + 1, P>(w, apart, x, table, sum);
   }
 }
 
 template <int B, int P, bool WIDE>
-inline void signed_panel(const uint8_t* w, const Row& row, int64_t steps, const Tables<B>& table, int32_t* raw) {
+inline void signed_panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps, const Tables<B>& table, int32_t* raw) {
   __m256i sum[P][2];
   for (int p = 0; p < P; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
   const int8_t* x = row.x;
-  for (; steps > 0; steps--, x += STEP<B>, w += P * STEP_BYTES<B>) {
-    for (int b = 0; b < P * STEP_BYTES<B>; b += 64) _mm_prefetch((const char*)w + AHEAD + b, _MM_HINT_T0);
-    fields<B, WIDE, 0, P>(w, x, table, sum);
-  }
+  for (; steps > 0; steps--, x += STEP<B>, w += STEP_BYTES<B>) fields<B, WIDE, 0, P>(w, apart, x, table, sum);
   const __m256i biased = _mm256_set1_epi32((int)(128u * (uint32_t)row.sum));
   for (int i = 0; i < 2 * P; i++) _mm256_storeu_si256((__m256i*)(raw + 8 * i), _mm256_add_epi32(sum[i / 2][i % 2], biased));
 }
 
 template <int B, int P>
-inline void panel(const uint8_t* w, const Row& row, int64_t steps, const Tables<B>& table, int32_t* raw) {
-  if (table.wide) signed_panel<B, P, true>(w, row, steps, table, raw);
-  else signed_panel<B, P, false>(w, row, steps, table, raw);
+inline void panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps, const Tables<B>& table, int32_t* raw) {
+  if (table.wide) signed_panel<B, P, true>(w, apart, row, steps, table, raw);
+  else signed_panel<B, P, false>(w, apart, row, steps, table, raw);
 }
 
 }  // namespace

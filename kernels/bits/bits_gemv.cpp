@@ -16,7 +16,8 @@ template <int B, int P>
 void one(const ThinCall* call, const Row& row, const Tables<B>& table, int64_t item, int64_t steps) {
   const int64_t first = item * PANEL_GROUPS * GROUP, left = call->p[N] - first;
   int32_t raw[GROUP * P];
-  panel<B, P>((const uint8_t*)call->buf[WEIGHT] + item * PANEL_GROUPS * steps * STEP_BYTES<B>, row, steps, table, raw);
+  const int64_t apart = steps * STEP_BYTES<B>;
+  panel<B, P>((const uint8_t*)call->buf[WEIGHT] + item * PANEL_GROUPS * apart, apart, row, steps, table, raw);
   finish(call, row, first, (int)(left < GROUP * P ? left : GROUP * P), raw);
 }
 

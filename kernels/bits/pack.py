@@ -71,7 +71,7 @@ def plan(tensor: EncodedTensor, by_rows: bool, has_sums: bool) -> Layout | None:
     several = isinstance(values, Codebook) and len(values.entries) > 1
     if (several and bits < 8) or (tensor.axis != out_axis and (several or scale.size > 1)):
         return None
-    name = f"integer panel64 {values.name}{'' if by_rows else ' of columns'}{' with sums' if has_sums else ''}"
+    name = f"integer rows16 {values.name}{'' if by_rows else ' of columns'}{' with sums' if has_sums else ''}"
     return Layout(name, bits, tensor.shape[out_axis], tensor.shape[1 - out_axis], by_rows, has_sums)
 
 
@@ -84,7 +84,7 @@ def largest(tensor: EncodedTensor) -> int:
 
 
 def pack(tensor: EncodedTensor, layout: Layout) -> np.ndarray:
-    """uint8: panels, table, zeros, sums, scale. Rows and columns that fill up have index 0; columns meet codes of 0 there."""
+    """uint8: groups, table, zeros, sums, scale. Rows and columns that fill up have index 0; columns meet codes of 0 there."""
     values, scale = tensor.values, weight_scale(tensor)
     assert not isinstance(values, Plain)
     assert scale is not None
@@ -122,7 +122,7 @@ def _table(tensor: EncodedTensor, outputs: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _fill(packed: np.ndarray, symbols: np.ndarray, layout: Layout) -> None:
-    """Packs uint8[outputs, columns] into panels: group by group, each [steps][bytes of a step], then side by side in their panels."""
+    """Packs uint8[outputs, columns] group by group, each [steps][bytes of a step]."""
     fields = layout.step // 4
     whole = np.zeros((layout.groups * GROUP, layout.steps * layout.step), np.uint8)
     whole[:layout.outputs, :layout.columns] = symbols
@@ -139,12 +139,7 @@ def _fill(packed: np.ndarray, symbols: np.ndarray, layout: Layout) -> None:
             rest = found[fields - seen + f].astype(np.uint8) << (layout.bits * f)
             for plane in range(3):
                 body[:, :, plane] |= (rest >> (2 * plane) & 3) << 6
-    flat = body.reshape(layout.groups, layout.steps, layout.step_bytes)
-    at = 0
-    for first in range(0, layout.groups, PANEL_GROUPS):
-        panel = flat[first:first + PANEL_GROUPS].transpose(1, 0, 2)
-        packed[at:at + panel.size] = panel.reshape(-1)
-        at += panel.size
+    packed[:] = body.reshape(-1)
 
 
 def _put(packed: np.ndarray, at: int, array: np.ndarray) -> None:

@@ -24,14 +24,14 @@ inline int field(const uint8_t* w, int f, int lane) {
 }
 
 template <int B, int P>
-inline void panel(const uint8_t* w, const Row& row, int64_t steps, const Tables<B>& table, int32_t* raw) {
+inline void panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps, const Tables<B>& table, int32_t* raw) {
   for (int i = 0; i < GROUP * P; i++) raw[i] = 0;
   const int8_t* x = row.x;
-  for (; steps > 0; steps--, x += STEP<B>)
-    for (int p = 0; p < P; p++, w += STEP_BYTES<B>)
+  for (; steps > 0; steps--, x += STEP<B>, w += STEP_BYTES<B>)
+    for (int p = 0; p < P; p++)
       for (int f = 0; f < FIELDS<B>; f++)
         for (int lane = 0; lane < 64; lane++) {
-          const int found = field<B>(w, f, lane);
+          const int found = field<B>(w + p * apart, f, lane);
           raw[GROUP * p + lane / 4] += (B == 8 ? found : table.entries[found]) * x[4 * f + lane % 4];
         }
 }

@@ -12,8 +12,7 @@ enum Param { K, N, BITS, UNSIGNED, X_ZERO, HAS_BIAS, ALPHA, LOW, HIGH, TABLE_AT,
 enum Buffer { CODES, X_SCALE, X_ZEROS, WEIGHT, BIAS, Y };  // X_ZEROS is read where X_ZERO is below -128, BIAS where HAS_BIAS is 1
 
 constexpr int GROUP = 16;            // rows of a vector of 64 bytes: 4 columns of each lie in a lane
-constexpr int PANEL_GROUPS = 4;      // groups of a panel; the last panel may have fewer
-constexpr int64_t AHEAD = 4096;      // bytes between what is read and what is fetched
+constexpr int PANEL_GROUPS = 4;      // groups of a panel, read side by side; the last panel may have fewer
 constexpr int64_t LONGEST_STEP = 32;
 
 // Bytes of a step of one group, and the columns that it holds: of 3 and 6 bits, fields are cut from three bytes.
