@@ -84,11 +84,19 @@ class BuildNative(build_ext):
             units = [(isa, flags, source) for isa, flags in isa_flags().items() for source in (kernel_sources(isa) if ext.per_isa else [])]
             with ThreadPoolExecutor(int(os.environ.get("THINFER_JOBS", os.cpu_count() or 1))) as jobs:
                 ext.extra_objects = [obj for objects in jobs.map(lambda unit: self.compile_kernels(ext, *unit), units) for obj in objects]
+            ext.extra_objects += self.compile_small(ext)
             super().build_extension(ext)
         except Exception as error:
             if os.environ.get("THINFER_REQUIRE_NATIVE") == "1":
                 raise
             print(f"warning: {ext.name} was not built, the NumPy backend will be used: {error}")
+
+    def compile_small(self, ext: Extension) -> list[str]:
+        """Takes from the sources what only binds, starts or describes, and compiles it for size: wheels are to be small."""
+        small = [source for source in ext.sources if ext.per_isa or source.endswith("bind.cpp")]
+        ext.sources = [source for source in ext.sources if source not in small]
+        return self.compiler.compile(small, output_dir=self.build_temp, macros=ext.define_macros, include_dirs=ext.include_dirs,
+                                     extra_postargs=[*ext.extra_compile_args, "-Os", "-ffunction-sections", "-fdata-sections"], depends=ext.depends)
 
     def compile_kernels(self, ext: Extension, isa: str, flags: list[str], source: str) -> list[str]:
         """The object of a source at one ISA level, in a build folder of that level's."""
@@ -107,7 +115,7 @@ def extension(name: str, folders: list[str], per_isa: bool) -> Extension:
     per_level = {src for isa in isa_flags() for src in kernel_sources(isa)} if per_isa else set()
     ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *sorted(per_level)], language="c++",
                     include_dirs=["kernels/native"], define_macros=isa_macros,
-                    extra_compile_args=[*COMMON_FLAGS, *(["-Os"] if per_isa else []), *SANITIZE_FLAGS, "-pthread"],  # kernels have flags of their own
+                    extra_compile_args=[*COMMON_FLAGS, *SANITIZE_FLAGS, "-pthread"],  # kernels have flags of their own
                     extra_link_args=["-pthread", *([f"-fsanitize={SANITIZE}"] if SANITIZE else ["-s"]), "-Wl,--gc-sections"], optional=False)
     ext.per_isa = per_isa
     return ext

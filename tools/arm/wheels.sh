@@ -43,7 +43,7 @@ build() {
   (cd "$home/src" && env THINFER_REQUIRE_NATIVE=1 _PYTHON_HOST_PLATFORM="linux-$machine" _PYTHON_SYSCONFIGDATA_NAME="_sysconfigdata__$triple" \
     PYTHONPATH="$home" CC="$cache$home/c++" CXX="$cache$home/c++" CCACHE_COMPILERTYPE=clang CCACHE_COMPILERCHECK="string:$zig" \
     CCACHE_BASEDIR="$work" \
-    AR="$home/ar" LDSHARED="$home/c++ -shared -s" LDCXXSHARED="$home/c++ -shared -s" \
+    AR="$home/ar" LDSHARED="$home/c++ -Os -shared -s" LDCXXSHARED="$home/c++ -Os -shared -s" \
     CFLAGS="$include" CXXFLAGS="$include" PYTHONWARNINGS=ignore \
     "$tools/python" setup.py -q bdist_wheel --dist-dir "$home/dist" > "$home/log" 2>&1) || { tail -40 "$home/log"; return 1; }
   if grep -E "[0-9]: warning: " "$home/log"; then
