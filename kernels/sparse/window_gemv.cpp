@@ -4,7 +4,6 @@
 namespace {
 
 constexpr int64_t ITEM = 4;      // panels of a work item
-constexpr int64_t AHEAD = 2048;  // bytes between what is read and what is fetched
 
 template <int WB, bool ELASTIC>
 inline Window<WB> window_of(const float* x, const uint16_t* base, int64_t slot) {
@@ -13,6 +12,8 @@ inline Window<WB> window_of(const float* x, const uint16_t* base, int64_t slot) 
 }
 
 #if defined(__AVX2__)
+constexpr int64_t AHEAD = 2048;  // bytes between what is read and what is fetched
+
 // Makes the sums of P panels from `panel` on. WB: bits of a place in a window, PER: slots of a word. ELASTIC: every slot has its own
 // window and its own rows; else a slot is full, and all panels have the same windows.
 template <int WB, int PER, class Values, int P, bool ELASTIC>
