@@ -72,4 +72,6 @@ for each in "${targets[@]}"; do
   build "$each" &
   jobs+=($!)
 done
-for job in "${jobs[@]}"; do wait "$job"; done
+failed=0
+for job in "${jobs[@]}"; do wait "$job" || failed=1; done  # all of them, so that none goes on in the background
+exit $failed
