@@ -129,6 +129,7 @@ NORM = {
 INTEGER = {
     "product": 0.0045,  # per int8 weight and row
     "read": 0.009,  # per int8 weight, from memory
+    "decode": 0.03,  # per weight of few bits made int8
     "gather": 0.05,  # per code copied
     "tap": 0.004,  # per output and tap of a depthwise convolution
     "output": 0.06,  # per output of one

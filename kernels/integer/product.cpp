@@ -1,4 +1,5 @@
 // y[M, N] = finish(x[M, K] · Wᵀ): codes times int8 weights in panels of 16 outputs, [K / 4][16][4].
+#include "coded.h"
 #include "finish.h"
 #include "patches.h"
 
@@ -33,6 +34,8 @@ enum Param {
   PAD,              // the code of zero, for padding
   GATHER,           // 1: x is an image, its rows are patches (ConvParam)
   OUTPUTS,          // of all groups with panels filled up: stride of the table
+  BITS,             // of a weight, whose panels are decoded into scratch; 0: they lie as bytes
+  DECODED,          // where in scratch that is
   FINISH,
   CONV = FINISH + F_PARAMS
 };
@@ -196,13 +199,14 @@ inline void panels_of(int panels, int64_t rows, const Tile& t) {
 
 void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t chunk, int64_t row0, int64_t rows) {
   const int64_t* p = call->p;
-  const int64_t words = (p[K] + 3) / 4, panels = (p[N] + PANEL - 1) / PANEL, panel_bytes = words * 4 * PANEL;
+  const int64_t words = (p[K] + 3) / 4, panels = (p[N] + PANEL - 1) / PANEL, bits = p[BITS];
+  const int64_t panel_bytes = bits ? coded_bytes(words, bits) : words * 4 * PANEL, ldw = bits ? (words + WORDS - 1) / WORDS * WORDS * 4 * PANEL : panel_bytes;
   const int64_t first = panels * chunk / p[CHUNKS], last = panels * (chunk + 1) / p[CHUNKS], tiles = (last - first + MP - 1) / MP;
   const int8_t* x = (const int8_t*)call->buf[0] + group * (p[GATHER] ? p[CONV + C_CHANNELS] : p[K]);
   const int64_t step = p[GATHER] ? p[BLOCK] : rows;
   for (int64_t r = 0; r < rows; r += step) {
     const int64_t now = rows - r < step ? rows - r : step;
-    Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, panel_bytes, words, p[K] % 4, p[SIGNED] ? (int32_t)0x80808080 : 0, &finish,
+    Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, ldw, words, p[K] % 4, p[SIGNED] ? (int32_t)0x80808080 : 0, &finish,
               Table(call->buf[2], p[OUTPUTS]), 0, row0 + r, 0, 0};
     if (p[GATHER]) {
       const int8_t pad = (int8_t)p[PAD];
@@ -216,6 +220,12 @@ void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t ch
     for (int64_t i = 0; i < tiles; i++) {
       const int64_t panel = first + (last - first) * i / tiles, next = first + (last - first) * (i + 1) / tiles;
       t.w = (const int8_t*)call->buf[1] + (group * panels + panel) * panel_bytes;
+      if (bits) {
+        const int8_t* tables = (const int8_t*)call->buf[1] + p[GROUPS] * panels * panel_bytes + (group * panels + panel) * ENTRIES;
+        int8_t* decoded = (int8_t*)call->scratch + p[DECODED];
+        for (int64_t j = 0; j < next - panel; j++) decode_panel(t.w + j * panel_bytes, tables + j * ENTRIES, bits, words, p[K] % 4, decoded + j * ldw);
+        t.w = decoded;
+      }
       t.at = (group * panels + panel) * PANEL;
       t.column = group * p[N] + panel * PANEL;
       t.columns = next * PANEL < p[N] ? (next - panel) * PANEL : p[N] - panel * PANEL;

@@ -8,9 +8,10 @@ from ...formats.record import dataclass
 from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
-from ..lowering import Emitter, Layout, Lowering, Ref, Site
+from ..lowering import ALIGNMENT, Emitter, Layout, Lowering, Ref, Site
 from ..ops._integer import HOW, SCALE
 from ..quantized import largest_code
+from .coded import bits_in_ram, coded, coded_bytes, decoded_bytes
 from .finish import Finish
 from .pack import PANEL, Factors, Matrix, fits, joined, largest_weight, weight_bytes
 
@@ -20,6 +21,8 @@ BLOCK_BYTES = 1 << 14
 """Codes that a work item reads again and again, about: half of an L1 cache."""
 MOST_ROWS = 240
 TILE_PANELS = 4
+CODED_ROWS = 48
+"""Of a work item whose weights are decoded, at least."""
 ROW_TILE = 6
 """Rows of the micro-kernel's tile with AVX-512 VNNI."""
 
@@ -49,11 +52,13 @@ class Product:
         layouts: tuple[Layout | None, ...] = (self.scheme, None, None, "NCHW", "NCHW")[:len(site.inputs)]
         per_mac = costs.INTEGER["product"] * costs.SLOWER.get(site.isa, 1.0)
         gathered = costs.INTEGER["gather"] * self.matrix.columns if self.geometry else 0.0
-        cost = costs.STEP + self.rows * (weight_bytes(self.matrix) * per_mac + gathered) + weight_bytes(self.matrix) * costs.INTEGER["read"]
+        weights = weight_bytes(self.matrix)
+        decoding = costs.INTEGER["decode"] * weights * -(-self.rows // self._cut(1)[0]) if self._bits else 0.0
+        cost = costs.STEP + self.rows * (weights * per_mac + gathered) + weights * costs.INTEGER["read"] + decoding
         return Lowering("product_i8", layouts, self.scheme, cost, lambda em: self._emit(em, factors), fuses=True, ends=True)
 
     def _emit(self, em: Emitter, factors: Factors) -> None:
-        matrix, tensor = self.matrix, self.site.weights[1]
+        matrix, tensor, bits = self.matrix, self.site.weights[1], self._bits
         largest = (largest_weight(tensor) or 0) * largest_code(factors.how) * matrix.columns
         finish = Finish(em, factors, largest, self.group_rows, self.alpha)
         table = finish.table()
@@ -61,27 +66,35 @@ class Product:
         def pack(found: EncodedTensor) -> np.ndarray:
             w = matrix.integers(found)
             starts = factors.starts(w.sum(-1, dtype=np.int64))
-            return joined([matrix.panelled(w), *(matrix.by_panel(part) for part in (starts, *table))])[0]
+            panels = coded(matrix, w, bits) if bits else matrix.panelled(w)
+            return joined([panels, *(matrix.by_panel(part) for part in (starts, *table))])[0]
 
-        packed = em.weight(1, f"panel16 int8 for {self.site.node.outputs[0]}{finish.name}", pack)
-        rows, block, chunks = self._cut()
+        packed = em.weight(1, f"panel16 {f'{bits} bits' if bits else 'int8'} for {self.site.node.outputs[0]}{finish.name}", pack)
+        rows, block, chunks = self._cut(self.site.threads)
         words = -(-matrix.columns // 4)
+        patches = -(-block * words * 4 // ALIGNMENT) * ALIGNMENT if self.geometry else 0
+        panels = coded_bytes(matrix, bits) if bits else weight_bytes(matrix)
         how, gathers = factors.how, self.geometry is not None
         params = [self.rows, matrix.columns, matrix.outputs, matrix.groups, self.ldx, rows, chunks, block, int(how.dtype != "uint8"), how.zero_point,
-                  int(gathers), matrix.groups * matrix.panels * PANEL, *finish.params(), *(self.geometry or ())]
+                  int(gathers), matrix.groups * matrix.panels * PANEL, bits, patches, *finish.params(), *(self.geometry or ())]
         dynamic: list[Ref] = [em.input(i) for i in range(3, len(self.site.inputs))]
         x = em.input(0)
-        em.step("product_i8", [x, packed, packed.plus(weight_bytes(matrix)), *finish.buffers(dynamic, x)], params,
-                -(-self.rows // rows) * matrix.groups * chunks, scratch=block * words * 4 if self.geometry else 0)
+        em.step("product_i8", [x, packed, packed.plus(-(-panels // ALIGNMENT) * ALIGNMENT), *finish.buffers(dynamic, x)], params,
+                -(-self.rows // rows) * matrix.groups * chunks, scratch=patches + (TILE_PANELS * decoded_bytes(matrix) if bits else 0))
 
-    def _cut(self) -> tuple[int, int, int]:
+    @property
+    def _bits(self) -> int:
+        return bits_in_ram(self.site.weights[1], self.matrix)
+
+    def _cut(self, threads: int) -> tuple[int, int, int]:
         """(rows of a work item, of these as many as have their patches copied at a time, parts of the panels).
 
         Threads take equal numbers of items that follow each other: by rows, so that what a thread wrote it reads again in the next product; by
         panels where rows would share out badly.
         """
         most = min(max(BLOCK_BYTES // self.matrix.columns // ROW_STEP, 1) * ROW_STEP, MOST_ROWS)
-        panels, threads = self.matrix.panels, self.site.threads
+        most = max(most, CODED_ROWS) if self._bits else most
+        panels = self.matrix.panels
         if threads == 1:
             return most, most, 1
         rows = -(-self.rows // (-(-self.rows // (most * threads)) * threads))

@@ -15,7 +15,7 @@ inline Grid grid_of(const int64_t* p) { return Grid(thin_f32(p[SCALE]), p[ZERO],
 inline void store_triples(int8_t* to, vi words) {
 #if defined(__AVX512F__)
   const __m128i lower = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-  const __m512i parts = _mm512_shuffle_epi8((__m512i)words, _mm512_broadcast_i32x4(lower));
+  const __m512i parts = _mm512_shuffle_epi8((__m512i)words, _mm512_maskz_broadcast_i32x4(0xffff, lower));
   const __m512i bytes = _mm512_permutexvar_epi32((__m512i)(vi){0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0}, parts);
   _mm256_storeu_si256((__m256i*)to, _mm512_castsi512_si256(bytes));
   _mm_storeu_si128((__m128i*)(to + 32), _mm512_extracti32x4_epi32(bytes, 2));
