@@ -116,14 +116,17 @@ void rows(const Channels& c, int64_t oh0, int64_t oh1) {
 }
 
 template <int WIDTH, int STRIDE>
-void rows_of(const Channels& c, int64_t oh0, int64_t oh1) {
-  if (c.lanes == VL) rows<WIDTH, STRIDE, true>(c, oh0, oh1);
-  else rows<WIDTH, STRIDE, false>(c, oh0, oh1);
+void rows_of(const Channels* c, int vectors, int64_t oh0, int64_t oh1) {
+  for (int v = 0; v < vectors; v++) c[v].lanes == VL ? rows<WIDTH, STRIDE, true>(c[v], oh0, oh1) : rows<WIDTH, STRIDE, false>(c[v], oh0, oh1);
 }
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 
+#if defined(__AVX512F__)
 constexpr int ABREAST = 7;  // pixels that roll down together: 21 of 32 registers hold their sums, 9 the taps
+#else
+constexpr int ABREAST = 4;  // 12 of 16 hold sums, taps come from memory
+#endif
 
 template <int S, bool FULL>
 [[gnu::noinline]] void roll_pixels(const Channels& c, int64_t oh0, int64_t oh1, int64_t ow) {
@@ -173,24 +176,23 @@ template <int S, bool FULL>
   roll<S>(oh1 - oh0, above, below, add, next, write, [&]() __attribute__((always_inline)) { x += down; });
 }
 
-// The last pixels may overlap those before.
-template <int S, bool FULL>
-void roll_rows(const Channels& c, int64_t oh0, int64_t oh1) {
-  const int64_t width = c.p[OW];
-  for (int64_t ow = 0; ow < width; ow += ABREAST) roll_pixels<S, FULL>(c, oh0, oh1, ow + ABREAST <= width ? ow : width - ABREAST);
-}
-
+// The last pixels may overlap those before. All vectors of a cache line one after another: where pixels are far apart, it would not stay in L1.
 template <int S>
-void roll_all(const Channels& c, int64_t oh0, int64_t oh1) {
-  c.lanes == VL ? roll_rows<S, true>(c, oh0, oh1) : roll_rows<S, false>(c, oh0, oh1);
+void roll_all(const Channels* c, int vectors, int64_t oh0, int64_t oh1) {
+  const int64_t width = c->p[OW];
+  for (int64_t ow = 0; ow < width; ow += ABREAST) {
+    const int64_t at = ow + ABREAST <= width ? ow : width - ABREAST;
+    for (int v = 0; v < vectors; v++) c[v].lanes == VL ? roll_pixels<S, true>(c[v], oh0, oh1, at) : roll_pixels<S, false>(c[v], oh0, oh1, at);
+  }
 }
 
 #endif
 
-typedef void (*Rows)(const Channels& c, int64_t oh0, int64_t oh1);
+// A panel's vectors of channels.
+typedef void (*Rows)(const Channels* c, int vectors, int64_t oh0, int64_t oh1);
 
 Rows choose(const int64_t* p) {
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
   // Where few pixels are done twice.
   if (rolls(p) && p[OW] >= ABREAST && (p[OW] + ABREAST - 1) / ABREAST * ABREAST * 4 <= p[OW] * 5) return p[SW] == 1 ? roll_all<1> : roll_all<2>;
 #endif
@@ -228,19 +230,21 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
     const bool is_finite = decode != decode_tiles<NOTHING> || !has_absent(packed) || all_finite((const float*)call->buf[0] + image * size, size);
     for (int64_t panel = item.first; panel < item.last; panel++) {
       taps(packed, panel, p[KH] * p[KW], is_finite ? decode : decode_tiles<MARK>, w);
+      Channels c[NV];
+      int vectors = 0;
       for (int64_t channel = panel * PANEL; channel < p[C] && channel < (panel + 1) * PANEL; channel += VL) {
-        Channels c;
-        c.p = p;
-        c.x = (const float*)call->buf[0] + image * size + channel;
-        c.y = (float*)call->buf[3] + image * p[OH] * p[OW] * p[C] + channel;
-        c.w = w + channel % PANEL;
-        c.bias = load((const float*)call->buf[2] + channel);
-        c.low = splat(thin_f32(p[LOW]));
-        c.high = splat(thin_f32(p[HIGH]));
-        c.lanes = (int)(p[C] - channel < VL ? p[C] - channel : VL);
-        if (is_finite) rows(c, item.oh0, item.oh1);
-        else one_by_one(c, item.oh0, item.oh1);
+        Channels& some = c[vectors++];
+        some.p = p;
+        some.x = (const float*)call->buf[0] + image * size + channel;
+        some.y = (float*)call->buf[3] + image * p[OH] * p[OW] * p[C] + channel;
+        some.w = w + channel % PANEL;
+        some.bias = load((const float*)call->buf[2] + channel);
+        some.low = splat(thin_f32(p[LOW]));
+        some.high = splat(thin_f32(p[HIGH]));
+        some.lanes = (int)(p[C] - channel < VL ? p[C] - channel : VL);
       }
+      if (is_finite) rows(c, vectors, item.oh0, item.oh1);
+      for (int v = 0; v < vectors && !is_finite; v++) one_by_one(c[v], item.oh0, item.oh1);
     }
   }
 }

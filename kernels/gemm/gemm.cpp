@@ -92,7 +92,7 @@ template <int R, int P, bool EDGE>
       const float* y = t.y + r * t.ldy + i * VL;
       sum[r][i] = t.first ? (plain ? load(t.bias + i * VL) : vf{}) : EDGE ? read_y(y, t.columns - i * VL) : load(y);
     }
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
   if (EDGE && t.columns <= P * PANEL - PANEL / 2) multiply_half<R, P>(sum, t);
   else
 #endif

@@ -1,4 +1,4 @@
-// The micro-kernel where the last panel of a tile holds at most 8 outputs: two columns of it share a vector, lanes 2i and 2i + 1 hold those of
+// The micro-kernel where the last panel of a tile holds at most 8 outputs. AVX-512: two columns of it share a vector, lanes 2i and 2i + 1 hold those of
 // output i, and are added up at the end. So half a panel takes half the time.
 #pragma once
 
@@ -45,6 +45,24 @@ template <int R, int P>
     if (k == t.n) continue;
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) sum[r][p] += load(w + p * t.ldw + k * PANEL) * x[r][k];
+  }
+}
+
+}  // namespace
+#elif defined(__AVX2__)
+namespace {
+
+// Here half a panel is a vector.
+template <int R, int P>
+[[gnu::always_inline]] inline void multiply_half(vf (&sum)[R][P * NV], const Tile& t) {
+  static_assert(P == 1 && NV == 2, "a tile is one panel of two vectors");
+  const float* x[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) x[r] = t.x + r * t.ldx;
+  for (int64_t k = 0; k < t.n; k++) {
+    const vf column = load(t.w + k * PANEL);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) sum[r][0] += column * x[r][k];
   }
 }
 
