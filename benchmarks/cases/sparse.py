@@ -42,8 +42,10 @@ def _vector(percent: int) -> Case:
     n = WINDOWS[percent]
     windowed: Mapping[str, object] = {"prune_weights": {"structure": "windowed", "n": n, "m": 32}}
     packings = {"sparse": Packing(SPARSE), f"windowed-{n}:32": Packing(windowed, "dense"),
+                f"windowed-{n}:32-fp16": Packing({**windowed, "values": "fp16"}, "dense"),
                 f"windowed-{n}:32-codebook-4": Packing({**windowed, **CODEBOOK}, "dense")}
     targets = [Target("thinfer sparse", ("mkl csr",), 0.5), Target(f"thinfer windowed-{n}:32", ("mkl csr",), 0.15),
+               Target(f"thinfer windowed-{n}:32-fp16", ("mkl csr",), 0.15),
                Target(f"thinfer windowed-{n}:32", ("numpy fp32",), OVER_DENSE[percent])]
     if percent == 95:
         targets.append(Target(f"thinfer windowed-{n}:32-codebook-4", ("numpy fp32",), 1 / 60))

@@ -29,6 +29,8 @@ VECTORS, MOST_VECTORS, FEW_COLUMNS = 5, 8, 48
 """Vectors of a block: more of them where its columns are few."""
 L1_FLOATS = 12288
 """Inputs of a chunk: a good part of them stays in L1, and rows have enough weights in each chunk."""
+ITEMS_PER_THREAD, LEAST_TILE = 4, 32
+"""Work items that several threads share, and rows of a tile then."""
 SCRATCH = 1 << 20
 """Bytes of the inputs of a block."""
 
@@ -94,7 +96,7 @@ def lower_mat_mul(site: Site) -> Iterator[Lowering]:
     if 0 in site.weights and len(a.shape) == 2 and len(b.shape) >= 2:
         m = matrix_of(site, "rows", 1, a.shape[0], at=0)
         if m is not None:
-            yield _spmm(m, prod(b.shape[:-2]), b.shape[-1], _matrix_geometry(m, b.shape[-1]), True)
+            yield _spmm(m, prod(b.shape[:-2]), b.shape[-1], _matrix_geometry(m, b.shape[-1]), False)  # x may lie anywhere; loads across lines would take twice as long
 
 
 @lowers("Conv")
@@ -147,7 +149,7 @@ def _window_rows(m: Matrix, rows: int) -> Lowering:
 
     def emit(em: Emitter) -> None:
         m.emit(em, kernel, f"{encoding.name} {m.order}", lambda t: pack_windows(t, encoding, m.order), [m.columns, m.outputs],
-               rows * -(-panels // TOGETHER))
+               rows * -(-panels // TOGETHER), 4 * m.columns)
 
     return Lowering(kernel, m.inputs("NCHW"), "NCHW", costs.STEP + m.slower * _window_cost(encoding, m.tensor) * rows, emit, fuses=True)
 
@@ -191,20 +193,27 @@ def _cut(columns: int, positions: int) -> tuple[int, int]:
     return block, -(-columns // chunks)
 
 
+def _tile(rows: int, blocks: int, threads: int) -> int:
+    """Rows of a tile: fewer for several threads, where there are few work items."""
+    items = min(ITEMS_PER_THREAD * threads, -(-rows // LEAST_TILE)) if threads > 1 else 1
+    return -(-rows // max(-(-rows // TILE), -(-items // blocks)))
+
+
 def _spmm(m: Matrix, batch: int, positions: int, geometry: list[int], direct: bool, reads: Layout = "NCHW", makes: Layout = "NCHW",
           rows: tuple[int, Callable[[int], list[int]]] | None = None) -> Lowering:
     """``rows``: positions of a row of an image, and the geometry of so many positions, where it can run on some rows only."""
     columns, per_group, direct = m.tensor.size // m.outputs, m.outputs // m.groups, direct and positions % ALIGNED == 0
     block, chunk = _cut(columns, positions)
-    chunks, tile, tiled = -(-columns // chunk), min(TILE, per_group), geometry[-1] != 1
+    chunks, tiled = -(-columns // chunk), geometry[-1] != 1
+    tile = _tile(per_group, batch * -(-positions // block) * m.groups, m.site.threads)
     kind: Kind = "codebook" if m.kind == "binary" else m.kind
-    name = f"rows {kind} {m.order} in chunks of {chunk}" + ("" if m.groups == 1 else f" {m.groups} groups")
+    name = f"rows {kind} {m.order} in tiles of {tile} x {chunk}" + ("" if m.groups == 1 else f" {m.groups} groups")
 
     def emit(em: Emitter, count: int = positions, geometry: Sequence[int] = geometry, x: Ref | None = None, y: Ref | None = None) -> None:
         wide = min(block, -(-count // ALIGNED) * ALIGNED)
         items = batch * -(-count // wide) * m.groups * -(-per_group // tile)
         scratch = ((0 if direct else columns) + tile * ((chunks > 1) + tiled)) * wide * 4
-        m.emit(em, f"sparse_spmm_{kind}", name, lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, chunk),
+        m.emit(em, f"sparse_spmm_{kind}", name, lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, tile, chunk),
                [batch, count, wide, int(direct), *geometry], items, scratch, x, y)
 
     def emit_rows(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:

@@ -9,16 +9,16 @@ from ..tables import table_of
 from .pack import Kind, Order, held_positions, sections_of, symbols_of, tables_of
 
 TILE = 256
-"""Rows that share the inputs of a chunk while these are in L1."""
+"""Rows, at most, that share the inputs of a chunk while these are in L1."""
 MOST_COLUMNS = 256
 """Columns of a chunk: a byte names them, or what a word has left beside the longest index of a codebook."""
 
 
-def pack_rows(tensor: EncodedTensor, kind: Kind, order: Order, outputs: int, groups: int, chunk: int) -> np.ndarray:
-    """uint8: header, then the weights of each tile of rows and chunk of columns, rows sorted by how many they have there. ``kind`` f32,
-    f16 or codebook (then binary values are a codebook, too)."""
+def pack_rows(tensor: EncodedTensor, kind: Kind, order: Order, outputs: int, groups: int, tile: int, chunk: int) -> np.ndarray:
+    """uint8: header, then the weights of each tile of rows and chunk of columns, rows sorted by how many they have there. ``tile``: rows of one,
+    at most a group's. ``kind`` f32, f16 or codebook (then binary values are a codebook, too)."""
     columns, per_group = tensor.size // outputs, outputs // groups
-    tile, chunks = min(TILE, per_group), -(-columns // chunk)
+    chunks = -(-columns // chunk)
     tiles = -(-per_group // tile)
     row, column = held_positions(tensor, order, outputs, columns)
     key = (row // per_group * tiles + row % per_group // tile) * chunks + column // chunk

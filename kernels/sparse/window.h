@@ -26,6 +26,14 @@ struct Windows {
   int64_t count(int64_t panel) const { return ((const uint32_t*)(base() + starts))[panels + 1 + panel]; }
 };
 
+// Bits of slot k's place and codebook index in a word of `per` slots, as Encoding.fields in windows.py says. `code`: bits of an index that is looked
+// up in registers, at most; else 0.
+constexpr bool spread(int place_bits, int per, int code) { return place_bits == 5 && per == 3 && code == 4; }
+constexpr int place_bit(int place_bits, int per, int code, int k) { return (spread(place_bits, per, code) ? 9 : 32 / per) * k; }
+constexpr int code_bit(int place_bits, int per, int code, int k) {
+  return spread(place_bits, per, code) && k == 2 ? 24 : place_bit(place_bits, per, code, k) + place_bits;
+}
+
 // 2^BITS inputs: side by side, or two runs of 16. `at`: for each lane the one that the symbol's low BITS bits name.
 template <int BITS>
 struct Window {
@@ -90,22 +98,26 @@ inline vf only(vf x, uint32_t mask, [[maybe_unused]] int lane) {
 
 // How values are found. `at`: VL of those of a slot: vector i of it, which is slot s of those from `panel` on, or what `code` stands for.
 struct PlainFloats {
+  static constexpr int CODE = 0;
   const float* v;
   PlainFloats(const Windows* m, int64_t panel) : v((const float*)(m->base() + m->values) + m->start(panel) * PANEL) {}
   vf at(int64_t s, int n, int i, vi) const { return load(v + s * n * VL + i * VL); }
 };
 struct PlainHalves {
+  static constexpr int CODE = 0;
   const uint16_t* v;
   PlainHalves(const Windows* m, int64_t panel) : v((const uint16_t*)(m->base() + m->values) + m->start(panel) * PANEL) {}
   vf at(int64_t s, int n, int i, vi) const { return load_half(v + s * n * VL, i); }
 };
 template <int BITS>
 struct OneTable {
+  static constexpr int CODE = BITS;
   Table<BITS> table;
   OneTable(const Windows* m, int64_t) : table((const float*)(m->base() + m->tables), nullptr, 0) {}
   vf at(int64_t, int, int, vi code) const { return table(code); }
 };
 struct ManyTables {
+  static constexpr int CODE = 0;
   const float* table;
   const int32_t* place;  // of each row's table
   ManyTables(const Windows* m, int64_t panel)

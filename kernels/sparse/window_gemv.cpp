@@ -1,6 +1,8 @@
 // y = W x for W in window16: rows in lanes, inputs looked up in registers; one work item per 4 panels of one row of x.
 #include "window.h"
 
+#include <string.h>
+
 namespace {
 
 constexpr int64_t ITEM = 4;      // panels of a work item
@@ -14,11 +16,17 @@ inline Window<WB> window_of(const float* x, const uint16_t* base, int64_t slot) 
 #if defined(__AVX2__)
 constexpr int64_t AHEAD = 2048;  // bytes between what is read and what is fetched
 
+// Keeps the words in registers: GCC would rather load them again for each shift.
+inline vi kept(vi x) {
+  asm("" : "+v"(x));
+  return x;
+}
+
 // Makes the sums of P panels from `panel` on. WB: bits of a place in a window, PER: slots of a word. ELASTIC: every slot has its own
 // window and its own rows; else a slot is full, and all panels have the same windows.
 template <int WB, int PER, class Values, int P, bool ELASTIC>
 void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
-  constexpr int N = P * NV, STRIDE = 32 / PER, DEPTH = N < 4 ? 2 : 1;
+  constexpr int N = P * NV, CODE = Values::CODE, DEPTH = N < 4 ? 2 : 1;
   const int64_t start = m->start(panel), slots = ELASTIC ? m->count(panel) : m->slots;
   const Values values(m, panel);
   const int32_t* word = (const int32_t*)(m->base() + m->words) + start / PER * PANEL;
@@ -29,22 +37,25 @@ void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
     const Window<WB> window = window_of<WB, ELASTIC>(x, base, s + k);
 #pragma GCC unroll 16
     for (int i = 0; i < N; i++) {
-      vf seen = window.at(held[i] >> (STRIDE * k));
+      vf seen = window.at(held[i] >> place_bit(WB, PER, CODE, k));
       if (ELASTIC) seen = only(seen, mask[s + k], i * VL);
-      sum[k % DEPTH][i] += seen * values.at(s + k, N, i, held[i] >> (STRIDE * k + WB));
+      // Shifts wait for the same ports as permutes, loads do not: a whole byte is shifted by another load.
+      const int bit = code_bit(WB, PER, CODE, k);
+      const vi code = CODE && bit % 8 == 0 ? loadi((const char*)(word + i * VL) + bit / 8) : held[i] >> bit;
+      sum[k % DEPTH][i] += seen * values.at(s + k, N, i, code);
     }
   };
   int64_t s = 0;
   for (; s + PER <= slots; s += PER, word += N * VL) {
     vi held[N];
-    for (int i = 0; i < N; i++) held[i] = loadi(word + i * VL);
+    for (int i = 0; i < N; i++) held[i] = kept(loadi(word + i * VL));
     for (int i = 0; i < P; i++) __builtin_prefetch((const char*)(word + i * PANEL) + AHEAD);
 #pragma GCC unroll 8
     for (int k = 0; k < PER; k++) slot(s, k, held);
   }
   if (s < slots) {
     vi held[N];
-    for (int i = 0; i < N; i++) held[i] = loadi(word + i * VL);
+    for (int i = 0; i < N; i++) held[i] = kept(loadi(word + i * VL));
 #pragma GCC unroll 8
     for (int k = 0; k < PER - 1; k++)
       if (s + k < slots) slot(s, k, held);
@@ -62,7 +73,6 @@ constexpr int ANY = 0;  // slots of a word: as many as the weight says
 template <int WB, class Values, bool ELASTIC>
 void sums_of_panel(const Windows* m, int64_t first, int n, int at, const float* x, vf* sums) {
   const int64_t start = m->start(first), slots = ELASTIC ? m->count(first) : m->slots, per = m->per_word;
-  const int stride = 32 / (int)per;
   const Values values(m, first);
   const int32_t* word = (const int32_t*)(m->base() + m->words) + start / per * PANEL + at * VL;
   const uint16_t* base = (const uint16_t*)(m->base() + m->bases) + (ELASTIC ? start * 2 : 0);
@@ -75,10 +85,9 @@ void sums_of_panel(const Windows* m, int64_t first, int n, int at, const float* 
     for (int64_t k = s; k < end; k++) {
       const Window<WB> window = window_of<WB, ELASTIC>(x, base, k);
       for (int i = 0; i < NV; i++) {
-        vf seen = window.at(held[i]);
+        vf seen = window.at(held[i] >> place_bit(WB, (int)per, Values::CODE, (int)(k - s)));
         if (ELASTIC) seen = only(seen, mask[k], i * VL);
-        sum[i] += seen * values.at(k, n, at + i, held[i] >> WB);
-        held[i] >>= stride;
+        sum[i] += seen * values.at(k, n, at + i, held[i] >> code_bit(WB, (int)per, Values::CODE, (int)(k - s)));
       }
     }
   }
@@ -116,14 +125,20 @@ void finish(const Windows* m, int64_t panel, const vf* sums, const Result& r) {
   }
 }
 
-// buf: packed weight, x, scale, bias, y. p: low, high, floats from one row of x to the next, the same of y.
+// buf: packed weight, x, scale, bias, y. p: low, high, floats from one row of x to the next (all that the weight reads), the same of y.
+// Scratch: a row of x, where it does not lie at a multiple of 64 bytes: every load of a window would touch two cache lines.
 template <int WB, int PER, class Values, bool ELASTIC>
 void gemv(const ThinCall* call, int64_t begin, int64_t end) {
   const Windows* m = (const Windows*)call->buf[0];
   const int64_t items = (m->panels + ITEM - 1) / ITEM;
-  for (int64_t item = begin; item < end; item++) {
+  const float* x = nullptr;
+  for (int64_t item = begin, held = -1; item < end; item++) {
     const int64_t row = item / items, first = item % items * ITEM, last = first + ITEM < m->panels ? first + ITEM : m->panels;
-    const float* x = (const float*)call->buf[1] + row * call->p[2];
+    if (row != held) {
+      held = row;
+      x = (const float*)call->buf[1] + row * call->p[2];
+      if ((uintptr_t)x % 64) x = (const float*)memcpy(call->scratch, x, (size_t)call->p[2] * sizeof(float));
+    }
     const Result result = {(const float*)call->buf[2], (const float*)call->buf[3], (float*)call->buf[4] + row * call->p[3],
                            thin_f32(call->p[0]), thin_f32(call->p[1])};
     vf sums[ITEM * NV];

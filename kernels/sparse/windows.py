@@ -38,6 +38,14 @@ class Encoding:
         return 2 if self.tables else 32 // (self.window.bit_length() - 1 + self.symbol)
 
     @property
+    def fields(self) -> list[tuple[int, int]]:
+        """For each slot of a word the lowest bits of its place and of its codebook's index."""
+        bits, stride = self.window.bit_length() - 1, 32 // self.per_word
+        if self.window == 32 and self.symbol == 4 and not self.tables:  # the last index begins with a byte: another load brings it there
+            return [(0, 5), (9, 14), (18, 24)]
+        return [(at, at + bits) for at in range(0, stride * self.per_word, stride)]
+
+    @property
     def name(self) -> str:
         shape = "elastic windows" if self.elastic else "windows"
         return f"window16 {shape} of {self.window}, {self.kind}{self.symbol or ''}{' in tables' if self.tables else ''}"
@@ -93,11 +101,13 @@ def pack_windows(tensor: EncodedTensor, encoding: Encoding, order: Order) -> np.
         together[:panels // TOGETHER * TOGETHER] = TOGETHER
     words = np.zeros(total // per * PANEL, np.uint32)
     word = _place(slots, together, slots.slot // per, per)
-    content = slots.place.astype(np.uint32)
+    places, codes = np.array(encoding.fields, np.uint32)[slots.slot % per].T
+    content = slots.place.astype(np.uint32) << places
     sections = {"rows": slots.rows, "starts": np.concatenate([slots.starts, [total], slots.counts]).astype(np.uint32),
                 "bases": slots.bases.astype(np.uint16)}
     if slots.masks is not None:
         sections["masks"] = np.packbits(slots.masks.reshape(-1), bitorder="little")
+    sections["words"] = words  # never the last one: kernels read up to 3 bytes behind it
     entries = 0
     if isinstance(tensor.values, Plain):
         values = np.zeros(total * PANEL, tensor.values.data.dtype)
@@ -106,12 +116,11 @@ def pack_windows(tensor: EncodedTensor, encoding: Encoding, order: Order) -> np.
     else:
         book = table_of(tensor)
         assert book is not None
-        content |= symbols_of(book)[slots.held] << np.uint32(width)
+        content |= symbols_of(book)[slots.held] << codes
         tables = tables_of(book, slots.rows, tensor.channels)
         sections |= {"tables": tables["tables"], "places": tables["bases"]}
         entries = 0 if encoding.tables else book.entries.shape[1]
-    np.bitwise_or.at(words, word, content << (slots.slot % per * (32 // per)).astype(np.uint32))
-    sections["words"] = words
+    np.bitwise_or.at(words, word, content)
     fields = [panels, TOGETHER, width, per, entries, 0 if encoding.elastic else int(slots.counts[0])]
     return sections_of(fields, ("rows", "starts", "bases", "masks", "words", "values", "tables", "places"), sections)
 
