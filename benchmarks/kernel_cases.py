@@ -233,4 +233,14 @@ def node_cases(width: int = 4096) -> Iterator[Callable[[], NodeCase]]:
 
 def networks(width: int = 4096) -> dict[str, Graph]:
     """Networks that are timed whole, for what plans fuse and for the reorders between nodes."""
-    return quantized(width)
+    return {**quantized(width), **{f"{encoding} expansion and depthwise": expansion(encoding) for encoding in
+                                   ("sparse fp32", "sparse fp16", "sparse codebook4")}}
+
+
+def expansion(encoding: str, channels: int = 24, hidden: int = 144, size: int = 56) -> Graph:
+    """The first half of an inverted residual: a 1×1 convolution and a depthwise one."""
+    rng = np.random.default_rng(0)
+    weights = {"w0": encoded((hidden, channels, 1, 1), encoding, rng), "w1": encoded((hidden, 1, 3, 3), "fp32", rng)}
+    nodes = (Node("Conv", ("x", "w0"), ("c",)), Node("Relu", ("c",), ("r",)),
+             Node("Conv", ("r", "w1"), ("y",), {"group": hidden, "pads": (1,) * 4}))
+    return Graph((ValueInfo("x", "float32", (1, channels, size, size)),), (ValueInfo("y", "float32", (1, hidden, size, size)),), nodes, weights)

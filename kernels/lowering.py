@@ -134,13 +134,26 @@ class Strips:
 
 
 @dataclass(frozen=True, eq=False)
+class Planes:
+    """A sparse 1×1 convolution of NCHW, as the step needs it that makes its output channel by channel: ``buffers`` x, weight in the sparse family's
+    layout rows with tiles of 16 rows, scale and bias; ``kind`` of the weight's kernels; ``columns`` that it reads; bounds of its activations."""
+
+    buffers: tuple[Ref, Ref, Ref, Ref]
+    kind: str
+    columns: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
 class Lowering:
     """One way to run a node. ``inputs``: layout wanted of each input, None for inputs that ``emit`` reads as weights or not at all.
 
     ``cost``: estimated nanoseconds on one thread. ``fuses``: a following Relu or Clip can be done in the same steps. ``ends``: so can an addition
     and a quantization (``Ending``).
     ``alias``: no steps; output 0 is input 0's memory under another shape. ``makes``: how many outputs ``emit`` writes, all in one layout.
-    ``strips``: it can also run on some rows of its output.
+    ``strips``: it can also run on some rows of its output. ``planes``: its output need not be made, if its only reader's lowering has ``expands``,
+    which writes the steps of both.
     """
 
     kernel: str
@@ -153,6 +166,8 @@ class Lowering:
     makes: int = 1
     ends: bool = False
     strips: Strips | None = None
+    planes: Callable[[Emitter], Planes] | None = None
+    expands: Callable[[Emitter, Planes], None] | None = None
 
 
 Lower = Callable[[Site], Iterator[Lowering]]

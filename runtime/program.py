@@ -14,7 +14,7 @@ from ..kernels.movement.copies import emit_copy, emit_reorder, reorder_is_free
 from ..kernels.ops._op import Type
 from .arena import Lifetime, place
 from .partition import Types, Unit
-from .strips import Link, chain_at, lanes, schedule, strip_height
+from .strips import Link, chain_at, expands, lanes, schedule, strip_height
 from .weights import PackedWeights
 
 ARENA, WEIGHT, INPUT, OUTPUT = range(4)
@@ -121,6 +121,9 @@ class ProgramBuilder:
             links = chain_at(at, units, chosen, self.types, readers)
             if len(links) > 1:
                 self._emit_strips(links)
+            elif expands(at, units, chosen, self.types, readers):
+                self._emit_expanded(at, units, chosen)
+                at += 1
             else:
                 self._enter(at, units[at], chosen[at])
                 self._emit(units[at], chosen[at])
@@ -162,6 +165,16 @@ class ProgramBuilder:
                     emit_copy(self, lines[work.index].plus(place * link.row_bytes), lines[work.index], [rows * link.row_bytes // 4], [1], [1])
                 link.strips.emit(self, x, work.x0, y, work.first, work.last)
         self._lane = None
+
+    def _emit_expanded(self, at: int, units: Sequence[Unit], chosen: Sequence[Lowering]) -> None:
+        """Two units in the steps of the second one."""
+        self._enter(at, units[at], chosen[at])
+        make, read = chosen[at].planes, chosen[at + 1].expands
+        assert make is not None
+        assert read is not None
+        planes = make(self)
+        self._enter(at + 1, units[at + 1], chosen[at + 1])
+        read(self, planes)
 
     def _emit(self, unit: Unit, option: Lowering) -> None:
         if option.alias:

@@ -68,6 +68,16 @@ def _follows(link: Link, after: Link, types: Types, readers: Mapping[str, int]) 
             and not after.strips.whole and link.height * link.row_bytes >= LARGE)
 
 
+def expands(place: int, units: Sequence[Unit], chosen: Sequence[Lowering], types: Types, readers: Mapping[str, int]) -> bool:
+    """Whether the unit after that at ``place`` makes its output itself, plane by plane, so that it never lies in memory."""
+    if place + 1 >= len(units) or chosen[place].planes is None or chosen[place + 1].expands is None:
+        return False
+    unit, after = units[place], units[place + 1]
+    kind = types[unit.outputs[0]]
+    return (after.site.node.inputs[0] == unit.outputs[0] and readers.get(unit.outputs[0]) == 1 and not (unit.addend or after.addend)
+            and kind is not None and kind.size * 4 >= LARGE)
+
+
 @dataclass()
 class _Line:
     """The buffer between a unit and the next one: rows [first, last) of the unit's output lie in it."""

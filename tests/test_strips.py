@@ -128,3 +128,50 @@ def test_what_is_read_twice_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None
     expected = runtime.Session(twice, backend="numpy").run({"x": x})
     for name, found in runtime.Session(twice).run({"x": x}).items():
         np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-4)
+
+
+def residual(sparse_kind: str, kind: str, height: int, width: int, columns: int, attrs: dict[str, Any]) -> tuple[Graph, np.ndarray]:
+    """A sparse 1×1 convolution and a depthwise one."""
+    graph, x = net([pointwise(37, columns), ((37, 1, 3, 3), {"group": 37, **attrs})], height, width, kind)
+    return replace(graph, weights={**graph.weights, "w0": sparse((37, columns, 1, 1), sparse_kind, 0.2)}), x
+
+
+@every_level
+@pytest.mark.parametrize("sparse_kind", ["fp32", "fp16", "codebook4", "binary"])
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook3"])
+@pytest.mark.parametrize("attrs", [{"pads": (1,) * 4}, {"pads": (1,) * 4, "strides": (2, 2)}, {"pads": (1, 2, 1, 0), "dilations": (2, 1)}], ids=str)
+def test_expanded_planes(sparse_kind: str, kind: str, attrs: dict[str, Any], level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a sparse 1×1 convolution makes for a depthwise one is made channel by channel: it never lies in memory."""
+    smaller = False
+    for height, width, columns in ((7, 7, 19), (8, 30, 3), (28, 16, 256), (67, 33, 5), (3, 113, 1)):
+        graph, x = residual(sparse_kind, kind, height, width, columns, attrs)
+        (expected,) = runtime.Session(graph, backend="numpy").run({"x": x}).values()
+        found = [outputs(graph, x, threads, level, monkeypatch, 1) for threads in (1, 2, 3)]
+        whole, memory = outputs(graph, x, 1, level, monkeypatch, 1 << 40)
+        atol = 2e-5 * np.prod([np.abs(graph.weights[name].decode()).max() for name in ("w0", "w1")])
+        np.testing.assert_allclose(found[0][0], expected, rtol=1e-4, atol=atol)
+        np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=atol)
+        for more, less in found:
+            np.testing.assert_array_equal(more, found[0][0])
+            smaller |= less < memory
+    assert smaller, "no shape ran so"
+
+
+def test_expanded_planes_only_where_they_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of more columns than a byte names, nor where another node, or the caller, reads the activations."""
+    monkeypatch.setattr(strips, "LARGE", 1)
+
+    def kernels(graph: Graph, x: np.ndarray) -> list[str]:
+        session = runtime.Session(graph, threads=1)
+        expected = runtime.Session(graph, backend="numpy").run({"x": x})
+        for name, found in session.run({"x": x}).items():
+            np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-4)
+        (plan,) = session._plans.values()
+        return [step.kernel for step in plan.stages[0].program.steps]
+
+    padded = {"pads": (1,) * 4}
+    graph, x = residual("fp32", "fp32", 16, 16, 9, padded)
+    assert kernels(graph, x) == ["depthwise_expanded_f32"]
+    seen = replace(graph, outputs=(*graph.outputs, ValueInfo("y0", "float32", (1, 37, 16, 16))))
+    assert "depthwise_expanded_f32" not in kernels(seen, x)
+    assert "depthwise_expanded_f32" not in kernels(*residual("fp32", "fp32", 16, 16, 257, padded))

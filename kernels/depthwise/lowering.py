@@ -13,7 +13,7 @@ from .. import costs
 from ..gemm.lowering import layouts, row_bias
 from ..gemm.pack import PANEL, PanelLayout, Panels
 from ..gemm.product import bias_of
-from ..lowering import Emitter, Layout, Lowering, Ref, Site, Strips, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Planes, Ref, Site, Strips, f32, lowers
 from ..ops._window import Window, window
 
 BLOCK_BYTES = 1 << 18
@@ -23,6 +23,8 @@ STRIP_BYTES = 20 << 10
 TILE_ROWS = 4
 """Rows that planes.cpp sums together."""
 ITEMS_PER_THREAD = 4
+TAPS = ("fp32", "fp16", "codebook")
+"""Kinds of weights, as DECODERS of planes.cpp numbers them."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,25 @@ def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Sha
     """Columns in lanes: NCHW."""
     cut = _cut_planes(shape, layout.panels, site.threads)
     taps = costs.DEPTHWISE["slide" if shape.slides else "tap"] * shape.channels * -(-shape.out[1] // PANEL) * PANEL
-    return _lowering(site, "depthwise_planes", "NCHW", layout, bias, shape, cut, taps, 4 * _strip_floats(shape, cut))
+    option = _lowering(site, "depthwise_planes", "NCHW", layout, bias, shape, cut, taps, 4 * _strip_floats(shape, cut))
+    return replace(option, expands=lambda em, planes: _expanded(em, planes, layout, bias, shape))
+
+
+def _expanded(em: Emitter, planes: Planes, layout: PanelLayout, bias: np.ndarray | None, shape: Shape) -> None:
+    """One step that makes its input's planes itself, some channels of a panel at a time."""
+    cut = _cut_planes(shape, layout.panels, 1)
+    floats = prod(shape.size)
+    reach = (cut.strip - 1) * shape.strides[0] + (shape.kernel[0] - 1) * shape.dilations[0] + 1
+    plane = -(-min(reach, shape.size[0]) * shape.size[1] // PANEL) * PANEL + 2 * PANEL
+    together = min(PANEL, max(1, STRIP_BYTES // (4 * plane)))
+    copy = 0 if floats % PANEL == 0 else -(-floats // PANEL) * PANEL
+    x, *rest = planes.buffers
+    buffers = [x, em.weight(1, layout.name, layout.pack), bias_of(em, bias, layout), em.output(), *rest]
+    params = [*shape.params(cut), f32(em.low), f32(em.high), *layout.params(), floats, copy, together, plane, TAPS.index(layout.kind),
+              f32(planes.low), f32(planes.high)]
+    scratch = layout.columns * PANEL + _strip_floats(shape, cut) + together * plane + planes.columns * copy
+    items = shape.batch * -(-shape.out[0] // cut.rows) * -(-layout.panels // cut.chunk)
+    em.step(f"depthwise_expanded_{planes.kind}", buffers, params, items, 4 * scratch)
 
 
 def _lowering(site: Site, family: str, scheme: Layout, layout: Panels, bias: np.ndarray | None, shape: Shape, cut: Cut, row_cost: float,

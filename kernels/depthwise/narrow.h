@@ -18,6 +18,8 @@ struct NarrowRows {
   float bias, low, high;
 };
 
+typedef void (*NarrowFn)(const NarrowRows& rows);
+
 #if defined(__AVX2__)
 
 // A vector of eight floats. Mask: the lanes [low, high).
@@ -135,7 +137,6 @@ struct Narrow {
   }
 };
 
-typedef void (*NarrowFn)(const NarrowRows& rows);
 template <class L, int K, int S>
 void narrow(const NarrowRows& rows) {
   Narrow<L, K, S>(rows).run();
@@ -159,7 +160,7 @@ inline NarrowFn choose_narrow(const int64_t* p) {
 
 #else
 
-inline void (*choose_narrow(const int64_t*))(const NarrowRows&) { return nullptr; }
+inline NarrowFn choose_narrow(const int64_t*) { return nullptr; }
 
 #endif
 

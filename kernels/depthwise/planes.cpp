@@ -4,9 +4,11 @@
 // to scratch with its padding, columns dealt out by their remainder of the stride, so that the loop over taps reads vectors without
 // asking where the image ends.
 #include "../gemm/gather.h"
+#include "expand.h"
 #include "narrow.h"
 #include "shuffle.h"
 #include "slide.h"
+#include "strides.h"
 #include "taps.h"
 
 namespace {
@@ -136,32 +138,95 @@ Rows choose(const int64_t* p) {
   return any;
 }
 
-void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
+// Filters rows of one channel's output.
+struct Filter {
+  const ThinCall* call;
   const int64_t* p = call->p;
   const Packed packed{(const char*)call->buf[1], p + PACKED};
-  const Rows rows = choose(p);
-  const auto narrow_rows = choose_narrow(p);
-  const auto wide_rows = choose_wide(p);
+  Decode decode;
+  Rows rows = choose(p);
+  NarrowFn narrow_rows = choose_narrow(p);
+  decltype(choose_wide(p)) wide_rows = choose_wide(p);
   float* w = (float*)call->scratch;
-  const Strip strip(p, w + p[KH] * p[KW] * PANEL);
-  if (!wide_rows && !narrow_rows) strip.clear();
+  Strip strip{p, w + p[KH] * p[KW] * PANEL};
+
+  Filter(const ThinCall* call_, Decode decode_) : call(call_), decode(decode_) {
+    if (!wide_rows && !narrow_rows) strip.clear();
+  }
+
+  void taps_of(int64_t panel) const { taps(packed, panel, p[KH] * p[KW], decode, w); }
+
+  // x: [H][W], y: the first of n rows from oh on. The taps of the channel's panel are those in w.
+  void run(int64_t channel, const float* x, int64_t oh, int64_t n, float* y) const {
+    const float bias = ((const float*)call->buf[2])[channel], low = thin_f32(p[LOW]), high = thin_f32(p[HIGH]);
+    const float* at = w + channel % PANEL;
+    const Finish finish{splat(bias), splat(low), splat(high), (int)(p[OW] < VL ? p[OW] : VL)};
+    if (wide_rows) return wide_rows({p, x, at, y, oh, n, finish});
+    if (narrow_rows) return narrow_rows({p, x, y, at, oh, n, bias, low, high});
+    strip.fill(x, oh, n);
+    rows(strip, at, n, finish, y);
+  }
+
+  float* y_of(int64_t image, int64_t channel, int64_t oh) const { return (float*)call->buf[3] + ((image * p[C] + channel) * p[OH] + oh) * p[OW]; }
+};
+
+void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
+  const int64_t* p = call->p;
+  const Filter filter(call, decode);
   for (int64_t i = begin; i < end; i++) {
     const Item item(p, i);
     for (int64_t channel = item.first * PANEL; channel < p[C] && channel < item.last * PANEL; channel++) {
-      const int64_t lane = channel % PANEL, plane = item.image * p[C] + channel;
-      if (lane == 0) taps(packed, channel / PANEL, p[KH] * p[KW], decode, w);
-      const Finish finish{splat(((const float*)call->buf[2])[channel]), splat(thin_f32(p[LOW])), splat(thin_f32(p[HIGH])), (int)(p[OW] < VL ? p[OW] : VL)};
+      if (channel % PANEL == 0) filter.taps_of(channel / PANEL);
+      const float* x = (const float*)call->buf[0] + (item.image * p[C] + channel) * p[H] * p[W];
+      for (int64_t oh = item.oh0; oh < item.oh1; oh += p[STRIP])
+        filter.run(channel, x, oh, smaller(item.oh1 - oh, p[STRIP]), filter.y_of(item.image, channel, oh));
+    }
+  }
+}
+
+// Input planes side by side in scratch, each at a multiple of the vectors.
+const float* copied(const float* x, int64_t planes, int64_t floats, int64_t pitch, float* to) {
+  for (int64_t c = 0; c < planes; c++) copy_floats(to + c * pitch, x + c * floats, floats);
+  return to;
+}
+
+constexpr Decode DECODERS[] = {decode_float, decode_half, decode_codebook};
+
+template <class Weights>
+void expanded(const ThinCall* call, int64_t begin, int64_t end) {
+  const int64_t* p = call->p;
+  const int64_t* q = p + PACKED + W_PARAMS;
+  const Filter filter(call, DECODERS[q[TAPS]]);
+  const RowTiles* m = (const RowTiles*)call->buf[4];
+  float* planes = filter.strip.at + filter.strip.height(p[STRIP]) * filter.strip.row_floats();
+  Expand e = {m, nullptr, q[X_COPY] ? q[X_COPY] : q[X_PLANE], (const float*)call->buf[5], (const float*)call->buf[6], splat(thin_f32(q[E_LOW])),
+              splat(thin_f32(q[E_HIGH]))};
+  int64_t held = -1;
+  for (int64_t i = begin; i < end; i++) {
+    const Item item(p, i);
+    if (item.image != held) {
+      held = item.image;
+      e.x = (const float*)call->buf[0] + held * m->columns * q[X_PLANE];
+      if (q[X_COPY]) e.x = copied(e.x, m->columns, q[X_PLANE], q[X_COPY], planes + q[TOGETHER] * q[PLANE]);
+    }
+    for (int64_t panel = item.first; panel < item.last; panel++) {
+      filter.taps_of(panel);
+      const StartOfChunk* start = (const StartOfChunk*)(m->base() + m->starts) + panel;
+      const RowOfChunk* list = (const RowOfChunk*)(m->base() + m->lists) + start->row;
+      const int64_t rows = start[1].row - start->row;
       for (int64_t oh = item.oh0; oh < item.oh1; oh += p[STRIP]) {
-        const int64_t n = item.oh1 - oh < p[STRIP] ? item.oh1 - oh : p[STRIP];
-        const float* x = (const float*)call->buf[0] + plane * p[H] * p[W];
-        float* y = (float*)call->buf[3] + (plane * p[OH] + oh) * p[OW];
-        if (wide_rows) {
-          wide_rows({p, x, w + lane, y, oh, n, finish});
-        } else if (narrow_rows) {
-          narrow_rows({p, x, y, w + lane, oh, n, ((const float*)call->buf[2])[channel], thin_f32(p[LOW]), thin_f32(p[HIGH])});
-        } else {
-          strip.fill(x, oh, n);
-          rows(strip, w + lane, n, finish, y);
+        const int64_t n = smaller(item.oh1 - oh, p[STRIP]), top = oh * p[SH] - p[PH];
+        const int64_t first = clip(top, 0, p[H]) * p[W] / PANEL * PANEL;
+        const int64_t last = clip(top + filter.strip.height(n), 0, p[H]) * p[W], stop = (last + PANEL - 1) / PANEL * PANEL;
+        int64_t weight = start->weight;
+        for (int64_t r = 0; r < rows; r += q[TOGETHER]) {
+          const int64_t some = smaller(rows - r, q[TOGETHER]);
+          for (int64_t k = 0; k < some; weight += list[r + k++].count)
+            expand_plane<Weights>(e, weight, list[r + k].count, panel * PANEL + list[r + k].row, first, stop, planes + k * q[PLANE]);
+          for (int64_t k = 0; k < some; k++) {
+            const int64_t channel = panel * PANEL + list[r + k].row;
+            filter.run(channel, planes + k * q[PLANE] - first, oh, n, filter.y_of(item.image, channel, oh));
+          }
         }
       }
     }
@@ -175,3 +240,10 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
 THIN_KERNEL(depthwise_planes_f32) { items(call, begin, end, decode_float); }
 THIN_KERNEL(depthwise_planes_f16) { items(call, begin, end, decode_half); }
 THIN_KERNEL(depthwise_planes_codebook) { items(call, begin, end, decode_codebook); }
+
+// The same of planes that a sparse 1 × 1 convolution makes (expand.h). buf: as above, x being what that reads; its weight, f32, f16 or codebook, in the layout rows of the
+// sparse family, in tiles of a panel and one chunk of columns; its scale and bias [channels]. p: Param, ExpandParam. Scratch: further the
+// expanded planes, and a copy of x.
+THIN_KERNEL(depthwise_expanded_f32) { expanded<FloatWeights>(call, begin, end); }
+THIN_KERNEL(depthwise_expanded_f16) { expanded<HalfWeights>(call, begin, end); }
+THIN_KERNEL(depthwise_expanded_codebook) { expanded<SymbolWeights>(call, begin, end); }

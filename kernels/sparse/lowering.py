@@ -10,7 +10,7 @@ import numpy as np
 from ...formats.record import dataclass, replace
 from ...formats.tensor import EncodedTensor
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Ref, Site, Strips, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Planes, Ref, Site, Strips, f32, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from ..tables import with_table
@@ -96,7 +96,8 @@ def lower_mat_mul(site: Site) -> Iterator[Lowering]:
     if 0 in site.weights and len(a.shape) == 2 and len(b.shape) >= 2:
         m = matrix_of(site, "rows", 1, a.shape[0], at=0)
         if m is not None:
-            yield _spmm(m, prod(b.shape[:-2]), b.shape[-1], _matrix_geometry(m, b.shape[-1]), False)  # x may lie anywhere; loads across lines would take twice as long
+            # copied into scratch: the caller's x may lie anywhere, and loads across cache lines take twice as long
+            yield _spmm(m, prod(b.shape[:-2]), b.shape[-1], _matrix_geometry(m, b.shape[-1]), False)
 
 
 @lowers("Conv")
@@ -175,11 +176,26 @@ def _positions(m: Matrix, shape: Sequence[int], win: Window, reads: Layout, make
 
         row = win.out[-1]
         strips = batch == 1 == m.groups and len(shape) == 4 and reads == "NHWC" and m.addend is None
-        return _spmm(m, batch, positions, rows_of(positions), reads == "NCHW", reads, makes, (row, rows_of) if strips else None)
+        found = _spmm(m, batch, positions, rows_of(positions), reads == "NCHW", reads, makes, (row, rows_of) if strips else None)
+        return replace(found, planes=_planes(m)) if (reads, makes) == ("NCHW", "NCHW") and _expands(m, shape) else found
     windows = [n for values, other in ((shape[2:], 1), (win.out, 1), (win.kernel, 1), (win.strides, 1), (win.dilations, 1), (win.begin, 0))
                for n in three(values, other)]
     geometry = [channels // m.groups, m.groups, *windows, image, channel, *three(axes, 0), *y_strides]
     return _spmm(m, batch, positions, geometry, False, reads, makes)
+
+
+def _expands(m: Matrix, shape: Sequence[int]) -> bool:
+    """Whether a depthwise convolution after it may make its channels one by one: where inputs stay in L2, and outputs would not."""
+    positions = prod(shape[2:])
+    copied = 0 if positions % ALIGNED == 0 else m.columns * positions * 4
+    return m.groups == 1 and m.addend is None and m.columns <= MOST_COLUMNS and copied <= SCRATCH and len(shape) == 4
+
+
+def _planes(m: Matrix) -> Callable[[Emitter], Planes]:
+    kind: Kind = "codebook" if m.kind == "binary" else m.kind
+    tile = min(PANEL, m.outputs)
+    return lambda em: m.planes(em, f"rows {kind} {m.order} in tiles of {tile} x {m.columns}",
+                               lambda t: pack_rows(t, kind, m.order, m.outputs, 1, tile, m.columns), kind)
 
 
 def _cut(columns: int, positions: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from ...formats.record import dataclass, replace
 from ...formats.tensor import Codebook, EncodedTensor
 from .. import costs
 from ..elementwise.lowering import emit_add_constant
-from ..lowering import Emitter, Layout, Ref, Site, f32
+from ..lowering import Emitter, Layout, Planes, Ref, Site, f32
 from ..tables import with_table
 from .pack import ROWS, Kind, Order, bundle, entries_of_one, kind_of, row_scale, symbol_bits
 from .windows import Encoding, encoding_of
@@ -91,6 +91,11 @@ class Matrix:
         em.step(kernel, buffers, [f32(low), f32(high), *params], items, scratch)
         if self.addend is not None:
             emit_add_constant(em, em.output(), self.addend, self.site.outputs[0].shape)
+
+    def planes(self, em: Emitter, layout: str, packer: Callable[[EncodedTensor], np.ndarray], kind: Kind) -> Planes:
+        """The product for the step that reads it channel by channel."""
+        buffers = (em.input(1 - self.at), em.weight(self.at, layout, packer), self._scale(em), self._bias(em))
+        return Planes(buffers, kind, self.columns, em.low, em.high)
 
     def _scale(self, em: Emitter) -> Ref:
         """float32[outputs]: what each sum is multiplied by."""

@@ -1,9 +1,7 @@
 // The packed layout rows (README.md: byte by byte): for each tile of rows and chunk of columns the weights of one row after the other.
 #pragma once
 
-#include "kernel.h"
-#include "simd.h"
-#include "weights.h"
+#include "one.h"
 
 namespace {
 
