@@ -19,9 +19,6 @@ NEAR, ALONG, COLUMN, DISTANCE, STEADY = 1, 2, 4, 8, 16
 """Which neighbours make the context (near: the two elements before; along: an average of those before; column: one of those above), what
 of an element counts as its activity (distance from the middle, or it), and whether estimates adapt slowly."""
 
-MIN_DROPPED = 3
-"""An encoder keeps one to five of the last eight digits."""
-
 _LEVELS, _DEPTH, _UNSEEN = 6, 5, -1
 _NODES = 1 << _DEPTH
 _NEIGHBOURHOODS = 4 * _LEVELS * _LEVELS

@@ -25,6 +25,8 @@ def pack(symbols: np.ndarray, width: int) -> np.ndarray:
 
 def unpack(data: np.ndarray, width: int, count: int) -> np.ndarray:
     """The inverse of ``pack``: uint8[count], or uint16[count] for more than 8 bits. ``data`` has exactly the bytes needed."""
+    if width == 8:
+        return data.copy()
     groups = np.zeros((-(-count // 8), width), np.uint8)
     groups.ravel()[:data.size] = data
     out = np.empty((len(groups), 8), np.uint8 if width <= 8 else np.uint16)

@@ -34,6 +34,8 @@ MAX_SIZE = 2 ** 48
 
 MAX_RUN = 4095
 """The most elements that one coded symbol can stand for; it is at least one bit, so a blob stands for at most 8 * 4095 a byte."""
+MIN_DROPPED = 3
+"""Of the last eight digits of an arithmetic code an encoder keeps one to five."""
 
 POSITIONS = {"dense": 1, "sparse": 1, "windowed": 64, "blocks": 16}
 """The most elements of a weight that one element of its structure's stream can stand for."""

@@ -8,12 +8,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from . import arithmetic, huffman, rans
 from .code_table import decode_lengths
 from .cursor import Cursor
 from .errors import StreamLengthError, ThinferError
 from .places import Places
-from .transforms import from_tuples
 
 native: Any
 try:
@@ -50,28 +48,6 @@ class Decoder(Protocol):
 
     def arithmetic(self, payload: np.ndarray, count: int, alphabet: int, width: int, contexts: int, places: Places) -> tuple[np.ndarray, int]:
         """uint8[count]"""
-
-
-class NumpyDecoder:
-    def code_lengths(self, cursor: Cursor, alphabet: int) -> np.ndarray:
-        return decode_lengths(cursor, alphabet)
-
-    def huffman_symbols(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int) -> np.ndarray:
-        return huffman.decode(payload, sizes, lengths, count)
-
-    def huffman_tuples(self, payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count: int, p: int, width: int) -> np.ndarray:
-        return from_tuples(huffman.decode(payload, sizes, lengths, count), p, width)
-
-    def rans_symbols(self, payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, count: int) -> tuple[np.ndarray, int]:
-        return rans.decode(payload, lanes, frequencies, bits, count)
-
-    def rans_tuples(self, payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, count: int, p: int,
-                    width: int) -> tuple[np.ndarray, int]:
-        symbols, used = rans.decode(payload, lanes, frequencies, bits, count)
-        return from_tuples(symbols, p, width), used
-
-    def arithmetic(self, payload: np.ndarray, count: int, alphabet: int, width: int, contexts: int, places: Places) -> tuple[np.ndarray, int]:
-        return arithmetic.decode(payload, count, alphabet, width, contexts, places)
 
 
 class NativeDecoder:
@@ -119,4 +95,8 @@ def find(name: DecoderName | None) -> Decoder:
     name = available()[0] if name is None else name
     if name not in available():
         raise ThinferError(f"there is no decoder {name!r}; this installation has {', '.join(available())}")
-    return NativeDecoder() if name == "native" else NumpyDecoder()
+    if name == "native":
+        return NativeDecoder()
+    from .numpy_decoder import NumpyDecoder  # imported where it is asked for: what starts a session decodes natively
+
+    return NumpyDecoder()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arithmetic import MIN_DROPPED
 from .bits import packed_size, tail_is_zero, unpack
-from .codes import MAX_RUN
+from .codes import MAX_RUN, MIN_DROPPED
 from .cursor import Cursor
 from .decoders import Decoder
 from .errors import CodeError, IndexRangeError, PaddingError, StreamLengthError, TransformError

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import codes
-from .blobs import encode_blob, kind_of
+from .blob_writer import encode_blob, kind_of
 from .codes import WeightEntry
 from .cursor import put_varint
 from .errors import GraphError

@@ -7,6 +7,7 @@ hardware pipelines do (Fused-layer CNN accelerators, Alwani et al., MICRO 2016);
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from math import prod
 
@@ -128,11 +129,11 @@ def strip_height(links: Sequence[Link]) -> int:
     total = links[-1].height
     most = HELD * ROOMIER if links[0].unit.site.isa.startswith("avx512") else HELD
     heights = list(dict.fromkeys(-(-total // parts) for parts in range(1, total + 1)))
-    for height in heights:
-        if _held(links, height, 3 * height)[0] <= most:  # a strip in the middle holds the most, so three tell of most heights
-            held, moves = _held(links, height, total)
-            if moves and held <= most:
-                return height
+    fits = bisect_left(heights, True, key=lambda height: _held(links, height, 3 * height)[0] <= most)  # three strips tell of most heights
+    for height in heights[fits:]:
+        held, moves = _held(links, height, total)
+        if moves and held <= most:
+            return height
     return next(height for height in reversed(heights) if _held(links, height, total)[1])  # the whole in one strip moves nothing
 
 

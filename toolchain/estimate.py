@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..formats import writer
-from ..formats.blobs import encode_blob
+from ..formats.blob_writer import encode_blob
 from ..formats.errors import ThinferError
 from ..formats.graph import Graph
 from ..formats.tensor import Affine, Dense, EncodedTensor, Symbols

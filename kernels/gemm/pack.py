@@ -145,10 +145,8 @@ def pack(tensor: EncodedTensor, layout: PanelLayout) -> np.ndarray:
     """uint8: panels, tables, lanes, scale. Rows that fill up the last panel of a group are zero bits; their sums are never stored."""
     tables, lanes, scale, nbytes = layout.sections()
     packed = aligned(nbytes)
-    if isinstance(tensor.values, Plain) and layout.groups == 1 and layout.outputs % PANEL == 0:
-        packed[layout.panels * layout.panel_bytes:] = 0  # the rest is written whole
-    else:
-        packed[:] = 0
+    written = layout.outputs // PANEL if isinstance(tensor.values, Plain) and layout.groups == 1 else 0  # panels of which every byte is
+    packed[written * layout.panel_bytes:] = 0
     body = packed[:layout.panels * layout.panel_bytes].reshape(layout.panels, layout.panel_bytes)
     values = tensor.values
     if isinstance(values, Plain):
@@ -211,10 +209,10 @@ def _each_panel(layout: PanelLayout) -> list[tuple[int, int, int, int]]:
 
 
 def _fill(body: np.ndarray, data: np.ndarray, layout: PanelLayout) -> None:
-    if layout.groups == 1 and layout.outputs % PANEL == 0:  # all panels at once
-        body[:] = _rows(data, 0, 0, layout.outputs, layout).reshape(layout.columns, -1, PANEL).transpose(1, 0, 2)
-        return
-    for panel, group, first, last in _each_panel(layout):
+    whole = layout.outputs // PANEL if layout.groups == 1 else 0  # panels that are filled at once
+    if whole:
+        body[:whole] = _rows(data, 0, 0, whole * PANEL, layout).reshape(layout.columns, -1, PANEL).transpose(1, 0, 2)
+    for panel, group, first, last in _each_panel(layout)[whole:]:
         body[panel, :, :last - first] = _rows(data, group, first, last, layout)
 
 

@@ -72,11 +72,15 @@ class Matrix:
         return found.reshape(self.groups, self.outputs, self.columns)
 
     def panelled(self, w: np.ndarray) -> np.ndarray:
-        """int8[groups * panels, K / 4, 16, 4], filled up with zeros."""
+        """int32[groups * panels, K / 4, 16], filled up with zeros: words of four columns, which move as one."""
         words = -(-self.columns // 4)
-        full = np.zeros((self.groups, self.panels * PANEL, words * 4), np.int8)
-        full[:, :self.outputs, :self.columns] = w
-        return full.reshape(self.groups * self.panels, PANEL, words, 4).transpose(0, 2, 1, 3)
+        shape = (self.groups, self.panels * PANEL, words * 4)
+        if w.shape == shape:
+            full = np.ascontiguousarray(w)
+        else:
+            full = np.zeros(shape, np.int8)
+            full[:, :self.outputs, :self.columns] = w
+        return full.view(np.int32).reshape(self.groups * self.panels, PANEL, words).transpose(0, 2, 1)
 
     def by_panel(self, vector: np.ndarray) -> np.ndarray:
         """[groups * panels * 16]: one entry per output, zeros where panels are filled up."""
@@ -158,9 +162,9 @@ def joined(parts: list[np.ndarray]) -> tuple[np.ndarray, list[int]]:
     sizes = [-(-part.nbytes // ALIGNMENT) * ALIGNMENT for part in parts]
     starts = [sum(sizes[:i]) for i in range(len(parts))]
     whole = aligned(sum(sizes))
-    whole[:] = 0
-    for part, start in zip(parts, starts):
-        whole[start:start + part.nbytes] = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+    for part, start, size in zip(parts, starts, sizes):
+        whole[start:start + part.nbytes].view(part.dtype).reshape(part.shape)[...] = part  # without a copy of it in between
+        whole[start + part.nbytes:start + size] = 0
     return whole, starts
 
 
