@@ -70,13 +70,14 @@ def _follows(link: Link, after: Link, types: Types, readers: Mapping[str, int]) 
 
 
 def expands(place: int, units: Sequence[Unit], chosen: Sequence[Lowering], types: Types, readers: Mapping[str, int]) -> bool:
-    """Whether the unit after that at ``place`` makes its output itself, plane by plane, so that it never lies in memory."""
+    """Whether the unit after that at ``place`` makes its output itself, plane by plane, so that it never lies in memory: where it would not stay in
+    L2, or another thread would make half of what one reads. The bits are the same."""
     if place + 1 >= len(units) or chosen[place].planes is None or chosen[place + 1].expands is None:
         return False
     unit, after = units[place], units[place + 1]
     kind = types[unit.outputs[0]]
     return (after.site.node.inputs[0] == unit.outputs[0] and readers.get(unit.outputs[0]) == 1 and not (unit.addend or after.addend)
-            and kind is not None and kind.size * 4 >= LARGE)
+            and kind is not None and (kind.size * 4 >= LARGE or unit.site.threads > 1))
 
 
 @dataclass()
