@@ -1,10 +1,8 @@
 // y[N] = clamp(alpha * scale * (W · x) + bias) for one row of activations: every weight is read once, decoded in registers.
 #include "bytes.h"
-#include "decode.h"
+#include "layer.h"
 
 namespace {
-
-enum Param { K, N, GROUPS, ALPHA, LOW, HIGH, BACKWARDS, PACKED };  // BACKWARDS: the last panel of a call first
 
 constexpr int CHAINS = 8;            // independent sums, to hide the latency of the additions
 constexpr int DEPTH = CHAINS / NV;   // of which this many per vector of rows
@@ -21,35 +19,10 @@ struct Sums {
     for (int d = 1; d < DEPTH; d++) sum += at[d][v];
     return sum;
   }
-};
-
-struct Layer {
-  const ThinCall* call;
-  const int64_t* p;
-  Packed packed;
-  int64_t panels;  // per group
-  explicit Layer(const ThinCall* c)
-      : call(c), p(c->p), packed{(const char*)c->buf[1], c->p + PACKED}, panels((c->p[N] + PANEL - 1) / PANEL) {}
-  const float* x(int64_t item) const { return (const float*)call->buf[0] + item / panels * p[K]; }
-
-  // Scales, adds the bias, clamps and writes the sums of panel `item`.
-  void write(int64_t item, const float* sums) const {
-    const float *scale = packed.scale(item), *bias = (const float*)call->buf[2] + item * PANEL;
-    float* y = (float*)call->buf[3] + item / panels * p[N] + item % panels * PANEL;
-    const int64_t left = p[N] - item % panels * PANEL;
-    const vf low = splat(thin_f32(p[LOW])), high = splat(thin_f32(p[HIGH]));
-    for (int v = 0; v < NV && v * VL < left; v++) {
-      vf factor = splat(thin_f32(p[ALPHA]));
-      if (scale) factor *= load(scale + v * VL);
-      const vf done = clamp(load(sums + v * VL) * factor + load(bias + v * VL), low, high);
-      if (left - v * VL >= VL) store(y + v * VL, done);
-      else store_n(y + v * VL, done, (int)(left - v * VL));
-    }
-  }
-  void write(int64_t item, const Sums& sums) const {
-    float total[PANEL];
-    for (int v = 0; v < NV; v++) store(total + v * VL, sums.total(v));
-    write(item, total);
+  void write(const Layer& layer, int64_t item) const {
+    float all[PANEL];
+    for (int v = 0; v < NV; v++) store(all + v * VL, total(v));
+    layer.write(item, all);
   }
 };
 
@@ -80,7 +53,7 @@ void one(const Layer& layer, int64_t item) {
   }
   for (; k < n; k++, w += PANEL)
     for (int v = 0; v < NV; v++) sums.at[0][v] += Values::read(w, v) * x[k];
-  layer.write(item, sums);
+  sums.write(layer, item);
 }
 
 // Panels that are read together, of matrices that come from memory: more streams for the CPU's prefetchers, and x is read once for all.
@@ -208,87 +181,13 @@ void codebook(const ThinCall* call, int64_t begin, int64_t end) {
     Sums sums;
     if (layer.packed.lanes(item)) words<BITS, LaneTable<BITS>>(layer, item, layer.x(item), sums);
     else words<BITS, Table<BITS>>(layer, item, layer.x(item), sums);
-    layer.write(item, sums);
+    sums.write(layer, item);
   }
 }
 
-// 1 and 2 bits with one table for all panels: the products of every possible run of RUN weights with RUN activations are tabled
-// once, 16 sums per run, and each look-up then adds RUN weights (the idea of T-MAC, arXiv 2407.00088 section 3.2, in fp32).
-template <int BITS>
-struct Runs {
-  static constexpr int RUN = 4 / BITS, PER_WORD = 8;
-  static constexpr int64_t BLOCK = 256;  // runs whose tables are in use together: 16 KB
-  static constexpr int TOGETHER = 2;     // panels that share a table once it is loaded
-
-  // tables[r][i] = Σ_j entry(bits j of i) * x[r * RUN + j]
-  static void build(const float* entries, const float* x, int64_t n, float* tables) {
-    float entry[RUN][16];
-    for (int j = 0; j < RUN; j++)
-      for (int i = 0; i < 16; i++) entry[j][i] = entries[(i >> (BITS * j)) & ((1 << BITS) - 1)];
-    for (int64_t k = 0; k < n; k += RUN, tables += 16)
-      for (int part = 0; part < 16; part += VL) {
-        vf sum = load(entry[0] + part) * x[k];
-        for (int j = 1; j < RUN && k + j < n; j++) sum += load(entry[j] + part) * x[k + j];
-        store(tables + part, sum);
-      }
-  }
-
-  // Adds `runs` runs of P panels that lie `apart` words apart to their totals: every table is loaded once for all of them.
-  template <int P>
-  static void add(const int32_t* w, int64_t apart, const float* tables, int64_t runs, float* total) {
-    for (int v = 0; v < NV; v++, w += VL, total += VL) {
-      vf sum[P][2];
-      for (int i = 0; i < P; i++) sum[i][0] = load(total + i * PANEL), sum[i][1] = vf{};
-      const int32_t* p = w;
-      const float* t = tables;
-      int64_t r = 0;
-      for (; r + PER_WORD <= runs; r += PER_WORD, p += PANEL) {
-        vi word[P];
-        for (int i = 0; i < P; i++) {
-          word[i] = loadi(p + i * apart);
-          __builtin_prefetch(p + (P + i) * apart);
-        }
-#pragma GCC unroll 8
-        for (int j = 0; j < PER_WORD; j++, t += 16) {
-          const Table<4> table(t, nullptr, 0);
-#pragma GCC unroll 4
-          for (int i = 0; i < P; i++) sum[i][j % 2] += table(word[i] >> (4 * j));
-        }
-      }
-      for (int i = 0; i < P; i++) {
-        if (r < runs) {
-          vi word = loadi(p + i * apart);
-          for (int64_t q = r; q < runs; q++, word >>= 4) sum[i][0] += Table<4>(t + (q - r) * 16, nullptr, 0)(word);
-        }
-        store(total + i * PANEL, sum[i][0] + sum[i][1]);
-      }
-    }
-  }
-
-  static void all(const ThinCall* call, int64_t begin, int64_t end) {
-    const Layer layer(call);
-    float *tables = (float*)call->scratch, *totals = tables + BLOCK * 16;
-    for (int64_t i = 0; i < (end - begin) * PANEL; i++) totals[i] = 0;
-    const int64_t runs = (call->p[K] + RUN - 1) / RUN;
-    for (int64_t r = 0; r < runs; r += BLOCK) {
-      const int64_t count = runs - r < BLOCK ? runs - r : BLOCK, left = call->p[K] - r * RUN;
-      build(layer.packed.table(0), layer.x(0) + r * RUN, left < count * RUN ? left : count * RUN, tables);
-      const int64_t apart = layer.packed.p[W_PANEL_BYTES] / 4;
-      for (int64_t item = begin; item < end;) {
-        const int32_t* w = (const int32_t*)layer.packed.panel(item) + r / PER_WORD * PANEL;
-        float* total = totals + (item - begin) * PANEL;
-        if (item + TOGETHER <= end) add<TOGETHER>(w, apart, tables, count, total), item += TOGETHER;
-        else add<1>(w, apart, tables, count, total), item++;
-      }
-    }
-    for (int64_t item = begin; item < end; item++) layer.write(item, totals + (item - begin) * PANEL);
-  }
-};
-
 }  // namespace
 
-// buf: x, packed weights, bias [panels * 16], y. p: Param. One work item per panel. gemv_runs1 and gemv_runs2 need one group and
-// one table, and 16 KB + 64 bytes per panel of scratch.
+// buf: x, packed weights, bias [panels * 16], y. p: Param. One work item per panel.
 THIN_KERNEL(gemv_f32) { plain<Floats>(call, begin, end); }
 THIN_KERNEL(gemv_f16) { plain<Halves>(call, begin, end); }
 THIN_KERNEL(gemv_codebook) {
@@ -316,5 +215,3 @@ THIN_KERNEL(gemv_codebook) {
 #endif
   }
 }
-THIN_KERNEL(gemv_runs1) { Runs<1>::all(call, begin, end); }
-THIN_KERNEL(gemv_runs2) { Runs<2>::all(call, begin, end); }

@@ -22,8 +22,8 @@ TILE_ROWS, TILE_PANELS = 8, 3
 ITEMS_PER_THREAD = 4
 CHUNK_PANELS = 2
 """Panels of a work item, at least: fewer leave the micro-kernel waiting for its own sums."""
-RUN_BLOCK = 256
-"""Runs of gemv_runs whose tables, 64 bytes each, are in use together (Runs::BLOCK of gemv.cpp)."""
+RUN_BLOCK = 1024
+"""Most runs of gemv_runs whose tables, 64 bytes each, are in use together (Runs::BLOCK of runs.cpp)."""
 MOST_FEW_ROWS, MOST_BITS = 32, 6
 """Rows, and bits of an index, up to which weights may be looked up in registers for each block of TILE_ROWS rows (few.cpp)."""
 FEWEST_PANELS_FOR_RUNS = 8
