@@ -87,7 +87,7 @@ WINOGRAD = {
 
 DEPTHWISE: dict[str, float] = {
     "tap": 0.02,  # per output and tap
-    "slide": 0.0085,  # the same where planes are read from the image itself
+    "rolled": 0.0085,  # the same where three rows of the kernel roll down the image
     "float": 0.06,  # per activation read or written
 }
 

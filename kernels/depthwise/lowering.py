@@ -50,11 +50,10 @@ class Shape:
                      pair(win.dilations, 1))
 
     @property
-    def slides(self) -> bool:
-        """Whether slide.h takes it: 3 × 3, at most one row of padding on each side, outputs of a vector at least."""
+    def rolls(self) -> bool:
+        """As rolling.h says: 3 × 3, at most one row of padding on each side."""
         outside = [(out - 1) * stride - pad + 2 > size for out, stride, pad, size in zip(self.out, self.strides, self.pads, self.size)]
-        return (self.kernel == (3, 3) and self.dilations == (1, 1) and self.strides in ((1, 1), (2, 2)) and max(self.pads) <= 1
-                and self.out[1] >= PANEL and not any(outside))
+        return (self.kernel == (3, 3) and self.dilations == (1, 1) and self.strides in ((1, 1), (2, 2)) and max(self.pads) <= 1 and not any(outside))
 
     def params(self, cut: Cut) -> list[int]:
         """Param of taps.h up to LOW."""
@@ -90,7 +89,8 @@ def lower_depthwise(site: Site) -> Iterator[Lowering]:
 def _channels(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -> Lowering:
     """Channels in lanes: NHWC."""
     cut = _cut_rows(shape, layout.panels, site.threads)
-    taps = costs.DEPTHWISE["tap"] * layout.panels * PANEL
+    rolled = shape.rolls and site.isa.startswith("avx")
+    taps = costs.DEPTHWISE["rolled" if rolled else "tap"] * layout.panels * PANEL
     option = _lowering(site, "depthwise", "NHWC", layout, bias, shape, cut, taps * shape.out[1], 0)
     return replace(option, strips=_strips(site, layout, bias, shape))
 
@@ -119,7 +119,7 @@ def _strips(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -
 def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Shape) -> Lowering:
     """Columns in lanes: NCHW."""
     cut = _cut_planes(shape, layout.panels, site.threads)
-    taps = costs.DEPTHWISE["slide" if shape.slides else "tap"] * shape.channels * -(-shape.out[1] // PANEL) * PANEL
+    taps = costs.DEPTHWISE["rolled" if shape.rolls and shape.out[1] >= PANEL else "tap"] * shape.channels * -(-shape.out[1] // PANEL) * PANEL
     option = _lowering(site, "depthwise_planes", "NCHW", layout, bias, shape, cut, taps, 4 * _strip_floats(shape, cut))
     return replace(option, expands=lambda em, planes: _expanded(em, planes, layout, bias, shape))
 

@@ -1,5 +1,5 @@
-// The micro-kernel where the last panel of a tile holds at most 8 outputs. AVX-512: two columns of it share a vector, lanes 2i and 2i + 1 hold those of
-// output i, and are added up at the end. So half a panel takes half the time.
+// The micro-kernel where the last panel of a tile holds at most 8 outputs. AVX-512: two columns of it share a vector, lanes 2i and 2i + 1 hold
+// those of output i, and are added up at the end. So half a panel takes half the time.
 #pragma once
 
 #include "tile.h"
