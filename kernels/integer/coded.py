@@ -53,7 +53,7 @@ def coded(matrix: Matrix, w: np.ndarray, bits: int) -> np.ndarray:
         symbol_of = np.zeros(256, np.uint8)  # what only fills a panel up is the first
         symbol_of[integers.view(np.uint8)] = np.arange(integers.size)
         tables[place, :integers.size] = integers
-        symbols[place, :panels.shape[1]] = symbol_of[panel.reshape(-1, PANEL * 4).view(np.uint8)]
+        symbols[place, :panels.shape[1]] = symbol_of[np.ascontiguousarray(panel).view(np.uint8)]
     return np.concatenate([_packed(symbols.reshape(len(panels), groups, WORDS, -1), bits).reshape(-1), tables.reshape(-1).view(np.uint8)])
 
 
