@@ -238,7 +238,8 @@ def _spmm(m: Matrix, batch: int, positions: int, geometry: list[int], direct: bo
         emit(em, (last - first) * row, geometry_of((last - first) * row), x.plus((first - x0) * row * columns * 4), y)
 
     padded = batch * -(-positions // ALIGNED) * ALIGNED
-    gathered = 0 if direct else padded * columns * m.groups
+    deep = -(-geometry[0] // ALIGNED) * ALIGNED / geometry[0] if reads == "NHWC" else 1.0  # what is transposed of a group with few channels
+    gathered = 0 if direct else padded * columns * m.groups * deep
     scattered = batch * positions * m.outputs if tiled else 0
     cost = costs.STEP + m.slower * costs.SPARSE["spmm"] * m.tensor.held * padded + costs.SPARSE["columns"] * gathered \
         + costs.SPARSE["row"] * batch * -(-positions // block) * m.outputs * chunks + costs.SPARSE["scatter"] * scattered

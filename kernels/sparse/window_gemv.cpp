@@ -39,9 +39,9 @@ void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
     for (int i = 0; i < N; i++) {
       vf seen = window.at(held[i] >> place_bit(WB, PER, CODE, k));
       if (ELASTIC) seen = only(seen, mask[s + k], i * VL);
-      // Shifts wait for the same ports as permutes, loads do not: a whole byte is shifted by another load.
+      // Shifts wait for the same ports as permutes, loads do not (but elastic windows have many of their own): another load shifts by whole bytes.
       const int bit = code_bit(WB, PER, CODE, k);
-      const vi code = CODE && bit % 8 == 0 ? loadi((const char*)(word + i * VL) + bit / 8) : held[i] >> bit;
+      const vi code = CODE && !ELASTIC && bit % 8 == 0 ? loadi((const char*)(word + i * VL) + bit / 8) : held[i] >> bit;
       sum[k % DEPTH][i] += seen * values.at(s + k, N, i, code);
     }
   };
