@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -75,9 +76,9 @@ class Depthwise:
         row_bytes = strides[1] * (pixels * channels + 4 * ALIGNMENT)
         beside = (kernel[0] - 1) * dilations[0] + 1 - strides[0]  # rows that a band reads beside those of its strides
         band = min(out_height, MOST_ROWS, max(FEWEST_ROWS, (SCRATCH // row_bytes - beside) // strides[0]))
-        bands = -(-out_height // band)
         if batch % self.site.threads:
-            bands = min(-(-bands // self.site.threads) * self.site.threads, out_height)
+            band = shared_band(out_height, self.site.threads, band, lambda rows: rows * strides[0] + beside)
+        bands = -(-out_height // band)
         band = -(-out_height // bands)
         params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, band, int(how.dtype != "uint8"),
                   how.zero_point, blocks * BLOCK, *finish.params()]
@@ -86,6 +87,14 @@ class Depthwise:
         weight = kernel[0] * -(-kernel[1] // 4) * 4 * blocks * BLOCK
         em.step("depthwise_i8", [x, packed, packed.plus(-(-weight // 64) * 64), *finish.buffers(dynamic, x)], params, batch * -(-out_height // band),
                 scratch=(band * strides[0] + beside) * row_bytes)
+
+
+def shared_band(height: int, threads: int, most: int, read: Callable[[int], int]) -> int:
+    """Rows of a band, at most half as many again as ``most``, so that the thread with the most bands reads the fewest rows. ``read``: those of a band."""
+    def longest(band: int) -> int:
+        return -(-(-(-height // band)) // threads) * read(band)
+
+    return min(range(1, min(most + most // 2, MOST_ROWS, height) + 1), key=lambda band: (longest(band), band))
 
 
 def in_order(vector: np.ndarray) -> np.ndarray:

@@ -25,6 +25,9 @@ inline vf apart(vf x) {
   return x;
 }
 
+// What is broadcast from memory, and not flipped before, which would lead it through a register of the other kind.
+inline vi apart(vi x) { return (vi)apart((vf)x); }
+
 // Lanes of four bytes as dot wants them: unsigned ones (X) and signed ones (W).
 #if defined(__AVX512VNNI__)
 struct X { vi words; };

@@ -85,7 +85,7 @@ template <int R, int P>
       for (int v = 0; v < NV; v++) column[p * NV + v] = signed_words(loadi(w + p * t.ldw + v * VL * 4));
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
-      const X value = unsigned_words(splati(load_word(x[r / 3] + r % 3 * ldx + 4 * k)) ^ flip);
+      const X value = unsigned_words(apart(splati(load_word(x[r / 3] + r % 3 * ldx + 4 * k))) ^ flip);
 #pragma GCC unroll 16
       for (int i = 0; i < P * NV; i++) sum[r][i] = dot(sum[r][i], value, column[i]);
     }
