@@ -90,9 +90,13 @@ class Depthwise:
 
 
 def shared_band(height: int, threads: int, most: int, read: Callable[[int], int]) -> int:
-    """Rows of a band, at most half as many again as ``most``, so that the thread with the most bands reads the fewest rows. ``read``: those of a band."""
+    """Rows of a band, at most half as many again as ``most``, so that the thread with the most bands reads the fewest rows.
+
+    ``read``: the rows that a band of so many reads.
+    """
     def longest(band: int) -> int:
-        return -(-(-(-height // band)) // threads) * read(band)
+        bands = -(-height // band)
+        return -(-bands // threads) * read(band)
 
     return min(range(1, min(most + most // 2, MOST_ROWS, height) + 1), key=lambda band: (longest(band), band))
 
