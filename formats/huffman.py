@@ -113,7 +113,7 @@ def decode(payload: np.ndarray, sizes: Sequence[int], lengths: np.ndarray, count
     """
     width = int(lengths.max())
     order = _canonical_order(lengths)
-    spans = 1 << (width - lengths[order].astype(np.int64))
+    spans = 1 << (width - lengths[order].astype(np.intp))
     window_of = _reverse(np.arange(1 << width), width)
     symbol_at = np.repeat(order, spans).astype(np.uint16)[window_of]
     length_at = np.repeat(lengths[order], spans)[window_of]

@@ -38,7 +38,7 @@ def decode(payload: np.ndarray, lanes: int, frequencies: np.ndarray, bits: int, 
     if min(states) < LOW:
         raise StreamLengthError(f"a state is {min(states)}, but they are {LOW} at least")
     words = payload[4 * lanes:].copy()[:(payload.size - 4 * lanes) // 2 * 2].view("<u2")
-    sizes = frequencies.astype(np.int64)
+    sizes = frequencies.astype(np.intp)
     symbol_at = np.repeat(np.arange(sizes.size), sizes).tolist()
     size_at = np.repeat(sizes, sizes).tolist()
     place_at = (np.arange(1 << bits) - np.repeat(np.cumsum(sizes) - sizes, sizes)).tolist()

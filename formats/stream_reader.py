@@ -69,8 +69,8 @@ class StreamReader:
 
     def add_report(self, start: int, elements: np.ndarray, symbols: np.ndarray) -> None:
         if self.report is not None:
-            self.report.append(StreamInfo(elements.size, symbols.size, self.cursor.position - start, entropy(np.bincount(symbols)),
-                                          entropy(np.bincount(elements))))
+            self.report.append(StreamInfo(elements.size, symbols.size, self.cursor.position - start, entropy(np.bincount(symbols.astype(np.intp))),
+                                          entropy(np.bincount(elements.astype(np.intp)))))
 
     def transform(self, kind: int, count: int, alphabet: int, width: int, dominant: int, is_coded: bool) -> tuple[Transform, int]:
         """The transform and the number of coded symbols."""

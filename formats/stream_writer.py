@@ -74,7 +74,7 @@ def _raw_candidates(elements: np.ndarray, alphabet: int, width: int) -> Iterator
 def _coded_candidates(elements: np.ndarray, alphabet: int, width: int, coder: str) -> list[_Candidate]:
     plain = [Transform(SINGLE, width, alphabet)]
     plain += [Transform(TUPLE, width, 2 ** (p * width), p) for p in range(2, MAX_TUPLE_BITS // width + 1)]
-    histograms = [(t, np.bincount(t.apply(elements), minlength=t.alphabet)) for t in plain]
+    histograms = [(t, np.bincount(t.apply(elements).astype(np.intp), minlength=t.alphabet)) for t in plain]
     histograms += _runs(elements, CODED_RUNS) if alphabet <= 2 else []
     every = [(transform, counts, int(counts.sum())) for transform, counts in histograms]
     found = [_huffman(*one) for one in every] if coder == "huffman" else _rans_candidates(every)
@@ -153,7 +153,7 @@ def _fast_lengths(counts: np.ndarray) -> np.ndarray:
 
 def _split(elements: np.ndarray, alphabet: int, coder: str) -> bytes:
     """The commonest element apart: where it is not, as a stream of two kinds, and which others stand there."""
-    dominant = int(np.bincount(elements, minlength=alphabet).argmax())
+    dominant = int(np.bincount(elements.astype(np.intp), minlength=alphabet).argmax())
     is_other = elements != dominant
     others = elements[is_other]
     others = others - (others > dominant).astype(np.uint8)

@@ -164,7 +164,7 @@ class Windowed(Structure):
     def columns(self, view: View) -> np.ndarray:
         """int64[channels, held of each]: the inputs that hold a value, ascending."""
         counts = self.per_window(view.inputs)
-        starts = np.repeat(np.arange(len(counts)) * self.m, counts)
+        starts = np.repeat(np.arange(len(counts)) * self.m, counts.astype(np.intp))
         return starts + self.positions.reshape(view.channels, len(starts))
 
     def kept(self, view: View) -> np.ndarray:

@@ -88,7 +88,7 @@ def run_histograms(elements: np.ndarray, dominant: int, longest: tuple[int, ...]
     before, after = gaps(elements, dominant)
     lengths, counts = np.unique(before, return_counts=True)
     for r in longest:
-        found = np.bincount(lengths % r, weights=counts, minlength=r + 1).astype(np.int64)
+        found = np.bincount((lengths % r).astype(np.intp), weights=counts, minlength=r + 1).astype(np.int64)
         found[r] = int((counts * (lengths // r)).sum()) + -(-after // r)
         yield r, found
 

@@ -260,7 +260,7 @@ def in_eights(symbols: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
     """uint8: the symbols, of which ``counts`` follow each other, packed; each run is filled up to a multiple of eight symbols."""
     padding = -counts % 8
     out = np.zeros(symbols.size + int(padding.sum()), np.uint8)
-    out[np.arange(symbols.size) + np.repeat(np.cumsum(padding) - padding, counts)] = symbols
+    out[np.arange(symbols.size) + np.repeat(np.cumsum(padding) - padding, counts.astype(np.intp))] = symbols
     return pack_bits(out, bits)
 
 

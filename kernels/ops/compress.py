@@ -37,7 +37,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 def _run(attrs: Mapping[str, Any], x: np.ndarray, condition: np.ndarray) -> tuple[np.ndarray, ...]:
     axis = attrs["axis"]
     data, axis = (x.ravel(), 0) if axis is None else (x, positive_axis("Compress", axis, x.ndim))
-    return (np.take(data, _picked("Compress", condition, data.shape[axis]), axis),)
+    return (np.take(data, _picked("Compress", condition, data.shape[axis]).astype(np.intp), axis),)
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:

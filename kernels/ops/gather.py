@@ -28,7 +28,7 @@ def _infer(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) ->
 
 def _run(attrs: Mapping[str, Any], x: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, ...]:
     picked = checked("Gather", indices, x.shape[attrs["axis"]])
-    return (np.asarray(np.take(x, picked, axis=attrs["axis"]), x.dtype),)
+    return (np.asarray(np.take(x, picked.astype(np.intp), axis=attrs["axis"]), x.dtype),)
 
 
 def _flow(node: Node, attrs: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], tie: Tie) -> None:

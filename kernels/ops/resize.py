@@ -62,6 +62,7 @@ def _resized(x: np.ndarray, axis: int, stretch: Stretch, attrs: Mapping[str, Any
     if stretch.same:
         return x
     index, weights = stretch.taps(attrs)
+    index = index.astype(np.intp)
     if attrs["mode"] == "nearest":
         return np.take(x, index[:, 0], axis)
     total = np.zeros((*x.shape[:axis], stretch.new, *x.shape[axis + 1:]), x.dtype)

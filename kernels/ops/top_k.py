@@ -43,7 +43,7 @@ def _run(attrs: Mapping[str, Any], x: np.ndarray, k: np.ndarray) -> tuple[np.nda
     count, length = _count("TopK", k, x.shape[axis]), x.shape[axis]
     # For the largest, sorted backwards and turned round, so that of equal elements the first stays first.
     order = np.argsort(np.flip(x, axis) if attrs["largest"] else x, axis, kind="stable")
-    places = np.take(length - 1 - np.flip(order, axis) if attrs["largest"] else order, np.arange(count), axis)
+    places = np.take(length - 1 - np.flip(order, axis) if attrs["largest"] else order, np.arange(count, dtype=np.intp), axis)
     return np.take_along_axis(x, places, axis), places.astype(np.int64)
 
 

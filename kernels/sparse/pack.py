@@ -120,7 +120,7 @@ def entries_of_one(book: Codebook | None) -> int:
 def _row_counts(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> np.ndarray:
     counts = np.zeros(outputs, np.int64)
     for row, _, _ in _held(tensor, order, outputs, columns):
-        counts += np.bincount(row, minlength=outputs)
+        counts += np.bincount(row.astype(np.intp), minlength=outputs)
     return counts
 
 
@@ -211,7 +211,7 @@ def _fill(tensor: EncodedTensor, kind: Kind, order: Order, shift: np.ndarray, co
     for row, column, held in _held(tensor, order, outputs, columns):
         by_row = np.argsort(row, kind="stable") if order == "columns" else slice(None)
         sorted_row = row[by_row]
-        used = np.bincount(sorted_row, minlength=outputs)
+        used = np.bincount(sorted_row.astype(np.intp), minlength=outputs)
         before = np.cumsum(used) - used
         at = nexts[sorted_row] + (np.arange(len(sorted_row)) - before[sorted_row]) * ROWS
         words = column[by_row] + shift[sorted_row]

@@ -23,7 +23,7 @@ def pack_rows(tensor: EncodedTensor, kind: Kind, order: Order, outputs: int, gro
     row, column = held_positions(tensor, order, outputs, columns)
     key = (row // per_group * tiles + row % per_group // tile) * chunks + column // chunk
     in_tile = row % per_group % tile
-    counts = np.bincount(key * tile + in_tile, minlength=groups * tiles * chunks * tile).reshape(-1, tile)
+    counts = np.bincount((key * tile + in_tile).astype(np.intp), minlength=groups * tiles * chunks * tile).reshape(-1, tile)
     by_count = np.argsort(-counts, axis=1, kind="stable")
     rank = np.argsort(by_count, axis=1)
     sorted_counts = np.take_along_axis(counts, by_count, 1)

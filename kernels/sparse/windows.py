@@ -140,7 +140,7 @@ def _fixed(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
     columns = tensor.structure.columns(view)
     slots = columns.shape[1]
     counts = tensor.structure.per_window(view.inputs)
-    bases = np.minimum(np.repeat(np.arange(len(counts)) * encoding.window, counts), view.inputs - encoding.window)
+    bases = np.minimum(np.repeat(np.arange(len(counts)) * encoding.window, counts.astype(np.intp)), view.inputs - encoding.window)
     panels = -(-view.channels // PANEL)
     rows = np.full(panels * PANEL, -1, np.int32)
     rows[:view.channels] = np.arange(view.channels)
@@ -159,7 +159,7 @@ def _elastic(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
     outputs, inputs, per = tensor.channels, tensor.view.inputs, encoding.per_word
     row, column = held_positions(tensor, order, outputs, inputs)
     panels, runs = -(-outputs // PANEL), -(-inputs // RUN)
-    lengths = np.bincount(row, minlength=outputs)
+    lengths = np.bincount(row.astype(np.intp), minlength=outputs)
     rows = np.full(panels * PANEL, -1, np.int32)
     rows[:outputs] = np.argsort(-lengths, kind="stable")
     lane_of = np.empty(outputs, np.int64)
@@ -167,7 +167,7 @@ def _elastic(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
     # A queue is what one lane has in one run of inputs; its n-th weight is taken by the n-th slot that takes from it.
     queue = lane_of[row] * runs + column // RUN
     in_order = np.argsort(queue, kind="stable")
-    lengths = np.bincount(queue, minlength=panels * PANEL * runs)
+    lengths = np.bincount(queue.astype(np.intp), minlength=panels * PANEL * runs)
     taken, pairs = _schedule(lengths.reshape(panels, PANEL, runs))
     counts = (pairs[:, :, 0] >= 0).sum(0)
     starts = np.concatenate([[0], np.cumsum(-(-counts // per) * per)])
