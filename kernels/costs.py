@@ -92,8 +92,8 @@ DEPTHWISE: dict[str, float] = {
 }
 
 BITS = {  # per weight, by ISA level
-    "bits_gemv": {"avx512vnni": 0.0068, "avx512": 0.017, "avx2": 0.017, "baseline": 0.6},
-    "bits_gemv8": {"avx512vnni": 0.016, "avx512": 0.03, "avx2": 0.03, "baseline": 0.6},
+    "bits_gemv": {"avx512vnni": 0.0068, "avx512": 0.017, "avx2": 0.017, "dotprod": 0.0068, "neon": 0.0125, "baseline": 0.6},
+    "bits_gemv8": {"avx512vnni": 0.016, "avx512": 0.03, "avx2": 0.03, "dotprod": 0.016, "neon": 0.016, "baseline": 0.6},
     "xnor_gemv": {"avx512vnni": 0.0015, "avx512": 0.003, "avx2": 0.003, "baseline": 0.03},
 }
 

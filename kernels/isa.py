@@ -8,6 +8,9 @@ from types import ModuleType
 
 from ..formats.errors import ThinferError
 
+ARM_LEVELS = ("neon", "dotprod")
+"""Levels of NEON, which some weights are packed for in a way of their own: its products are of signed bytes, its look-ups of bytes."""
+
 
 class UnknownIsa(ThinferError, ValueError):
     """``THINFER_ISA`` names a level that does not exist here."""

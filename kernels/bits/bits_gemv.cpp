@@ -6,6 +6,8 @@
 #include "vnni.h"
 #elif defined(__AVX2__)
 #include "avx2.h"
+#elif defined(__ARM_NEON)
+#include "neon.h"
 #else
 #include "portable.h"
 #endif

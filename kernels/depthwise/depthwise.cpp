@@ -1,5 +1,6 @@
 // Depthwise convolution in NHWC: channels in lanes, so that a tap is one vector of weights times one vector of activations.
 #include "rolling.h"
+#include "clamp.h"
 #include "taps.h"
 
 namespace {
@@ -21,7 +22,7 @@ struct Channels {
   }
   template <bool FULL>
   void write(float* at, vf sum) const {
-    sum = clamp(sum, low, high);
+    sum = clamped(sum, low, high);
     if (FULL) store(at, sum);
     else store_n(at, sum, lanes);
   }

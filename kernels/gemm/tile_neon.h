@@ -3,6 +3,7 @@
 // multiply-adds. Half a panel, since outputs come in eights (24, 40): no sums are spent on a half that does not exist.
 #pragma once
 
+#include "clamp.h"
 #include "tile.h"
 
 namespace {
@@ -65,7 +66,7 @@ void half_panel(const Tile& t, int at) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       float* y = t.y + r * t.ldy + at + i * VL;
-      const vf done = t.last ? clamp(sum[r][i] * scale + bias, low, high) : sum[r][i];
+      const vf done = t.last ? clamped(sum[r][i] * scale + bias, low, high) : sum[r][i];
       if (EDGE) write_y(y, done, t.columns - at - i * VL);
       else store(y, done);
     }

@@ -1,6 +1,7 @@
 // From floats to codes: saturate(rint(x / s) + z) exactly as docs/quantization.md has it, most of it without divisions.
 #pragma once
 
+#include "clamp.h"
 #include "simd.h"
 
 namespace {
@@ -32,6 +33,8 @@ inline bool near_tie(vf distance) {
   return _mm256_movemask_ps((__m256)near) != 0;
 #elif defined(__SSE2__)
   return _mm_movemask_ps((__m128)near) != 0;
+#elif defined(__aarch64__)
+  return vmaxvq_u32((uint32x4_t)near) != 0;
 #else
   return (near[0] | near[1] | near[2] | near[3]) != 0;
 #endif
@@ -41,11 +44,11 @@ inline bool near_tie(vf distance) {
 // rint(x / s) as floats, within [least, most], which are integers within ±512: what codes saturate at, or further out. NaN becomes 0.
 inline vf rounded(vf x, const Grid& g, vf least, vf most) {
   vf q = g.inverse != 0.0f ? x * g.inverse : x / g.scale;
-  q = clamp(q == q ? q : vf{}, least, most);
+  q = clamped(q == q ? q : vf{}, least, most);
   const vf r = (q + MAGIC) - MAGIC;
   if (g.inverse == 0.0f || __builtin_expect(!near_tie(q - r), 1)) return r;
   q = x / g.scale;
-  q = clamp(q == q ? q : vf{}, least, most);
+  q = clamped(q == q ? q : vf{}, least, most);
   return (q + MAGIC) - MAGIC;
 }
 

@@ -1,7 +1,7 @@
 // Depthwise convolution of codes: one int8 filter per channel, channels in lanes, four taps of a row of the filter at a time.
 //
-// A band of input rows is copied into scratch with its padding, as unsigned codes, one plane per phase of the stride. There an output row is one flat
-// run of bytes: what a tap reads of it lies a whole number of pixels further on.
+// A band of input rows is copied into scratch with its padding, as codes of the sign that dot wants, one plane per phase of the stride.
+// There an output row is one flat run of bytes: what a tap reads of it lies a whole number of pixels further on.
 #include "finish.h"
 
 namespace {
@@ -28,7 +28,7 @@ struct Layer {
   int64_t phase_bytes = ((pixels * p[C] + CHUNK + 63) / 64 | 1) * 64;  // an odd number of cache lines, so that rows lie in different sets
   int64_t row_bytes = phases * phase_bytes;
   int64_t blocks = (p[C] + 15) / 16 + 3;  // of 16 channels in the weights and the table, the first ones again at the end
-  int32_t flip = p[SIGNED] ? (int32_t)0x80808080 : 0;
+  int32_t flip = flip_of(p[SIGNED]);
   const Table table = Table(call->buf[2], p[STRIDE]);
 };
 
@@ -86,6 +86,13 @@ inline vi zip(vi a, vi b, bool upper, bool wide) {
 #elif defined(__SSE2__)
   const __m128i x = (__m128i)a, y = (__m128i)b;
   return (vi)(wide ? (upper ? _mm_unpackhi_epi16(x, y) : _mm_unpacklo_epi16(x, y)) : (upper ? _mm_unpackhi_epi8(x, y) : _mm_unpacklo_epi8(x, y)));
+#elif defined(__ARM_NEON)
+  if (wide) {
+    const int16x8x2_t pairs = vzipq_s16((int16x8_t)a, (int16x8_t)b);
+    return (vi)pairs.val[upper];
+  }
+  const int8x16x2_t bytes = vzipq_s8((int8x16_t)a, (int8x16_t)b);
+  return (vi)bytes.val[upper];
 #else
   const int size = wide ? 2 : 1;
   int8_t from[2][16], to[16];
@@ -133,7 +140,7 @@ inline int64_t place_of_tap(const Layer& l, int64_t tap) {
 [[gnu::noinline]] void chunk_exactly(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, const Chunk& chunk) {
   const int64_t* p = l.p;
   const int64_t part = l.blocks * 16;
-  const int32_t zero = (f.flags & DYNAMIC_ZERO) ? -(int32_t)f.zeros[row / f.p[F_GROUP_ROWS]] : 1;
+  const int32_t zero = (f.flags & DYNAMIC_ZERO) ? CODE_SHIFT - (int32_t)f.zeros[row / f.p[F_GROUP_ROWS]] : 1;
   int64_t taps_at[16];
   for (int64_t t = 0; t < 4 * l.quads; t++) taps_at[t] = place_of_tap(l, t < p[KW] ? t : 0);
   vi sums[4];

@@ -67,7 +67,7 @@ class Depthwise:
 
         def pack(found: EncodedTensor) -> np.ndarray:
             w = integers_of(found).reshape(channels, *kernel)
-            start = factors.starts(w.sum((1, 2), dtype=np.int64))
+            start = factors.starts(w.sum((1, 2), dtype=np.int64), self.site.isa)
             return joined([in_quads(w), in_vectors(start), in_order(m), in_order(bias), in_vectors(quick_m), in_vectors(quick_bias)])[0]
 
         blocks = -(-channels // BLOCK) + AGAIN

@@ -28,7 +28,15 @@ inline vf apart(vf x) {
 // What is broadcast from memory, and not flipped before, which would lead it through a register of the other kind.
 inline vi apart(vi x) { return (vi)apart((vf)x); }
 
-// Lanes of four bytes as dot wants them: unsigned ones (X) and signed ones (W).
+// Lanes of four bytes as dot wants them: codes (X), unsigned but on ARM, and weights (W), signed.
+#if defined(__ARM_NEON)
+constexpr bool CODES_ARE_SIGNED = true;  // NEON multiplies bytes of one sign; the table's starts agree (ARM_LEVELS of kernels/isa.py)
+#else
+constexpr bool CODES_ARE_SIGNED = false;
+#endif
+constexpr int32_t CODE_SHIFT = CODES_ARE_SIGNED ? 128 : 0;  // how much less codes are than unsigned ones
+inline int32_t flip_of(bool is_signed) { return is_signed == CODES_ARE_SIGNED ? 0 : (int32_t)0x80808080; }
+
 #if defined(__AVX512VNNI__)
 struct X { vi words; };
 struct W { vi words; };
@@ -52,30 +60,23 @@ inline vi pairs(vh a, vh b) {
 }
 inline vi dot(vi sum, const X& x, const W& w) { return sum + pairs(x.even, w.even) + pairs(x.odd, w.odd); }
 #elif defined(__ARM_NEON)
-// NEON multiplies bytes of one sign: x less 128 here, and 128 times the weights' sum added back, which is made once per weight.
 struct X { int8x16_t bytes; };
-struct W { int8x16_t bytes; vi back; };
-inline X unsigned_words(vi v) { return {vreinterpretq_s8_s32((int32x4_t)(v ^ (int32_t)0x80808080))}; }
-#if defined(__ARM_FEATURE_DOTPROD)
-inline vi dot(vi sum, const X& x, const W& w) { return (vi)vdotq_s32((int32x4_t)(sum + w.back), x.bytes, w.bytes); }
-inline W signed_words(vi v) {
-  const int8x16_t bytes = vreinterpretq_s8_s32((int32x4_t)v);
-  return {bytes, (vi)vdotq_s32(vdupq_n_s32(0), bytes, vdupq_n_s8(1)) << 7};
-}
-#else
-// Neighbours of neighbours: no product of two bytes leaves 16 bits.
-inline vi quads(int16x8_t low, int16x8_t high) {
-  const int32x4_t a = vpaddlq_s16(low), b = vpaddlq_s16(high);
-  return (vi)vcombine_s32(vpadd_s32(vget_low_s32(a), vget_high_s32(a)), vpadd_s32(vget_low_s32(b), vget_high_s32(b)));
-}
+struct W { int8x16_t bytes; };
+inline X unsigned_words(vi v) { return {vreinterpretq_s8_s32((int32x4_t)v)}; }
+inline W signed_words(vi v) { return {vreinterpretq_s8_s32((int32x4_t)v)}; }
 inline vi dot(vi sum, const X& x, const W& w) {
-  return sum + w.back + quads(vmull_s8(vget_low_s8(x.bytes), vget_low_s8(w.bytes)), vmull_s8(vget_high_s8(x.bytes), vget_high_s8(w.bytes)));
-}
-inline W signed_words(vi v) {
-  const int8x16_t bytes = vreinterpretq_s8_s32((int32x4_t)v);
-  return {bytes, quads(vmovl_s8(vget_low_s8(bytes)), vmovl_s8(vget_high_s8(bytes))) << 7};
-}
+#if defined(__ARM_FEATURE_DOTPROD)
+  return (vi)vdotq_s32((int32x4_t)sum, x.bytes, w.bytes);
+#else  // neighbours of neighbours: no product of two bytes leaves 16 bits
+  const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(x.bytes), vget_low_s8(w.bytes)));
+  const int32x4_t high = vpaddlq_s16(vmull_s8(vget_high_s8(x.bytes), vget_high_s8(w.bytes)));
+#if defined(__aarch64__)
+  return sum + (vi)vpaddq_s32(low, high);
+#else
+  return sum + (vi)vcombine_s32(vpadd_s32(vget_low_s32(low), vget_high_s32(low)), vpadd_s32(vget_low_s32(high), vget_high_s32(high)));
 #endif
+#endif
+}
 #else
 struct X { vi words; };
 struct W { vi words; };
@@ -110,6 +111,11 @@ inline vi packed(vi a, vi b, vi c, vi d, vh low, vh high) {
 #else
   return (vi)_mm_packs_epi16((__m128i)ab, (__m128i)cd);
 #endif
+#elif defined(__ARM_NEON)
+  const int16x8_t least = (int16x8_t)low, most = (int16x8_t)high;
+  const int16x8_t ab = vminq_s16(vmaxq_s16(vcombine_s16(vqmovn_s32((int32x4_t)a), vqmovn_s32((int32x4_t)b)), least), most);
+  const int16x8_t cd = vminq_s16(vmaxq_s16(vcombine_s16(vqmovn_s32((int32x4_t)c), vqmovn_s32((int32x4_t)d)), least), most);
+  return (vi)vcombine_s8(vmovn_s16(ab), vmovn_s16(cd));
 #else
   const vi parts[4] = {a, b, c, d};
   int8_t bytes[4 * VL];

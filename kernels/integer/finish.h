@@ -56,6 +56,10 @@ struct Quick {
 #if defined(__AVX512F__)
     distance = (vf)_mm512_range_ps(_mm512_reduce_ps((__m512)q, 0), (__m512)distance, 11);  // the larger one, both without their signs
     return (vi)_mm512_cvtps_epi32((__m512)q) + zero;
+#elif defined(__aarch64__)
+    const vf moved = q + MAGIC;
+    distance = (vf)vmaxnmq_f32(vabdq_f32((float32x4_t)q, (float32x4_t)(moved - MAGIC)), (float32x4_t)distance);
+    return (vi)moved - splati(0x4B400000) + zero;
 #else
     const vf moved = q + MAGIC, d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
     distance = d > distance ? d : distance;
@@ -71,6 +75,8 @@ struct Quick {
     return _mm256_movemask_ps((__m256)mask) != 0;
 #elif defined(__SSE2__)
     return _mm_movemask_ps((__m128)mask) != 0;
+#elif defined(__aarch64__)
+    return vmaxvq_u32((uint32x4_t)mask) != 0;
 #else
     return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
 #endif
@@ -149,7 +155,7 @@ struct Finish {
       if (flags & DYNAMIC) m = apart(apart(scale * m) * alpha);
       vf v = apart(__builtin_convertvector(loadi(sums + i), vf) * m) + load(t.bias + at + i);
       if (flags & ADDS) v += left == VL ? load(addend + place + i) : load_n(addend + place + i, left);
-      v = clamp(v, floor, ceiling);
+      v = clamped(v, floor, ceiling);
       if (flags & TO_FLOATS) {
         if (left == VL) store(y + place + i, v);
         else store_n(y + place + i, v, left);

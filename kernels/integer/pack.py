@@ -10,6 +10,7 @@ from ...formats.graph import ActivationQuantization
 from ...formats.record import dataclass
 from ...formats.tensor import Affine, Binary, Codebook, Dense, EncodedTensor, Ternary
 from ..gemm.pack import Order
+from ..isa import ARM_LEVELS
 from ..lowering import ALIGNMENT, aligned
 from ..quantized import LARGEST_SUM, code_range, largest_code, weight_integers
 
@@ -107,11 +108,12 @@ class Factors:
         added = np.zeros(outputs, FLOAT) if bias is None or beta == 0 else bias.astype(FLOAT) * FLOAT(beta)
         return Factors(how, m, added)
 
-    def starts(self, sums: np.ndarray) -> np.ndarray:
-        """int32: what the sums of unsigned codes begin with, from the sums of the weights; dynamic uint8 codes have them times the zero point."""
+    def starts(self, sums: np.ndarray, isa: str) -> np.ndarray:
+        """int32: what the sums of codes begin with, from the sums of the weights; dynamic uint8 codes have them times the zero point."""
         if self.how.kind == "dynamic" and self.how.dtype == "uint8":
             return sums.astype(np.int32)
-        zero = (self.how.zero_point if self.how.kind == "static" else 0) + (128 if self.how.dtype != "uint8" else 0)
+        zero = self.how.zero_point if self.how.kind == "static" else 0
+        zero += (128 if self.how.dtype != "uint8" else 0) - (128 if isa in ARM_LEVELS else 0)
         return (-zero * sums.astype(np.int64)).astype(np.int32)
 
 

@@ -46,7 +46,7 @@ struct Tile {
   const int8_t* w;     // panels ldw bytes apart
   int64_t ldw, words;  // words of four columns; the last has `tail` bytes if that is not 0
   int64_t tail;
-  int32_t flip;        // makes codes unsigned
+  int32_t flip;        // gives codes the sign that dot wants
   const Finish* finish;
   Table table;
   int64_t at;          // of the first output in the table
@@ -59,8 +59,21 @@ inline int32_t word_of(const int8_t* x, int64_t n) {
   return word;
 }
 
-// The zero point of a row of dynamic codes, as unsigned codes have it.
-inline int32_t zero_of(const Finish& f, int64_t row) { return (int32_t)f.zeros[row / f.p[F_GROUP_ROWS]]; }
+// The zero point of a row of dynamic codes, as the codes that dot sees have it.
+inline int32_t zero_of(const Finish& f, int64_t row) { return (int32_t)f.zeros[row / f.p[F_GROUP_ROWS]] - CODE_SHIFT; }
+
+#if defined(__ARM_FEATURE_DOTPROD)
+// Four columns of a panel, whose codes are word LANE of the sixteen that `x` holds.
+template <int R, int LANE>
+[[gnu::always_inline]] inline void add_columns(vi (&sum)[R][NV], const int8x16_t (&x)[R], const int8_t* w) {
+#pragma GCC unroll 4
+  for (int i = 0; i < NV; i++) {
+    const int8x16_t column = vld1q_s8(w + (LANE * NV + i) * 16);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) sum[r][i] = (vi)vdotq_laneq_s32((int32x4_t)sum[r][i], column, x[r], LANE);
+  }
+}
+#endif
 
 template <int R, int P>
 [[gnu::always_inline]] inline void sums_of(vi (&sum)[R][P * NV], const Tile& t) {
@@ -77,7 +90,19 @@ template <int R, int P>
   const int8_t* w = t.w;
   const vi flip = splati(t.flip);
   const int64_t whole = t.tail ? t.words - 1 : t.words;
-  for (int64_t k = 0; k < whole; k++, w += 4 * PANEL) {
+  int64_t k = 0;
+#if defined(__ARM_FEATURE_DOTPROD)
+  for (; k + 4 <= whole; k += 4, w += 16 * PANEL) {
+    int8x16_t values[R];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) values[r] = (int8x16_t)(loadi(x[r / 3] + r % 3 * ldx + 4 * k) ^ flip);
+    add_columns<R, 0>(sum, values, w);
+    add_columns<R, 1>(sum, values, w);
+    add_columns<R, 2>(sum, values, w);
+    add_columns<R, 3>(sum, values, w);
+  }
+#endif
+  for (; k < whole; k++, w += 4 * PANEL) {
     W column[P * NV];
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++)
@@ -135,6 +160,33 @@ template <int P>
   exactly<1, P>(sum, t);
 }
 
+#if defined(__aarch64__)
+// Codes of a panel's rows, the quick way. Bit r of the result: row r lies near a tie. One look tells that none does.
+template <int R, bool FULL>
+[[gnu::always_inline]] inline uint32_t quickly(const vi (&sum)[R][NV], const Tile& t, const Quick& f) {
+  const float *m = t.table.quick_m + t.at, *bias = t.table.quick_bias + t.at;
+  const vf ms[NV] = {load(m), load(m + VL), load(m + 2 * VL), load(m + 3 * VL)};
+  const vf biases[NV] = {load(bias), load(bias + VL), load(bias + 2 * VL), load(bias + 3 * VL)};
+  int8_t* to = f.codes + t.row * f.ld + t.column;
+  vf distance[R], most = {};
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++, to += f.ld) {
+    vf q[NV];
+#pragma GCC unroll 4
+    for (int i = 0; i < NV; i++) q[i] = __builtin_convertvector(sum[r][i], vf) * ms[i] + biases[i];
+    distance[r] = vf{};
+    const vi bytes = f.bytes_of(q[0], q[1], q[2], q[3], distance[r]);
+    if (FULL) storei(to, bytes);
+    else store_bytes(to, bytes, t.columns);
+    most = (vf)vmaxnmq_f32((float32x4_t)most, (float32x4_t)distance[r]);
+  }
+  uint32_t rows = 0;
+  if (__builtin_expect(f.is_near(most), 0))
+    for (int r = 0; r < R; r++) rows |= (uint32_t)f.is_near(distance[r]) << r;
+  return rows;
+}
+#endif
+
 template <int R, int P>
 void tile(const Tile& t) {
   vi sum[R][P * NV];
@@ -144,6 +196,9 @@ void tile(const Tile& t) {
     return;
   }
   const Quick f = t.finish->quick;
+#if defined(__aarch64__)
+  uint32_t rows = t.columns >= PANEL ? quickly<R, true>(sum, t, f) : quickly<R, false>(sum, t, f);
+#else
   int8_t* to = f.codes + t.row * f.ld + t.column;
   const int64_t columns = t.columns;
 #pragma GCC unroll 16
@@ -166,6 +221,7 @@ void tile(const Tile& t) {
     }
     rows |= (uint32_t)f.is_near(distance) << r;
   }
+#endif
   for (int r = 0; __builtin_expect(rows != 0, 0); r++, rows >>= 1)
     if (rows & 1) again<P>(t, r);
 }
@@ -206,7 +262,7 @@ void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t ch
   const int64_t step = p[GATHER] ? p[BLOCK] : rows;
   for (int64_t r = 0; r < rows; r += step) {
     const int64_t now = rows - r < step ? rows - r : step;
-    Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, ldw, words, p[K] % 4, p[SIGNED] ? (int32_t)0x80808080 : 0, &finish,
+    Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, ldw, words, p[K] % 4, flip_of(p[SIGNED]), &finish,
               Table(call->buf[2], p[OUTPUTS]), 0, row0 + r, 0, 0};
     if (p[GATHER]) {
       const int8_t pad = (int8_t)p[PAD];

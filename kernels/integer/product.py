@@ -65,7 +65,7 @@ class Product:
 
         def pack(found: EncodedTensor) -> np.ndarray:
             w = matrix.integers(found)
-            starts = factors.starts(w.sum(-1, dtype=np.int64))
+            starts = factors.starts(w.sum(-1, dtype=np.int64), self.site.isa)
             panels = coded(matrix, w, bits) if bits else matrix.panelled(w)
             return joined([panels, *(matrix.by_panel(part) for part in (starts, *table))])[0]
 

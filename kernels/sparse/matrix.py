@@ -127,7 +127,7 @@ def in_windows(site: Site, order: Order, outputs: int) -> Matrix | None:
     """The same for products with rows of x: looked up in windows, where the weight can be packed so."""
     if 0 in site.weights or 1 not in site.weights or site.outputs[0].size == 0:
         return None
-    encoding = encoding_of(site.weights[1], order)
+    encoding = encoding_of(site.weights[1], order, site.isa)
     return None if encoding is None else Matrix(site, 1, order, 1, outputs, encoding.kind, encoding=encoding)
 
 

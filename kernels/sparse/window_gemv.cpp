@@ -1,5 +1,5 @@
 // y = W x for W in window16: rows in lanes, inputs looked up in registers; one work item per 4 panels of one row of x.
-#include "window.h"
+#include "window_neon.h"
 
 #include <string.h>
 
@@ -66,7 +66,8 @@ void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
   }
 }
 #else
-constexpr int ANY = 0;  // slots of a word: as many as the weight says
+constexpr int ANY = 0;     // slots of a word: as many as the weight says
+constexpr int BYTES = -1;  // no words: places byte by byte (NEON)
 
 // With 4 lanes: the sums of one panel, whose vectors are those from `at` on of a slot's n; `first` is the panel whose slots these are.
 // Inputs are read one by one, so windows cost nothing to set up twice, and code for each number of slots of a word would only be large.
@@ -96,6 +97,10 @@ void sums_of_panel(const Windows* m, int64_t first, int n, int at, const float* 
 
 template <int WB, int PER, class Values, int P, bool ELASTIC>
 void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
+#if defined(__ARM_NEON)
+  if constexpr (PER == BYTES) return sums_by_bytes<WB, Values, P>(m, panel, x, sums);
+  else
+#endif
   for (int i = 0; i < P; i++) sums_of_panel<WB, Values, ELASTIC>(m, panel, P * NV, i * NV, x, sums + i * NV);
 }
 #endif
@@ -155,9 +160,15 @@ template <class Values>
 void plain(const ThinCall* call, int64_t begin, int64_t end) {
   const Windows* m = (const Windows*)call->buf[0];
   if (m->elastic()) return gemv<5, 6, Values, true>(call, begin, end);
+#if defined(__ARM_NEON)
+  if (m->bits == 4) return gemv<4, BYTES, ByteValues<Values>, false>(call, begin, end);
+  if (m->bits == 5) return gemv<5, BYTES, ByteValues<Values>, false>(call, begin, end);
+  gemv<6, BYTES, ByteValues<Values>, false>(call, begin, end);
+#else
   if (m->bits == 4) return gemv<4, 8, Values, false>(call, begin, end);
   if (m->bits == 5) return gemv<5, 6, Values, false>(call, begin, end);
   gemv<6, 5, Values, false>(call, begin, end);
+#endif
 }
 
 template <int WB, bool ELASTIC>
@@ -165,6 +176,10 @@ void codebook(const ThinCall* call, int64_t begin, int64_t end) {
   const Windows* m = (const Windows*)call->buf[0];
 #if !defined(__AVX2__)
   if (m->entries == 0) return gemv<WB, ANY, ManyTables, ELASTIC>(call, begin, end);
+#if defined(__ARM_NEON)
+  if constexpr (!ELASTIC)
+    if (m->entries <= 16) return gemv<WB, BYTES, HalfBytes, false>(call, begin, end);
+#endif
   if (m->entries <= 16) return gemv<WB, ANY, OneTable<4>, ELASTIC>(call, begin, end);
   gemv<WB, ANY, OneTable<5>, ELASTIC>(call, begin, end);
 #else

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...formats.record import dataclass
 from ...formats.tensor import EncodedTensor, Plain, Sparse, Windowed
+from ..isa import ARM_LEVELS
 from ..tables import table_of
 from .pack import Kind, Order, held_positions, sections_of, symbols_of, tables_of
 
@@ -24,17 +25,21 @@ MOST_COLUMNS = 1 << 16
 @dataclass(frozen=True)
 class Encoding:
     """How a weight is packed. ``window``: inputs that a place names one of. ``symbol``: bits of a codebook's index beside it, 0 where
-    values lie apart. ``tables``: whether indices are looked up in memory, each row's table for itself."""
+    values lie apart. ``tables``: whether indices are looked up in memory, each row's table for itself. ``by_bytes``: as NEON looks places
+    and at most 16 entries up, a byte and half a byte each."""
 
     kind: Kind
     window: int
     symbol: int
     tables: bool
     elastic: bool
+    by_bytes: bool = False
 
     @property
     def per_word(self) -> int:
-        """Slots that a word of 32 bits holds."""
+        """Slots that a word of 32 bits holds; by bytes: those that a byte of values does."""
+        if self.by_bytes:
+            return 2 if self.symbol else 1
         return 2 if self.tables else 32 // (self.window.bit_length() - 1 + self.symbol)
 
     @property
@@ -47,13 +52,13 @@ class Encoding:
 
     @property
     def name(self) -> str:
-        shape = "elastic windows" if self.elastic else "windows"
+        shape = "elastic windows" if self.elastic else "windows by bytes" if self.by_bytes else "windows"
         return f"window16 {shape} of {self.window}, {self.kind}{self.symbol or ''}{' in tables' if self.tables else ''}"
 
 
-def encoding_of(tensor: EncodedTensor, order: Order) -> Encoding | None:
-    """How [outputs, K] or [K, outputs] is packed; None where the layout does not hold it: other structures, windows or scales that run
-    along K, fewer columns than a window has or more than 16 bits can name, scales of blocks."""
+def encoding_of(tensor: EncodedTensor, order: Order, isa: str = "") -> Encoding | None:
+    """How [outputs, K] or [K, outputs] is packed for that ISA level; None where the layout does not hold it: other structures, windows or
+    scales that run along K, fewer columns than a window has or more than 16 bits can name, scales of blocks."""
     structure, axis = tensor.structure, 0 if order == "rows" else len(tensor.shape) - 1
     if not isinstance(structure, (Windowed, Sparse)) or len(tensor.shape) < 2 or tensor.dtype not in ("float32", "float16"):
         return None
@@ -65,13 +70,14 @@ def encoding_of(tensor: EncodedTensor, order: Order) -> Encoding | None:
     if isinstance(tensor.values, Plain):
         plain: dict[str, Kind] = {"float32": "f32", "float16": "f16"}
         kind = plain.get(tensor.values.data.dtype.name)
-        return None if kind is None else Encoding(kind, window, 0, False, elastic)
+        return None if kind is None else Encoding(kind, window, 0, False, elastic, isa in ARM_LEVELS and not elastic)
     book = table_of(tensor)
     if book is None:
         return None
     bits = max((book.entries.shape[1] - 1).bit_length(), 1)
     in_memory = len(book.entries) > 1 or bits > 5 or 32 // (window.bit_length() - 1 + bits) < 3
-    return Encoding("codebook", window, bits, in_memory, elastic)
+    by_bytes = isa in ARM_LEVELS and not elastic and not in_memory and bits <= 4
+    return Encoding("codebook", window, bits, in_memory, elastic, by_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +105,11 @@ def pack_windows(tensor: EncodedTensor, encoding: Encoding, order: Order) -> np.
     together = np.ones(panels, np.int64)
     if not encoding.elastic:
         together[:panels // TOGETHER * TOGETHER] = TOGETHER
-    words = np.zeros(total // per * PANEL, np.uint32)
-    word = _place(slots, together, slots.slot // per, per)
-    places, codes = np.array(encoding.fields, np.uint32)[slots.slot % per].T
-    content = slots.place.astype(np.uint32) << places
     sections = {"rows": slots.rows, "starts": np.concatenate([slots.starts, [total], slots.counts]).astype(np.uint32),
                 "bases": slots.bases.astype(np.uint16)}
     if slots.masks is not None:
         sections["masks"] = np.packbits(slots.masks.reshape(-1), bitorder="little")
-    sections["words"] = words  # never the last one: kernels read up to 3 bytes behind it
-    entries = 0
+    entries, symbols = 0, None
     if isinstance(tensor.values, Plain):
         values = np.zeros(total * PANEL, tensor.values.data.dtype)
         values[_place(slots, together, slots.slot, 1)] = tensor.values.data[slots.held]
@@ -116,11 +117,20 @@ def pack_windows(tensor: EncodedTensor, encoding: Encoding, order: Order) -> np.
     else:
         book = table_of(tensor)
         assert book is not None
-        content |= symbols_of(book)[slots.held] << codes
+        symbols = symbols_of(book)[slots.held].astype(np.uint32)
         tables = tables_of(book, slots.rows, tensor.channels)
         sections |= {"tables": tables["tables"], "places": tables["bases"]}
         entries = 0 if encoding.tables else book.entries.shape[1]
-    np.bitwise_or.at(words, word, content)
+    if encoding.by_bytes:
+        sections |= _bytes(slots, together, total, symbols)
+    else:
+        words = np.zeros(total // per * PANEL, np.uint32)
+        places, codes = np.array(encoding.fields, np.uint32)[slots.slot % per].T
+        content = slots.place.astype(np.uint32) << places
+        if symbols is not None:
+            content |= symbols << codes
+        np.bitwise_or.at(words, _place(slots, together, slots.slot // per, per), content)
+        sections = {"words": words, **sections}  # never the last one: kernels read up to 3 bytes behind it
     fields = [panels, TOGETHER, width, per, entries, 0 if encoding.elastic else int(slots.counts[0])]
     return sections_of(fields, ("rows", "starts", "bases", "masks", "words", "values", "tables", "places"), sections)
 
@@ -131,6 +141,22 @@ def _place(slots: _Slots, together: np.ndarray, row: np.ndarray, per: int) -> np
     first = slots.starts[panel // beside * beside] // per
     within = row - slots.starts[panel] // per
     return (first + within * beside + panel % beside) * PANEL + slots.lane % PANEL
+
+
+def _bytes(slots: _Slots, together: np.ndarray, total: int, symbols: np.ndarray | None) -> dict[str, np.ndarray]:
+    """The sections that NEON reads: places uint8[slots][16], and indices two slots in a byte. Rows lie as its look-ups want them."""
+    lane = slots.lane % PANEL
+
+    def place(row: np.ndarray, per: int) -> np.ndarray:
+        return _place(slots, together, row, per) - lane + lane % 4 * 4 + lane // 4
+
+    places = np.zeros(total * PANEL, np.uint8)
+    places[place(slots.slot, 1)] = slots.place
+    if symbols is None:
+        return {"words": places}
+    halves = np.zeros(total // 2 * PANEL, np.uint8)
+    np.bitwise_or.at(halves, place(slots.slot // 2, 2), (symbols << (slots.slot % 2 * 4).astype(np.uint32)).astype(np.uint8))
+    return {"words": places, "values": halves}
 
 
 def _fixed(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:

@@ -106,7 +106,7 @@ def modelled(counts: Counts, model: str) -> float:
 
 
 def count(cpu: str, contender: str, folder: Path, work: Path) -> tuple[Counts, dict[str, object]]:
-    peer, variant = contender.split(":")
+    peer, variant = contender.split(":", 1)
     out = work / "counts.txt"
     environment = {**os.environ, "THINFER_QEMU_PLUGIN": f"{work}/libcount.so,out={out}", "PYTHONHASHSEED": "0"}
     guest = [str(HERE / "python.sh"), cpu, str(HERE / "guest.py"), peer, variant, str(folder)]

@@ -54,7 +54,7 @@ def main() -> None:
     call()
     mark(STOP)
     nbytes = weight_bytes(peer, folder / f"{variant}.thin", case.x[0]) or loaded.nbytes
-    print(json.dumps({"version": loaded.version, "cosine": cosine, "nbytes": nbytes}))
+    print(json.dumps({"version": worker.version(loaded.package), "cosine": cosine, "nbytes": nbytes}))
 
 
 if __name__ == "__main__":
