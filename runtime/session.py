@@ -148,11 +148,12 @@ class Session:
             plan = self._plan(tuple(array.shape for array in feeds.values()))
             return plan.bound(feeds, checked_bound_outputs(plan.results, outputs, feeds))
 
-    def timed_ways(self) -> list[Timed]:
-        """Every way in which the nodes could run, timed alone; symbolic lengths are 1. For ``toolchain tune``."""
+    def timed_ways(self, feeds: Feeds) -> list[Timed]:
+        """Every way in which the nodes could run on inputs of these shapes, timed alone. For ``toolchain tune``."""
         from .tuning import ways
 
-        plan = self._plan(tuple(concrete(info) for info in self.inputs))
+        arrays = checked_feeds(self.inputs, feeds)
+        plan = self._plan(tuple(arrays[info.name].shape for info in self.inputs))
         return list(ways(plan, self.isa)) if self.isa is not None else []
 
     def profile(self, feeds: Feeds) -> list[NodeProfile]:

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graphs import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_harness import LEVELS, check, every_level, pytestmark, site_of
 from random_weights import STRUCTURES, VALUES, random_weight
+from thinfer import runtime
+from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import EncodedTensor, Symbols
 from thinfer.kernels import ops
 from thinfer.kernels.gemm.tiles import UNIT, plan_tiles
@@ -111,3 +114,19 @@ def test_bytes_in_ram_are_those_of_the_encoding(structure: str, values: str) -> 
 
 def test_levels_are_tested() -> None:
     assert LEVELS
+
+
+@every_level
+@pytest.mark.parametrize("channel", [0, 31])
+def test_biases_are_added_once_beside_what_is_not_finite(channel: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """288 columns are two blocks; an Inf in the first or the last of them leaves outputs that do not see it as they were."""
+    monkeypatch.setenv("THINFER_ISA", level)
+    rng = np.random.default_rng(0)
+    weights = {"w": encode(rng.standard_normal((8, 32, 3, 3)).astype(np.float32), "1x4 fp32", 0, 1),
+               "b": EncodedTensor.dense(np.full(8, 100, np.float32))}
+    graph = Graph((ValueInfo("x", "float32", (1, 32, 8, 8)),), (ValueInfo("y", "float32", (1, 8, 8, 8)),),
+                  (Node("Conv", ("x", "w", "b"), ("y",), {"pads": (1, 1, 1, 1)}),), weights)
+    session, x = runtime.load(graph), rng.standard_normal((1, 32, 8, 8)).astype(np.float32)
+    expected = session.run({"x": x})["y"]
+    x[0, channel, 0, 0] = np.inf
+    np.testing.assert_allclose(session.run({"x": x})["y"][:, :, 3:], expected[:, :, 3:], rtol=1e-4, atol=1e-4)

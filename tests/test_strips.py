@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graphs import encode
 from native_harness import every_level, pytestmark  # noqa: F401
 from test_native_gemm import encoded, normal
 from test_native_sparse import sparse
@@ -175,3 +176,22 @@ def test_expanded_planes_only_where_they_can_be(monkeypatch: pytest.MonkeyPatch)
     seen = replace(graph, outputs=(*graph.outputs, ValueInfo("y0", "float32", (1, 37, 16, 16))))
     assert "depthwise_expanded_f32" not in kernels(seen, x)
     assert "depthwise_expanded_f32" not in kernels(*residual("fp32", "fp32", 16, 16, 257, padded))
+
+
+@every_level
+@pytest.mark.parametrize(("height", "width", "inner", "outer", "kind"), [(14, 14, 160, 960, "codebook4"), (20, 20, 96, 576, "codebook2"),
+                                                                         (400, 1, 48, 576, "fp32")])
+def test_threads_do_not_change_bits(height: int, width: int, inner: int, outer: int, kind: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With biases, and strips of so few pixels that a kernel for few rows would be the faster one."""
+    monkeypatch.setenv("THINFER_ISA", level)
+    weights = {"w0": encode(normal(outer, inner, 1, 1), kind, 0, 1), "w1": encode(normal(outer, 1, 3, 3), "fp32"),
+               "w2": encode(normal(inner, outer, 1, 1), kind, 0, 2)}
+    weights |= {f"b{place}": EncodedTensor.dense(normal(length)) for place, length in enumerate((outer, outer, inner))}
+    nodes = (Node("Conv", ("x", "w0", "b0"), ("a",)), Node("Conv", ("a", "w1", "b1"), ("b",), {"group": outer, "pads": (1, 1, 1, 1)}),
+             Node("Conv", ("b", "w2", "b2"), ("y",)))
+    shape = (1, inner, height, width)
+    graph = Graph((ValueInfo("x", "float32", shape),), (ValueInfo("y", "float32", shape),), nodes, weights)
+    x = normal(*shape)
+    one = runtime.load(graph).run({"x": x})["y"]
+    for threads in (2, 3):
+        np.testing.assert_array_equal(runtime.load(graph, threads=threads).run({"x": x})["y"], one)

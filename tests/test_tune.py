@@ -10,6 +10,7 @@ import pytest
 from test_session import image, needs_native, small_cnn
 from thinfer import runtime
 from thinfer.formats import writer
+from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.kernels import isa
 from thinfer.kernels.tuned import CostsError, read, text
 from thinfer.runtime.tuning import Timed
@@ -41,13 +42,24 @@ def test_a_kernel_that_is_slow_here_is_not_chosen(tmp_path: Path) -> None:
     """The depthwise kernel, said to be a thousand times slower than its estimate, gives way to another one."""
     usual = kernels_of(runtime.load(small_cnn()))
     slow = next(kernel for kernel in usual if "depthwise" in kernel)
-    options = {way.kernel for way in runtime.load(small_cnn()).timed_ways()}
+    options = {way.kernel for way in runtime.load(small_cnn()).timed_ways({"x": image()})}
     costs = tmp_path / "costs.json"
     costs.write_text(text({kernel: 1e3 for kernel in options if "depthwise" in kernel}, isa.selected(), "a test"))
     tuned = runtime.load(small_cnn(), costs=costs)
     assert slow not in kernels_of(tuned)
     x = image()
     np.testing.assert_allclose(tuned.run({"x": x})["y"], runtime.load(small_cnn()).run({"x": x})["y"], rtol=1e-4, atol=1e-5)
+
+
+@needs_native
+def test_symbolic_lengths_are_ones_that_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "pooled.thin"
+    pool = Node("MaxPool", ("x",), ("y",), {"kernel_shape": (3, 3)})
+    writer.write(Graph((ValueInfo("x", "float32", (1, 2, "h", "w")),), (ValueInfo("y", "float32", (1, 2, "a", "b")),), (pool,), {}), model)
+    assert execute(["tune", str(model), "-o", str(tmp_path / "costs.json"), "--json", "-q"]) == 0
+    assert [row["kernel"] for row in json.loads(capsys.readouterr().out)["kernels"]]
+    assert execute(["tune", str(model), "-o", str(tmp_path / "costs.json"), "--input-shape", "x:1,2,2,2", "-q"]) == 2
+    assert "'h'" in (said := capsys.readouterr().err) or "3x3" in said
 
 
 def test_factors_are_relative_to_the_whole() -> None:

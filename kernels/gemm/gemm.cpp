@@ -139,14 +139,19 @@ inline void all_rows(int panels, int64_t rows, Tile t) {
 
 // The same with activations that are not finite, of which an absent weight must not see any.
 inline void one_by_one(int panels, int64_t rows, const Tile& t) {
+#if defined(__aarch64__)
+  const bool begins = false;
+#else
+  const bool begins = is_plain(t);  // as in tiles: other blocks of columns may have been finite
+#endif
   for (int64_t r = 0; r < rows; r++)
     for (int i = 0; i < t.columns && i < panels * PANEL; i++) {
       const float *x = t.x + r * t.ldx, *w = t.w + i / PANEL * t.ldw + i % PANEL;
-      float sum = t.first ? 0.0f : t.y[r * t.ldy + i];
+      float sum = !t.first ? t.y[r * t.ldy + i] : begins ? t.bias[i] : 0.0f;
       for (int64_t k = 0; k < t.n; k++)
         if (!is_absent(w[k * PANEL])) sum += w[k * PANEL] * x[k];
       if (t.last) {
-        sum = sum * t.alpha + t.bias[i];
+        if (!begins) sum = sum * t.alpha + t.bias[i];
         sum = sum < t.low ? t.low : sum > t.high ? t.high : sum;
       }
       t.y[r * t.ldy + i] = sum;

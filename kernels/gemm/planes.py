@@ -32,9 +32,8 @@ def conv_planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, win: W
     row_bytes = 4 * channels * pitch
     if row_bytes * reach > MOST_BYTES:
         return None
-    rows = max(1, (STRIP_BYTES // row_bytes - reach) // win.strides[0] + 1)
-    rows = min(rows, -(-batch * win.out[0] // (ITEMS_PER_THREAD * site.threads)) if site.threads > 1 else win.out[0])
-    blocks = -(-win.out[0] // rows)
+    most = min(max(1, (STRIP_BYTES // row_bytes - reach) // win.strides[0] + 1), win.out[0])
+    rows = min(most, -(-batch * win.out[0] // (ITEMS_PER_THREAD * site.threads))) if site.threads > 1 else most
     strip = channels * ((rows - 1) * win.strides[0] + reach) * pitch
     offsets_at = strip + strip % 2
     decoded_at = -(-(offsets_at + 2 * layout.columns) // PANEL) * PANEL
@@ -52,6 +51,7 @@ def conv_planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, win: W
     strips = Strips(lambda first, last: (0, height), lambda em, x, x0, y, first, last: write(em, x, y, first, last), whole=True)
     outputs = batch * win.out[0] * win.out[1]
     computed = outputs * layout.panels * PANEL * layout.columns * costs.GEMM["gemm"] * costs.SLOWER.get(site.isa, 1.0)
-    copied = batch * blocks * strip * costs.GEMM["gather"]
+    # That of one thread's strips, so that the choice of kernels, and with it the last bits, do not depend on the number of threads.
+    copied = batch * -(-win.out[0] // most) * channels * ((most - 1) * win.strides[0] + reach) * pitch * costs.GEMM["gather"]
     return Lowering(name, ("NCHW", *(None,) * (len(site.inputs) - 1)), "NHWC", costs.STEP + computed + copied,
                     lambda em: write(em, em.input(0), em.output(), 0, win.out[0]), fuses=True, strips=strips if batch == 1 else None)

@@ -77,7 +77,8 @@ def _strips(site: Site, product: Product) -> Strips | None:
 
     @cache
     def way(rows: int) -> Way:
-        return way_of(replace(product, rows=rows * pixels), 1, site.isa)
+        # Always tiles: a kernel that is chosen by the rows of a strip would have the last bits depend on how high strips are, and so on threads.
+        return _matrix(replace(product, rows=rows * pixels), 1)
 
     def emit(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
         way(last - first).emit(em, _buffers(product, em, x.plus((first - x0) * pixels * product.ldx * 4), y))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import numpy as np
 
 from ...formats.record import dataclass
@@ -35,9 +37,10 @@ class Finish:
 
     @property
     def name(self) -> str:
-        """Of the table's grid, for the layout of what holds it."""
-        grid = self.grid
-        return "" if grid is None else f" for {grid.how.dtype} codes of {grid.how.scale:.6g}"
+        """What tells its table from others, for the layout of what holds it: nodes of several subgraphs may make values of one name of one weight."""
+        how, own = self.factors.how, crc32(b"".join(part.tobytes() for part in self.table()))
+        grid = "" if self.grid is None else f" for {self.grid.how.dtype} codes of {self.grid.how.scale:.6g}"
+        return f" of {how.kind} {how.dtype} {how.zero_point}, {own:08x}{grid}"
 
     def table(self) -> list[np.ndarray]:
         """float32[outputs]: m, bias, m / s, bias / s."""

@@ -145,7 +145,7 @@ class FloatWalk(Walk):
         def packed(layout: Panels, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[EncodedTensor], np.ndarray]:
             return lambda tensor: by_panel(combine(*np.split(tensor.decode()[self.direction].astype(np.float32), 2)), layout)
 
-        name = f"panel16 fp32 bias of direction {self.direction}"
+        name = f"panel16 fp32 bias of direction {self.direction}" + (", but what the reset gate scales" if after else "")
         ahead = em.weight(BIAS, name, packed(early, lambda w, r: w + np.where(scaled, np.float32(0), r)))
         if not after:
             return ahead, em.constant(by_panel(np.zeros(late.outputs, np.float32), late))

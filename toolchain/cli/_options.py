@@ -48,11 +48,14 @@ def model_options(function: F) -> F:
     return trust(arch(function))
 
 
+def input_shape_option(function: F) -> F:
+    return click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input that is made up.")(function)
+
+
 def inputs_options(function: F) -> F:
     """What FILE runs on."""
     data = click.option("--data", type=click.Path(path_type=Path), metavar="X.npz", help="Inputs, samples first. Default: random ones, seed 0.")
-    shape = click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input that is made up.")
-    return data(shape(function))
+    return data(input_shape_option(function))
 
 
 def shaped_inputs(graph: Graph, data: Path | None, input_shape: tuple[str, ...]) -> tuple[ValueInfo, ...]:

@@ -9,10 +9,11 @@ import click
 from ... import runtime
 from ...kernels.tuned import text
 from ...runtime.tuning import Timed
+from ..arrays import fitting_lengths, random_feeds
 from ..errors import UsageError
 from ..report import as_json_text, table
 from ..tune import Factor, cpu, factors
-from ._options import json_option, quiet_option
+from ._options import input_shape_option, json_option, quiet_option, shaped_inputs
 from ._outputs import checked_output
 from ._progress import progress
 
@@ -21,14 +22,16 @@ from ._progress import progress
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("costs.json"), show_default=True, metavar="OUT.json",
               help="Where the costs are written.")
+@input_shape_option
 @quiet_option
 @json_option
-def command(files: tuple[Path, ...], output: Path, quiet: bool, as_json: bool) -> None:
+def command(files: tuple[Path, ...], output: Path, input_shape: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     """Time every way in which the nodes of FILEs could run on this device, and write how far the planner's estimates are off, per kernel.
 
     runtime.load(..., costs="costs.json"), or THINFER_COSTS=costs.json in the environment, then plans with it. Nothing is ever timed at load.
 
-    FILEs: models that this device is to run, or others like them. Takes some seconds each, on one thread; let nothing else run meanwhile.
+    FILEs: models that this device is to run, or others like them; at batch 1, symbolic lengths as --input-shape has them, else short ones
+    that fit. Takes some seconds each, on one thread; let nothing else run meanwhile.
     """
     target = checked_output(output, [("the model", path) for path in files])
     with progress(quiet) as show:
@@ -40,7 +43,8 @@ def command(files: tuple[Path, ...], output: Path, quiet: bool, as_json: bool) -
             if session.isa is None:
                 raise UsageError("this install has no compiled kernels, so there is nothing to tune")
             isa = session.isa
-            found += session.timed_ways()
+            inputs = shaped_inputs(session.graph, None, input_shape)
+            found += session.timed_ways(random_feeds(inputs, 1, 0, fitting_lengths(inputs, 1, session.run)))
     rows = factors(found)
     target.write_text(text({row.kernel: row.factor for row in rows}, isa, cpu()), encoding="utf-8")
     if as_json:
