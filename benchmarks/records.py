@@ -68,5 +68,6 @@ def lines(entry: Entry) -> Sequence[str]:
                      f"clean {values['clean']}/{values['blocks']}")
     for target in entry["targets"]:
         ratio = "not measured" if target["ratio"] is None else f"{target['ratio']:.3f}"
-        found.append(f"  {target['ours']} / {target['rival'] or 'its rivals'}{' (cold)' if target['cold'] else ''}: {ratio}, asked {target['asked']:.3f}")
+        rival, cold = target["rival"] or "its rivals", " (cold)" if target["cold"] else ""
+        found.append(f"  {target['ours']} / {rival}{cold}: {ratio}, asked {target['asked']:.3f}")
     return found
