@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+BAND = 2048
+"""Sums of a depthwise convolution that are made together: with what they read, they stay in the first-level cache."""
+
 
 @njit(cache=True, parallel=True)
 def patches(x, geometry, first, last, out):
@@ -34,42 +37,48 @@ def patches(x, geometry, first, last, out):
 def depthwise(x, geometry, w, bias, y):
     """y[m] = the window sums of x[m // multiplier] with w[m] (expanded, [M, taps]) + bias[m]. Padding is zero.
 
-    A channel's image is copied once, padded and with its columns dealt out by their remainder modulo the stride, so that what one tap
-    reads for a row of outputs lies side by side.
+    A channel's image is copied once, padded and with its rows and columns dealt out by their remainders modulo the strides: what one tap reads
+    for all outputs then lies one after another, and so do the sums, of which those right of the image are dropped.
     """
     (_, oh, ow), (_, kh, kw), (_, sy, sx), (_, py, px), (_, dy, dx) = geometry
     channels, height, width = x.shape
     outputs = y.shape[0]
     reach_y, reach_x = (oh - 1) * sy + (kh - 1) * dy + 1, (ow - 1) * sx + (kw - 1) * dx + 1
-    each = (reach_x + sx - 1) // sx
+    each, rows = (reach_x + sx - 1) // sx, (reach_y + sy - 1) // sy
+    band = max(BAND // each, 1)
     for m in prange(outputs):
         source = x[m // (outputs // channels)]
-        padded = np.zeros((reach_y, sx, each), np.float32)
+        padded = np.zeros((sy, sx, rows * each), np.float32)
         for iy in range(max(py, 0), min(height + py, reach_y)):
             line = source[iy - py]
             for phase in range(sx):
-                row, begin = padded[iy, phase], max((px - phase + sx - 1) // sx, 0)
+                row, begin = padded[iy % sy, phase, iy // sy * each:], max((px - phase + sx - 1) // sx, 0)
                 for j in range(begin, max(min((width + px - phase + sx - 1) // sx, each), begin)):
                     row[j] = line[j * sx + phase - px]
-        for oy in range(oh):
-            sums = y[m, oy]
-            sums[:] = bias[m]
+        sums = np.empty(band * each, np.float32)
+        for first in range(0, oh, band):
+            last = min(first + band, oh)
+            n = (last - first - 1) * each + ow
+            sums[:n] = bias[m]
             for ky in range(kh):
-                rows = padded[oy * sy + ky * dy]
+                at = (first + ky * dy // sy) * each
+                phases = padded[ky * dy % sy]
                 kx = 0
                 while kx + 3 <= kw:
-                    r0 = rows[kx * dx % sx, kx * dx // sx:]
-                    r1 = rows[(kx + 1) * dx % sx, (kx + 1) * dx // sx:]
-                    r2 = rows[(kx + 2) * dx % sx, (kx + 2) * dx // sx:]
+                    r0 = phases[kx * dx % sx, at + kx * dx // sx:]
+                    r1 = phases[(kx + 1) * dx % sx, at + (kx + 1) * dx // sx:]
+                    r2 = phases[(kx + 2) * dx % sx, at + (kx + 2) * dx // sx:]
                     w0, w1, w2 = w[m, ky * kw + kx], w[m, ky * kw + kx + 1], w[m, ky * kw + kx + 2]
-                    for ox in range(ow):
-                        sums[ox] = sums[ox] + w0 * r0[ox] + w1 * r1[ox] + w2 * r2[ox]
+                    for i in range(n):
+                        sums[i] = sums[i] + w0 * r0[i] + w1 * r1[i] + w2 * r2[i]
                     kx += 3
                 while kx < kw:
-                    r0, w0 = rows[kx * dx % sx, kx * dx // sx:], w[m, ky * kw + kx]
-                    for ox in range(ow):
-                        sums[ox] += w0 * r0[ox]
+                    r0, w0 = phases[kx * dx % sx, at + kx * dx // sx:], w[m, ky * kw + kx]
+                    for i in range(n):
+                        sums[i] += w0 * r0[i]
                     kx += 1
+            for oy in range(first, last):
+                y[m, oy] = sums[(oy - first) * each:(oy - first) * each + ow]
 
 
 @njit(cache=True, parallel=True)
