@@ -4,17 +4,20 @@ with THINFER_KERNEL_COVERAGE=1 it fails if there are any."""
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from typing import Any
 
+import numpy as np
 import pytest
 from kernel_record import recorded, rows
 
 RECORD = pytest.StashKey[Any]()
 TESTED = pytest.StashKey[Any]()
 UNTESTED = pytest.StashKey[Any]()
+STATES = pytest.StashKey[list[tuple[Any, Any]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,6 +27,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[RECORD].__exit__(None, None, None)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Modules of tests draw from a generator of their own, RNG: what each state is now, every test of theirs begins with."""
+    generators = (vars(module).get("RNG") for name, module in list(sys.modules.items()) if name.startswith("test_"))
+    session.config.stash[STATES] = [(one.bit_generator, one.bit_generator.state) for one in generators if isinstance(one, np.random.Generator)]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """So that what a test draws does not hang on which tests ran before it in its process."""
+    for generator, state in item.config.stash[STATES]:
+        generator.state = state
 
 
 @pytest.hookimpl(optionalhook=True)

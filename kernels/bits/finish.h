@@ -1,20 +1,11 @@
 // From exact sums to outputs: y = clamp(float(sum) · ((x scale · weight scale) · alpha) + bias), every operation rounded once.
 #pragma once
 
+#include "apart.h"
 #include "kernel.h"
 #include "simd.h"
 
 namespace {
-
-// What a product rounded on its own passes through, so that no addition is contracted with it.
-inline vf apart(vf x) {
-#if defined(__SSE2__)
-  asm("" : "+v"(x));
-#else
-  asm("" : "+w"(x));
-#endif
-  return x;
-}
 
 struct Finish {
   float x_scale, alpha, low, high;

@@ -13,26 +13,6 @@ constexpr int ABREAST = 2;  // blocks of columns that slide together: more sums 
 constexpr int ABREAST = 1;
 #endif
 
-// {first, v[0], …, v[VL - 2]} and {v[1], …, v[VL - 1], last}.
-inline vf moved_up(vf v, vf first) {
-#if defined(__AVX512F__)
-  return THIN_SHUFFLE(v, first, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14);
-#elif defined(__AVX2__)
-  return THIN_SHUFFLE(v, first, 8, 0, 1, 2, 3, 4, 5, 6);
-#else
-  return THIN_SHUFFLE(v, first, 4, 0, 1, 2);
-#endif
-}
-inline vf moved_down(vf v, vf last) {
-#if defined(__AVX512F__)
-  return THIN_SHUFFLE(v, last, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
-#elif defined(__AVX2__)
-  return THIN_SHUFFLE(v, last, 1, 2, 3, 4, 5, 6, 7, 8);
-#else
-  return THIN_SHUFFLE(v, last, 1, 2, 3, 4);
-#endif
-}
-
 struct Finish {
   vf bias, low, high;
   int lanes;  // columns of an output that is narrower than a vector

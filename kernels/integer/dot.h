@@ -1,6 +1,7 @@
 // Sums of products of four bytes at a time, exact modulo 2^32, and codes packed into bytes.
 #pragma once
 
+#include "apart.h"
 #include "simd.h"
 
 namespace {
@@ -14,16 +15,6 @@ inline int32_t load_word(const void* p) {
   return word;
 }
 inline void storei(void* p, vi v) { __builtin_memcpy(p, &v, sizeof v); }
-
-// What a product rounded on its own passes through, so that no addition is contracted with it.
-inline vf apart(vf x) {
-#if defined(__SSE2__)
-  asm("" : "+v"(x));
-#else
-  asm("" : "+w"(x));
-#endif
-  return x;
-}
 
 // What is broadcast from memory, and not flipped before, which would lead it through a register of the other kind.
 inline vi apart(vi x) { return (vi)apart((vf)x); }
