@@ -76,6 +76,8 @@ def _check_memory(what: str, array: object) -> None:
         raise InputError(f"{what} must be a NumPy array to be bound, not {type(array).__name__}")
     if not array.flags.c_contiguous:
         raise InputError(f"{what} is not C-contiguous; bind needs arrays that lie in one piece, as numpy.ascontiguousarray makes them")
+    if not array.flags.aligned:
+        raise InputError(f"{what} begins at an address that {array.dtype} may not begin at; bind needs aligned arrays, as array.copy() makes them")
 
 
 def _check_apart(inputs: Feeds, outputs: Feeds) -> None:

@@ -89,7 +89,7 @@ class _NativeStage:
     def _run(self, values: Values, call: Callable[[tuple[np.ndarray, ...], tuple[np.ndarray, ...]], Any]) -> Any:
         try:
             outputs = tuple(np.empty(shape, dtype) for _, shape, dtype in self._results)
-            found = call(tuple(np.ascontiguousarray(values[name]) for name in self.program.inputs), outputs)
+            found = call(tuple(np.require(values[name], requirements=("C", "A")) for name in self.program.inputs), outputs)
         except MemoryError:
             made = ", ".join(repr(name) for name in self.program.outputs[:3])
             raise OutOfMemory(f"there is not enough memory for the values from which the model makes {made}, which take "

@@ -8,7 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
-from test_session import BACKENDS, image, needs_native, small_cnn
+from test_session import BACKENDS, image, misaligned, needs_native, small_cnn
 from thinfer import runtime
 from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import EncodedTensor
@@ -53,6 +53,7 @@ def test_outputs_that_are_not_given_are_made_once(backend: str) -> None:
     ({"x": np.zeros((1, 3, 17, 16), np.float32)}, r"input 'x' has shape \(1, 3, 17, 16\); the model takes \[N, 3, 17, 17\]"),
     ({"x": np.zeros((1, 3, 17, 34), np.float32)[..., ::2]}, "input 'x' is not C-contiguous; bind needs arrays that lie in one piece"),
     ({"x": np.zeros((17, 17, 3, 1), np.float32).T}, "input 'x' is not C-contiguous"),
+    ({"x": misaligned(image())}, "input 'x' begins at an address that float32 may not begin at; bind needs aligned arrays"),
     ({}, "the input 'x' is missing"), ({"q": image()}, "there is no input 'q'"), (3, "feeds must be a dict"),
     ({"x": image().astype(">f4")}, "input 'x' has dtype >f4; the model takes float32")])
 def test_wrong_inputs(backend: str, inputs: object, said: str) -> None:

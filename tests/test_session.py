@@ -40,6 +40,13 @@ def small_cnn(kind: str = "fp32") -> Graph:
     return Graph((ValueInfo("x", "float32", ("N", 3, 17, 17)),), (ValueInfo("y", "float32", ("N", 10)),), nodes, weights)
 
 
+def misaligned(array: np.ndarray) -> np.ndarray:
+    """The same, one byte behind an address that its elements may begin at."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
+    memory[:] = array.reshape(-1).view(np.uint8)
+    return memory.view(array.dtype).reshape(array.shape)
+
+
 def image(batch: int = 1, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(batch, 3, 17, 17)).astype(np.float32)
 
@@ -74,6 +81,12 @@ def test_ways_to_run(backend: str) -> None:
 def test_wrong_feeds_say_what_was_expected(feeds: object, said: str) -> None:
     with pytest.raises(runtime.InputError, match=said):
         runtime.load(small_cnn()).run(feeds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_feeds_may_begin_at_any_address(backend: str) -> None:
+    session, x = runtime.load(small_cnn(), backend=backend), image()
+    np.testing.assert_array_equal(session.run({"x": misaligned(x)})["y"], session.run({"x": x})["y"])
 
 
 def test_wrong_output_backend_and_threads() -> None:

@@ -19,14 +19,14 @@ SECONDS = 0.1
 """What one measurement takes at least; its best call counts."""
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-USUAL = {2: 512 << 10}
+USUAL = {1: 32 << 10, 2: 512 << 10}
 """Bytes of a core's caches where the system does not say: those of small boards."""
 
 
 @dataclass(frozen=True)
 class Roofs:
     """``threads`` together, at the ISA level ``isa``: multiply-adds of float32 and int8 per second; ``levels``: (name, its bytes, bytes read per
-    second) of each cache from L2 outwards and of DRAM, whose size counts as 2**63."""
+    second) of each cache from L1 outwards and of DRAM, whose size counts as 2**63."""
 
     isa: str
     threads: int
@@ -93,10 +93,10 @@ class _Bench:
 
 
 def cache_sizes() -> dict[int, int]:
-    """Level → bytes, of the caches that hold data, from the second on."""
+    """Level → bytes, of the caches that hold data."""
     found = {}
     for entry in sorted(CACHES.glob("index*")):
         level, kind, size = ((entry / name).read_text().strip() for name in ("level", "type", "size"))
-        if kind != "Instruction" and int(level) > 1:
+        if kind != "Instruction":
             found[int(level)] = int(size.removesuffix("K")) << 10
     return found or USUAL

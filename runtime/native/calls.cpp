@@ -43,7 +43,8 @@ void run(Engine* engine, const Engine::Call& call, bool release) {
 const void* memory_of(PyObject* object, const Slot& slot) {
   if (!object || Py_TYPE(object) != py::detail::npy_api::get().PyArray_Type_) return nullptr;
   const py::detail::PyArray_Proxy* array = py::detail::array_proxy(object);
-  if (array->descr != slot.dtype.ptr() || !(array->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_)) return nullptr;
+  constexpr int kPlain = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (array->descr != slot.dtype.ptr() || (array->flags & kPlain) != kPlain) return nullptr;
   if (static_cast<size_t>(array->nd) != slot.shape.size()) return nullptr;
   for (size_t i = 0; i < slot.shape.size(); i++)
     if (array->dimensions[i] != slot.shape[i]) return nullptr;

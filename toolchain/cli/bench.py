@@ -43,7 +43,7 @@ def command(file: Path, against: tuple[Path, ...], by_node: bool, data: Path | N
     Latencies are the least and the median of interleaved blocks. Outputs are compared before anything is timed.
 
     With --profile: FILE alone, each node beside the roofs of this machine, which are measured first: multiply-adds per second in fp32 and
-    int8, and bytes read per second from L2, L3 and memory.
+    int8, and bytes read per second from L1, L2, L3 and memory.
     """
     if by_node:
         if against:
