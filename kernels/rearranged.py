@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..formats.record import replace
+from ..formats.structures import absent
 from ..formats.tensor import Affine, Codebook, Dense, EncodedTensor, Plain, Sparse, Values
 
 
@@ -24,7 +25,9 @@ def rearranged(tensor: EncodedTensor, positions: np.ndarray, values: Values, axi
 def outlined(tensor: EncodedTensor, shape: tuple[int, int], values: Values, axis: int) -> EncodedTensor:
     """As ``rearranged``, for planning: kinds and sizes hold, elements mean nothing."""
     structure = tensor.structure if isinstance(tensor.structure, Dense) else Sparse(np.empty(0, np.uint8))
-    return EncodedTensor(shape, tensor.dtype, values, structure, axis)
+    held = tensor.held * shape[0] * shape[1] // max(tensor.size, 1)
+    own = Plain(absent(held, values.data.dtype.name)) if isinstance(values, Plain) else values.with_symbols(absent(held, "uint8"))
+    return EncodedTensor(shape, tensor.dtype, own, structure, axis)
 
 
 def is_uniform(values: Values) -> bool:

@@ -107,6 +107,16 @@ def test_weights_stay_encoded() -> None:
         assert memory[key]["nbytes"] <= 0.5 * graph.weights[key].size + 2 * (64 + 16 * 4)
 
 
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize(("encoding", "kernel"), [("4:16 codebook4", "sparse_window_codebook"), ("1:32 fp32", "sparse_window_f32"),
+                                                  ("sparse fp16", "sparse_window_f16"), ("sparse codebook4", "sparse_window_codebook")])
+def test_steps_take_the_kernels_of_one_row(encoding: str, kernel: str, direction: str) -> None:
+    """Windows and masks are looked up, not decoded into tiles step by step, also where a direction is half of the weight."""
+    graph, feeds = encoded("LSTM", case("", 4, 2, sizes=(4, 1, 64, 64), direction=direction), encoding)
+    (row,) = runtime.load(graph, backend="native").profile(feeds)
+    assert row.kernels.count("lstm_cell") <= row.kernels.count(kernel)
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_slices_are_the_rows(encoding: str) -> None:
     array = np.random.default_rng(0).normal(size=(2, 12, 32)).astype(np.float32)

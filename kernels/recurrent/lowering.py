@@ -16,7 +16,7 @@ from ..lowering import Emitter, Lowering, Ref, Site, lowers
 from ..ops._integer import DOMAIN
 from ..ops._recurrence import DIRECTIONS
 from ..ops.gru import OP as GRU
-from ..sparse.lowering import Gemv
+from ..sparse.gemv import Gemv
 from .integers import lower_lstm
 from .slices import Slice
 from .walk import BIAS, CELLS, HIDDEN_STATE, LENGTHS, MOST_STEPS, PEEPHOLES, Memory, R, W, Walk, X, present, walked
@@ -65,11 +65,10 @@ def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int, like: M
         return None
     found = [Matrix(place, part, layout, way_of(Product(layout, rows, stride, None, clamps=False, backwards=backwards), site.threads, site.isa))
              for layout in (every_layout(outline, 1, "rows") if like is None else [like.layout])]
-    sparse = Gemv.of(site, place, outline, rows) if rows == 1 or stride == outline.shape[1] else None
-    if like is not None:
-        return replace(found[0], way=sparse) if isinstance(like.way, Gemv) and sparse is not None else found[0]
-    if found and sparse is not None:
-        found.append(replace(found[0], way=sparse))
+    if like is not None and isinstance(like.way, Gemv):
+        return replace(like, way=replace(like.way, rows=rows)) if rows == 1 or stride == outline.shape[1] else found[0]
+    if like is None and found and (rows == 1 or stride == outline.shape[1]):
+        found += [replace(found[0], way=way) for way in Gemv.all(site, place, outline, rows)]
     return min(found, key=lambda matrix: matrix.way.cost, default=None)
 
 

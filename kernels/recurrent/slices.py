@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...formats.record import dataclass, replace
-from ...formats.tensor import Affine, Codebook, Dense, EncodedTensor, Plain, Sparse, Values
+from ...formats.tensor import Affine, Codebook, Dense, EncodedTensor, Plain, Sparse, Values, Windowed
 from ..rearranged import is_uniform, outlined, rearranged
 
 
@@ -40,15 +40,27 @@ class Slice:
             return None
         if isinstance(values, Affine) and values.scale.shape[1] > 1 and tensor.shape[2] % values.block:
             return None
-        return outlined(tensor, shape, self._tables(tensor), 0)
+        found = outlined(tensor, shape, self._tables(tensor), 0)
+        windows = self._windows(tensor)
+        return found if windows is None else replace(found, structure=windows.outline())
 
     def of(self, tensor: EncodedTensor) -> EncodedTensor:
-        """The slice as a matrix. Windows and blocks, which may run across directions, become a mask."""
+        """The slice as a matrix. Blocks, and windows that run across directions, become a mask."""
         if self.is_whole(tensor):
             return replace(tensor, shape=tensor.shape[1:], axis=0)
         rows, inputs = tensor.shape[1:]
         positions = (self.direction * rows + np.arange(self.first, self.last))[:, None] * inputs + np.arange(inputs)
-        return rearranged(tensor, positions, self._tables(tensor), 0)
+        found, windows = rearranged(tensor, positions, self._tables(tensor), 0), self._windows(tensor)
+        return found if windows is None else replace(found, structure=windows)
+
+    def _windows(self, tensor: EncodedTensor) -> Windowed | None:
+        """The windows of the slice, where each of them lies in one direction."""
+        windows = tensor.structure
+        if not isinstance(windows, Windowed) or tensor.axis != 1 or tensor.shape[2] % windows.m:
+            return None
+        slots = tensor.shape[2] // windows.m * windows.n
+        own = windows.positions.reshape(tensor.shape[1], -1)[self.first:self.last, self.direction * slots:(self.direction + 1) * slots]
+        return Windowed(windows.n, windows.m, np.ascontiguousarray(own).reshape(-1))
 
     def _tables(self, tensor: EncodedTensor) -> Values:
         """The values with the slice's own scales and zero points; their elements are still all of them."""

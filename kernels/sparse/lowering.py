@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
-import numpy as np
-
-from ...formats.record import dataclass, replace
-from ...formats.tensor import EncodedTensor
+from ...formats.record import replace
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Planes, Ref, Site, Strips, f32, lowers
+from ..lowering import Emitter, Layout, Lowering, Planes, Ref, Site, Strips, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from ..tables import with_table
+from .gemv import SLICES
 from .matrix import Matrix, in_windows, matrix_of, with_bias
-from .pack import Kind, kind_of, pack, row_scale
+from .pack import Kind, pack
 from .rows import MOST_COLUMNS, TILE, pack_rows
-from .windows import PANEL, TOGETHER, Encoding, pack_windows
+from .windows import PANEL, TOGETHER, pack_windows
 
 LAYOUTS: tuple[tuple[Layout, Layout], ...] = (("NCHW", "NCHW"), ("NHWC", "NHWC"), ("NHWC", "NCHW"))
 """What convolutions read and make: blocks of inputs can be transposed on their way into scratch."""
-SLICES = 4
-"""Slices of a work item of the kernels sparse_gemv."""
 ALIGNED = 16
 """Blocks of positions are multiples of the longest vector; x is read in place only where it is, too, so that all loads are aligned."""
 VECTORS, MOST_VECTORS, FEW_COLUMNS = 5, 8, 48
@@ -33,34 +29,6 @@ ITEMS_PER_THREAD, LEAST_TILE = 4, 32
 """Work items that several threads share, and rows of a tile then."""
 SCRATCH = 1 << 20
 """Bytes of the inputs of a block."""
-
-
-@dataclass(frozen=True, eq=False)
-class Gemv:
-    """Rows of x, side by side, times a sparse matrix, as a part of some node's work."""
-
-    matrix: Matrix
-    rows: int
-
-    @staticmethod
-    def of(site: Site, at: int, outline: EncodedTensor, rows: int) -> Gemv | None:
-        """``outline``: what input ``at`` becomes, [outputs, K]; None if it is not sparse, or of other values than these kernels take."""
-        kind = kind_of(with_table(outline), "rows")
-        mine = replace(site, weights={**site.weights, at: outline})
-        return None if kind is None else Gemv(Matrix(mine, at, "rows", 1, outline.shape[0], kind), rows)
-
-    @property
-    def cost(self) -> float:
-        """Nanoseconds on one thread."""
-        return costs.STEP + self.matrix.slower * self.matrix.per_weight * self.matrix.tensor.held * self.rows
-
-    def emit(self, em: Emitter, name: str, part: Callable[[EncodedTensor], EncodedTensor], buffers: Sequence[Ref]) -> None:
-        """``part`` makes the matrix of the node's weight, ``name`` tells it from others; ``buffers``: x, bias [outputs], y."""
-        m, (x, bias, y) = self.matrix, buffers
-        packed = em.weight(m.at, f"{m.layout}, {name}", lambda tensor: pack(with_table(part(tensor)), m.kind, m.order, m.outputs, 1))
-        scale = em.weight(m.at, f"fp32 scale of {m.kind}, {name}", lambda tensor: row_scale(m.tensor, m.kind, m.outputs))
-        em.step(f"sparse_gemv_{m.kind}", [packed, x, scale, bias, y], [f32(-np.inf), f32(np.inf), m.columns, m.outputs],
-                self.rows * -(-m.slices // SLICES))
 
 
 @lowers("Gemm")
@@ -152,13 +120,7 @@ def _window_rows(m: Matrix, rows: int) -> Lowering:
         m.emit(em, kernel, f"{encoding.name} {m.order}", lambda t: pack_windows(t, encoding, m.order), [m.columns, m.outputs],
                rows * -(-panels // TOGETHER), 4 * m.columns)
 
-    return Lowering(kernel, m.inputs("NCHW"), "NCHW", costs.STEP + m.slower * _window_cost(encoding, m.tensor) * rows, emit, fuses=True)
-
-
-def _window_cost(encoding: Encoding, tensor: EncodedTensor) -> float:
-    """Nanoseconds for a row of x. Elastic windows are padded the more the fewer weights there are."""
-    padding = 1 + 0.06 * tensor.size / tensor.held if encoding.elastic else 1.0
-    return costs.SPARSE["window_tables" if encoding.tables else f"window_{encoding.kind}"] * tensor.held * padding
+    return Lowering(kernel, m.inputs("NCHW"), "NCHW", costs.STEP + m.slower * m.per_weight * m.tensor.held * rows, emit, fuses=True)
 
 
 def _positions(m: Matrix, shape: Sequence[int], win: Window, reads: Layout, makes: Layout) -> Lowering:

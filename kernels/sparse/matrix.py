@@ -68,7 +68,11 @@ class Matrix:
 
     @property
     def per_weight(self) -> float:
-        """What a kept weight costs in the kernels sparse_gemv. Codebooks whose tables do not fit into registers are gathered from."""
+        """What a kept weight costs in the kernels sparse_window (elastic windows are padded the more the fewer weights there are), or sparse_gemv.
+        Codebooks whose tables do not fit into registers are gathered from."""
+        if self.encoding is not None:
+            padding = 1 + 0.06 * self.tensor.size / self.tensor.held if self.encoding.elastic else 1.0
+            return costs.SPARSE["window_tables" if self.encoding.tables else f"window_{self.encoding.kind}"] * padding
         if self.kind != "codebook":
             return costs.SPARSE[f"gemv_{self.kind}"]
         assert isinstance(self.tensor.values, Codebook)
