@@ -13,9 +13,6 @@ from .graph import DTYPES
 from .record import dataclass
 from .tensor import Coder, View
 
-MAGIC = b"THIN"
-VERSION = 0
-
 PLAIN, HALF, CODEBOOK, BINARY, AFFINE, TERNARY = range(6)
 """Kinds of values; ``HALF`` is plain in float16, though the tensor's dtype is another."""
 
@@ -26,7 +23,6 @@ STRUCTURES = ("dense", "sparse", "windowed", "blocks")
 INT, FLOAT, STRING, INTS, EQUAL_INTS, FLOATS, STRINGS, TENSOR, GRAPH = range(9)
 """Attribute types."""
 
-MAX_HEADER = 2 ** 24
 MAX_RANK = 15
 MAX_DEPTH = 16
 MAX_SIZE = 2 ** 48

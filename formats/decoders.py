@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from .code_table import decode_lengths
+from .compiled import native
 from .cursor import Cursor
 from .errors import StreamLengthError, ThinferError
 from .places import Places
-
-native: Any
-try:
-    native = importlib.import_module("._native", __package__)
-except ImportError:  # built without a compiler: Python and NumPy code everything
-    native = None
 
 DecoderName = Literal["native", "numpy"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import arithmetic, rans
-from .decoders import native
+from .compiled import native
 from .places import Places
 
 

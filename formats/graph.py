@@ -10,9 +10,10 @@ import numpy as np
 from .errors import GraphError
 from .record import dataclass, field, replace
 from .tensor import CODERS, LEFT_TO_THE_WRITER, EncodedTensor
+from .value_info import Dim, ValueInfo
 
-Dim = int | str
-"""A known length, or the name of a symbolic dimension."""
+__all__ = ["DTYPES", "GRANULARITIES", "QUANTIZED_DTYPES", "ActivationQuantization", "Attribute", "Dim", "Granularity", "Graph", "GraphError", "Node",
+           "QuantizedDtype", "SourceInfo", "ValueInfo", "problems", "structure_problems", "verify", "weight_problems"]
 
 DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
 
@@ -37,15 +38,6 @@ class ActivationQuantization:
     scale: float = 1.0
     zero_point: int = 0
     granularity: Granularity = "tensor"
-
-
-@dataclass(frozen=True)
-class ValueInfo:
-    """A value's name, dtype and shape (symbolic dimensions by name)."""
-
-    name: str
-    dtype: str
-    shape: tuple[Dim, ...]
 
 
 @dataclass(frozen=True)

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import mmap
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from . import codes, decoders
+from . import decoders
 from .blobs import decode_blob, outline_blob
+from .checksum import crc32
 from .codes import WeightEntry
-from .cursor import Cursor
 from .decoders import Decoder, DecoderName
 from .errors import (
     BlobChecksumError,
-    FileAccessError,
     FormatError,
-    HeaderChecksumError,
     InconsistentGraphError,
-    MagicError,
     MemoryLimitError,
     PaddingError,
     TrailingDataError,
     TruncatedError,
-    VersionError,
 )
 from .graph import Graph, structure_problems, weight_problems
 from .header_reader import parse_header
 from .layout import gaps, place
+from .preamble import header_place, mapped
 from .record import dataclass, replace
 from .stream_reader import StreamInfo
 from .tensor import EncodedTensor
@@ -42,7 +38,7 @@ def read(path: str | os.PathLike[str], *, decoder: DecoderName | None = None, ch
     the graph is in use (``write`` replaces it as a whole, which is safe).
     """
     try:
-        return from_bytes(_map(path), decoder=decoder, check=check)
+        return from_bytes(mapped(path), decoder=decoder, check=check)
     except FormatError as error:
         raise type(error)(f"{os.fspath(path)}: {error}") from None
 
@@ -106,7 +102,7 @@ class WeightTable(Mapping[str, EncodedTensor]):
         if entry.nbytes_decoded > memory():
             raise MemoryLimitError(f"weight {name!r} has {entry.size} elements, which take {entry.nbytes_decoded} bytes to decode, but this machine "
                                    f"has {memory()} bytes of memory")
-        crc = zlib.crc32(self._buffer[entry.offset:entry.offset + entry.nbytes])
+        crc = crc32(self._buffer[entry.offset:entry.offset + entry.nbytes])
         if crc != entry.crc:
             raise BlobChecksumError(f"weight {name!r}, bytes {entry.offset} to {entry.offset + entry.nbytes} of the file: "
                                     f"their CRC-32 is {crc:08x}, but must be {entry.crc:08x}")
@@ -164,12 +160,12 @@ class FileInfo:
 
 def weight_sizes(path: str | os.PathLike[str]) -> dict[str, int]:
     """Weight name → bytes of its blob in the file. Nothing is decoded."""
-    return {entry.name: entry.nbytes for entry in _parse(memoryview(_map(path)))[1]}
+    return {entry.name: entry.nbytes for entry in _parse(mapped(path))[1]}
 
 
 def file_info(path: str | os.PathLike[str], *, decoder: DecoderName | None = None) -> FileInfo:
     """Sizes and entropies of everything in the file; decodes every weight."""
-    view = memoryview(_map(path))
+    view = mapped(path)
     _, entries, start = _parse(view)
     table = WeightTable(view, entries, decoders.find(decoder))
     weights = {}
@@ -180,19 +176,9 @@ def file_info(path: str | os.PathLike[str], *, decoder: DecoderName | None = Non
     return FileInfo(len(view), start, len(view) - start - sum(entry.nbytes for entry in entries), weights)
 
 
-def _map(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
-    try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise FileAccessError(f"cannot read {os.fspath(path)!r}: {error.strerror or error}") from error
-
-
 def _parse(view: memoryview) -> tuple[Graph, list[WeightEntry], int]:
     """The graph without weights, its weights placed and bounded, and where the blobs begin."""
-    start, end = _header_place(view)
+    start, end = header_place(view)
     graph, entries = parse_header(view, start, end)
     found = structure_problems(graph, frozenset(entry.name for entry in entries))
     if found:
@@ -205,23 +191,3 @@ def _parse(view: memoryview) -> tuple[Graph, list[WeightEntry], int]:
         if any(view[begin:stop]):
             raise PaddingError(f"bytes {begin} to {stop} of the file are padding and must be zero")
     return graph, placed, end + 4
-
-
-def _header_place(view: memoryview) -> tuple[int, int]:
-    """Where the header begins and ends; checks magic, version and CRC-32."""
-    cursor = Cursor(view, 0, len(view), "preamble")
-    magic = bytes(view[:4])
-    if magic != codes.MAGIC:
-        raise MagicError(f"the file begins with {magic!r}, but a .thin file begins with {codes.MAGIC!r}")
-    cursor.take(4, "the magic")
-    version = cursor.byte("the version")
-    if version != codes.VERSION:
-        raise VersionError(f"the file has version {version}, but this reader knows version {codes.VERSION} alone")
-    size = cursor.bounded("the length of the header", 0, codes.MAX_HEADER)
-    start = cursor.position
-    cursor.take(size, "the header")
-    stored = int.from_bytes(cursor.take(4, "the CRC-32 of the header"), "little")
-    found = zlib.crc32(view[:start + size])
-    if found != stored:
-        raise HeaderChecksumError(f"bytes 0 to {start + size} of the file: their CRC-32 is {found:08x}, but must be {stored:08x}")
-    return start, start + size

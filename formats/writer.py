@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
 
-from . import codes
 from .blob_writer import encode_blob, kind_of
+from .checksum import crc32
 from .codes import WeightEntry
 from .cursor import put_varint
 from .errors import GraphError
 from .graph import Graph, verify
 from .header_writer import header_bytes
 from .layout import gaps, place
+from .preamble import MAGIC, MAX_HEADER, VERSION
 from .replacing import replacing
 from .tensor import Coder, EncodedTensor
 
@@ -63,15 +63,15 @@ def _parts(graph: Graph) -> Iterator[Bytes]:
 
 def _preamble(header: bytes) -> bytes:
     """Magic, version, header and their CRC-32."""
-    if len(header) > codes.MAX_HEADER:
-        raise GraphError(f"the graph needs a header of {len(header)} bytes, but a file's header has at most {codes.MAX_HEADER}")
-    out = bytearray(codes.MAGIC) + bytes([codes.VERSION])
+    if len(header) > MAX_HEADER:
+        raise GraphError(f"the graph needs a header of {len(header)} bytes, but a file's header has at most {MAX_HEADER}")
+    out = bytearray(MAGIC) + bytes([VERSION])
     put_varint(out, len(header))
     out += header
-    return bytes(out) + zlib.crc32(out).to_bytes(4, "little")
+    return bytes(out) + crc32(out).to_bytes(4, "little")
 
 
 def _entry(name: str, tensor: EncodedTensor, coder: Coder, blob: Bytes) -> WeightEntry:
     shape = tuple(int(dim) for dim in tensor.shape)
     return WeightEntry(name, shape, np.dtype(tensor.dtype).name, tensor.axis, coder, tensor.structure.name,
-                       kind_of(tensor), len(blob), zlib.crc32(blob))
+                       kind_of(tensor), len(blob), crc32(blob))

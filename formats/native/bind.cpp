@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arithmetic.h"
+#include "crc32.h"
 #include "huffman.h"
 #include "rans.h"
 
@@ -194,6 +195,17 @@ py::tuple arithmetic_decode(const Bytes& payload, size_t count, unsigned alphabe
   return py::make_tuple(out, used, is_whole ? "" : "the digits end before the elements do, or are more than a code can be");
 }
 
+// ---------------------------------------------------------------- CRC-32
+
+uint32_t crc32(const py::buffer& data) {
+  const py::buffer_info info = data.request();
+  const uint8_t* from = static_cast<const uint8_t*>(info.ptr);
+  const size_t count = static_cast<size_t>(info.size) * static_cast<size_t>(info.itemsize);
+  if (!PyBuffer_IsContiguous(info.view(), 'C')) throw py::value_error("the bytes do not lie in one piece");
+  py::gil_scoped_release release;
+  return thin::crc32(from, count);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
@@ -211,4 +223,5 @@ PYBIND11_MODULE(_native, m) {
         py::arg("row"), py::arg("columns"), "(digits, how many of the last eight are kept)");
   m.def("arithmetic_decode", &arithmetic_decode, py::arg("payload"), py::arg("count"), py::arg("alphabet"), py::arg("width"),
         py::arg("contexts"), py::arg("row"), py::arg("columns"), "uint8[count]");
+  if (thin::crc32_runs()) m.def("crc32", &crc32, py::arg("data"), "As zlib.crc32, by the CPU's own instructions; absent where it has none");
 }
