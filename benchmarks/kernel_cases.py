@@ -54,7 +54,7 @@ def layers(width: int = 4096) -> Iterator[Layer]:
     yield conv("ResNet", 3, 64, 224, 7, 2)
     for channels, size in ((64, 56), (128, 28), (256, 14), (512, 7)):
         yield conv("ResNet", channels, channels, size, 3)
-    for encoding in ("fp16", "codebook4", "affine8"):
+    for encoding in ("fp16", "codebook4", "affine8", "sparse fp32", "sparse codebook4", "2:32 fp32", "2:32 codebook4"):
         yield conv("ResNet", 128, 128, 28, 3, encoding=encoding)
     for channels, size, kernel, stride in ((32, 112, 3, 1), (96, 112, 3, 2), (144, 56, 3, 1), (192, 56, 3, 1), (192, 28, 3, 1), (576, 14, 3, 1),
                                            (576, 14, 3, 2), (960, 7, 3, 1), (672, 14, 5, 1)):

@@ -80,7 +80,8 @@ GEMM: dict[str, float] = {
 
 WINOGRAD = {
     "product": 0.0095,  # per transformed weight and tile
-    "weight": 0.06,  # per transformed weight
+    "weight": 0.06,  # per transformed weight, from memory
+    "transform": 0.065,  # per transformed weight, from decoded ones, and block of tiles
     "input": 0.16,  # per transformed input
     "sum": 0.16,  # per sum that is transformed back
 }

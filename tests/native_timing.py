@@ -1,4 +1,4 @@
-"""Times every native lowering of a family's typical nodes: ``PYTHONPATH=build/ns python tests/native_timing.py sparse [avx2]``.
+"""Times every native lowering of a family's typical nodes: ``PYTHONPATH=build/ns python tests/native_timing.py sparse [avx2 [PATTERN]]``.
 
 Prints microseconds (least of many runs, one thread, warm caches) beside the cost that the lowering claims, so that
 kernels/costs.py can be kept honest. The figures in the families' README.md come from here.
@@ -6,9 +6,11 @@ kernels/costs.py can be kept honest. The figures in the families' README.md come
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from math import prod
 
 import numpy as np
 from graphs import encode
@@ -38,11 +40,12 @@ def sparse(shape: tuple[int, ...], kind: str, density: float, kept: np.ndarray |
     return EncodedTensor(shape, "float32", values, Sparse.of(kept))
 
 
-def windowed(shape: tuple[int, int], windows: str, kind: str) -> EncodedTensor:
+def windowed(shape: tuple[int, ...], windows: str, kind: str) -> EncodedTensor:
     n, m = map(int, windows.split(":"))
-    kept = np.zeros((shape[0], shape[1] // m, m), bool)
+    kept = np.zeros((shape[0], prod(shape[1:]) // m, m), bool)
     np.put_along_axis(kept, RNG.random(kept.shape).argsort(2)[:, :, :n], True, axis=2)
-    return EncodedTensor(shape, "float32", sparse(shape, kind, n / m, kept.reshape(shape)).values, Windowed.of(kept.reshape(shape), n, m))
+    rows = kept.reshape(shape[0], -1)
+    return EncodedTensor(shape, "float32", sparse(shape, kind, n / m, rows).values, Windowed.of(rows, n, m))
 
 
 def node(label: str, op: str, arrays: list[np.ndarray | None], out: tuple[int, ...], level: str, attrs: dict[str, object] | None = None,
@@ -141,10 +144,15 @@ def sparse_products(level: str) -> Iterator[Line]:
 
 
 def winograd(level: str) -> Iterator[Line]:
-    """3×3 convolutions, direct ones for comparison."""
+    """3×3 convolutions, with direct ones and those of few weights for comparison."""
     for channels, size in ((64, 56), (128, 28), (256, 14), (512, 7)):
-        x, w = floats(1, channels, size, size), EncodedTensor.dense(floats(channels, channels, 3, 3))
-        yield from node(f"{channels} → {channels}, {size}²", "Conv", [x, w.decode()], x.shape, level, {"pads": (1, 1, 1, 1)}, {1: w})
+        shape, x = (channels, channels, 3, 3), floats(1, channels, size, size)
+        weights = {kind: encode(floats(*shape), kind, 0) for kind in ("fp32", "fp16", *(f"codebook{bits}" for bits in range(2, 9)), "binary")}
+        for kind in ("fp32", "codebook4"):
+            weights |= {f"{windows} {kind}": windowed(shape, windows, kind) for windows in ("8:32", "3:32", "2:32")}
+            weights |= {f"{1 - density:.0%} sparse {kind}": sparse(shape, kind, density) for density in (0.5, 0.2, 0.1, 0.05)}
+        for kind, w in weights.items():
+            yield from node(f"{channels} → {channels}, {size}², {kind}", "Conv", [x, w.decode()], x.shape, level, {"pads": (1, 1, 1, 1)}, {1: w})
 
 
 FAMILIES: dict[str, Callable[[str], Iterator[Line]]] = {
@@ -168,9 +176,11 @@ def microseconds(line: Line, level: str) -> tuple[float, int]:
     return least * 1e6, em.packed_bytes
 
 
-def main(family: str, level: str = LEVELS[-1]) -> None:
+def main(family: str, level: str = LEVELS[-1], pattern: str = "") -> None:
     for line in FAMILIES[family](level):
         label, _, option, _ = line
+        if not re.search(pattern, label):
+            continue
         spent, nbytes = microseconds(line, level)
         layouts = f"{next(layout for layout in option.inputs if layout)} → {option.output}"
         print(f"| {label} | {option.kernel} | {layouts} | {spent:.1f} | {option.cost / 1e3:.1f} | {nbytes / 1e6:.2f} |", flush=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native_harness import every_level, pytestmark, run, site_of  # noqa: F401
+from graphs import encode
+from native_harness import Recorder, every_level, pytestmark, run, site_of  # noqa: F401
 from test_native_gemm import normal
 from thinfer.formats.tensor import EncodedTensor
 from thinfer.kernels.lowering import Lowering, lowerings
@@ -111,8 +112,63 @@ def test_transformed_weights_are_values_at_the_points(edge: int) -> None:
     assert filter_transform(edge).shape == (edge + 2, 3)
 
 
+ENCODED = ("fp16", *(f"codebook{bits}" for bits in range(1, 9)), "codebook4-groups", "binary", "ternary", "affine4-block",
+           "affine8-channel-symmetric", "sparse fp32", "sparse codebook4", "4:16 codebook4", "1:32 fp16", "20:64 fp32", "1x4 fp16", "4x4 affine4-block")
+
+
+def encoded_options(x: np.ndarray, w: EncodedTensor, out: np.ndarray, level: str) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """(kernel, its output with one thread, with three)"""
+    site = site_of("Conv", [x, w.decode()], out, {"pads": (1, 1, 1, 1)}, {1: w}, level)
+    found = [option for option in lowerings(site) if option.kernel.startswith("winograd")]
+    assert len(found) == 2
+    return [(option.kernel, *(run(site, option, [x, w.decode()], level, threads=threads) for threads in (1, 3))) for option in found]
+
+
+@every_level
+@pytest.mark.parametrize("kind", ENCODED)
+@pytest.mark.parametrize("shape", [(17, 16, 5, 9), (130, 70, 7, 4)])
+def test_encoded_weights_are_transformed_where_they_are_used(level: str, kind: str, shape: tuple[int, int, int, int]) -> None:
+    """Outputs and channels that fill neither panels nor passes."""
+    outputs, channels, *size = shape
+    x, w = normal(1, channels, *size), encode(normal(outputs, channels, 3, 3), kind)
+    exact = convolution(x, w.decode(), None, (1, 1, 1, 1))
+    for kernel, one, three in encoded_options(x, w, exact, level):
+        np.testing.assert_allclose(one, exact, rtol=0, atol=ERROR * max(exact.std(), 1), err_msg=kernel)
+        np.testing.assert_array_equal(one, three, err_msg=kernel)
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp16", "codebook4", "codebook4-groups", "binary", "sparse fp32", "4:16 codebook4", "4x4 fp16"])
+def test_absent_weights_see_nothing(level: str, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    x, w = np.abs(rng.standard_normal((1, 40, 9, 10))).astype(np.float32), encode(rng.standard_normal((32, 40, 3, 3)).astype(np.float32), kind)
+    x[0, 3, 1, 2], x[0, 5, 6, 7], x[0, 39, 8, 0] = np.inf, np.nan, -np.inf
+    with np.errstate(all="ignore"):
+        exact = held_only(x, w)
+    for kernel, one, three in encoded_options(x, w, exact, level):
+        np.testing.assert_allclose(one, exact, rtol=1e-4, atol=1e-3, err_msg=kernel)
+        np.testing.assert_array_equal(one, three, err_msg=kernel)
+
+
+def held_only(x: np.ndarray, w: EncodedTensor) -> np.ndarray:
+    """The convolution by the weights that are held, one by one."""
+    values, padded = w.decode().astype(np.float64), np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    out = np.zeros((1, len(values), *x.shape[2:]))
+    for o, c, ky, kx in zip(*np.nonzero(w.kept().reshape(values.shape))):
+        tap = padded[0, c, ky:ky + x.shape[2], kx:kx + x.shape[3]]
+        inside = np.zeros(tap.shape, bool)  # padding is no input: nothing reads it
+        inside[max(0, 1 - ky):x.shape[2] + 1 - ky, max(0, 1 - kx):x.shape[3] + 1 - kx] = True
+        out[0, o] += np.where(inside, values[o, c, ky, kx] * tap, 0)
+    return out
+
+
 def test_encoded_weights_stay_encoded() -> None:
-    """Transformed weights are for weights that are floats already."""
-    x, w = normal(1, 16, 8, 8), normal(16, 16, 3, 3)
-    site = site_of("Conv", [x, w], x, {"pads": (1, 1, 1, 1)}, {1: EncodedTensor.dense(w.astype(np.float16))})
-    assert not [option for option in lowerings(site) if option.kernel.startswith("winograd")]
+    """They take the memory that they take in products; transformed weights in memory are for those that are floats already."""
+    x, w = normal(1, 64, 8, 8), encode(normal(64, 64, 3, 3), "codebook4")
+    site = site_of("Conv", [x, w.decode()], x, {"pads": (1, 1, 1, 1)}, {1: w})
+    nbytes = {}
+    for option in lowerings(site):
+        em = Recorder([x, w.decode()], site.weights, option)
+        option.emit(em)
+        nbytes[option.kernel] = em.packed_bytes
+    assert nbytes["winograd4_codebook"] == nbytes["gemm_codebook"] < 0.52 * w.size

@@ -15,7 +15,7 @@ PANEL = 16
 Kind = Literal["fp32", "fp16", "codebook", "rows"]
 """Values of a panel; "rows" stands for another activation, not packed."""
 Order = Literal["rows", "columns", "conv"]
-"""How the tensor holds W: [out, in]; [in, out]; [out, channels per group, kernel…] (K becomes kernel…, channels)."""
+"""How the tensor holds W: [out, in…] (K in its order); [in, out]; [out, channels per group, kernel…] (K becomes kernel…, channels)."""
 
 
 class Panels(Protocol):
@@ -196,7 +196,7 @@ def _rows(symbols: np.ndarray, group: int, first: int, last: int, layout: PanelL
     if layout.order == "columns":
         return symbols[:, first:last]
     if layout.order == "rows":
-        return symbols[first:last].T
+        return symbols[first:last].reshape(last - first, -1).T
     channels_last = (0, *range(2, symbols.ndim), 1)
     return symbols[first:last].transpose(channels_last).reshape(last - first, -1).T
 

@@ -1,4 +1,4 @@
-// Winograd's transforms of F(E × E, 3 × 3), one axis at a time: inputs Bᵀd, sums Aᵀm, and back from transformed weights Gg to the taps.
+// Winograd's transforms of F(E × E, 3 × 3), one axis at a time: inputs Bᵀd, sums Aᵀm, weights Gg, and back from those to the taps.
 //
 // The filter's and the input's polynomials are multiplied by their values at points, infinity among them (Winograd 1980; Lavin and Gray,
 // arXiv 1509.09308). Rows for points ±p share their even and odd parts.
@@ -24,6 +24,13 @@ struct Points<2> {
   static void output(const vf (&m)[4], vf (&y)[2]) {
     y[0] = m[0] + (m[1] + m[2]);
     y[1] = m[3] + (m[1] - m[2]);
+  }
+  static void filter(const vf (&g)[3], vf (&u)[4]) {
+    const vf even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
+    u[0] = -g[0];
+    u[1] = even + odd;
+    u[2] = even - odd;
+    u[3] = g[2];
   }
   // Weights are -g0, (g0 ± g1 + g2) / 2, g2.
   static void taps(const vf (&u)[4], vf (&g)[3]) {
@@ -52,6 +59,16 @@ struct Points<4> {
     y[1] = A * odd_a + B * odd_b;
     y[2] = A2 * even_a + B2 * even_b;
     y[3] = A3 * odd_a + (B3 * odd_b + m[5]);
+  }
+  static void filter(const vf (&g)[3], vf (&u)[6]) {
+    constexpr float OVER_A = 1 / (2 * A2 * (A2 - B2)), OVER_B = 1 / (2 * B2 * (B2 - A2));
+    const vf even_a = OVER_A * (g[0] + A2 * g[2]), odd_a = A * OVER_A * g[1], even_b = OVER_B * (g[0] + B2 * g[2]), odd_b = B * OVER_B * g[1];
+    u[0] = g[0] * (1 / (A2 * B2));
+    u[1] = even_a + odd_a;
+    u[2] = even_a - odd_a;
+    u[3] = even_b + odd_b;
+    u[4] = even_b - odd_b;
+    u[5] = g[2];
   }
   // Weights are g(p) over the product of p's distances to the other points: A² B² for 0, 2 A² (A² - B²) for ±A, and g2.
   static void taps(const vf (&u)[6], vf (&g)[3]) {

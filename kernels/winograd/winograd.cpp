@@ -1,10 +1,8 @@
 // y = clamp(x * w + bias) for 3 × 3 convolutions of stride 1, by Winograd's minimal filtering: few multiplications on transformed tiles.
+#include "../gemm/tiles.h"
 #include "transforms.h"
 
 namespace {
-
-constexpr int PANEL = 16;       // outputs of a panel
-constexpr int NV = PANEL / VL;  // vectors that hold one value of each
 
 // The micro-kernel keeps R rows (tiles of the image) × P panels of sums in registers.
 #if defined(__AVX512F__)
@@ -23,16 +21,22 @@ enum Param {
   TOP, LEFT,             // padding
   DOWN, ACROSS, TILES,   // tiles of an image, and of all images
   BLOCK, CHUNK,          // tiles and panels of a work item, at most
-  LOW, HIGH              // floats
+  LOW, HIGH,             // floats
+  PASS,                  // encoded weights: channels that are decoded and transformed at a time
+  TAP_MAJOR,             // 1: decoded weights are [tap][channel][16], 0: [channel][tap][16]
+  PACKED                 // PackedParam of encoded weights
 };
 
+typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out);
+
+// `more`: y has the sums of the channels before.
 template <int R, int P>
-void product(const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy) {
+void product(const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy, bool more) {
   vf sum[R][P * NV];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 16
-    for (int i = 0; i < P * NV; i++) sum[r][i] = vf{};
+    for (int i = 0; i < P * NV; i++) sum[r][i] = more ? load(y + r * ldy + i * VL) : vf{};
   const float* row[R];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++) row[r] = x + r * ldx;
@@ -59,39 +63,46 @@ void product(const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n
 }
 
 template <int R, int P>
-inline void product_of(int rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy) {
-  if (rows == R) product<R, P>(x, ldx, w, ldw, n, y, ldy);
-  else if constexpr (R > 1) product_of<R - 1, P>(rows, x, ldx, w, ldw, n, y, ldy);
+inline void product_of(int rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy,
+                       bool more) {
+  if (rows == R) product<R, P>(x, ldx, w, ldw, n, y, ldy, more);
+  else if constexpr (R > 1) product_of<R - 1, P>(rows, x, ldx, w, ldw, n, y, ldy, more);
 }
 
 // `rows` rows in tiles of nearly equal height × P panels.
 template <int P>
-inline void products(int64_t rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy) {
+inline void products(int64_t rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy, bool more) {
   constexpr int MR = most_rows(P);
   const int64_t parts = (rows + MR - 1) / MR;
   for (int64_t i = 0; i < parts; i++) {
     const int64_t at = rows * i / parts, next = rows * (i + 1) / parts;
-    product_of<MR, P>((int)(next - at), x + at * ldx, ldx, w, ldw, n, y + at * ldy, ldy);
+    product_of<MR, P>((int)(next - at), x + at * ldx, ldx, w, ldw, n, y + at * ldy, ldy, more);
   }
 }
 
 template <int P>
-inline void panels_of(int panels, int64_t rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy) {
-  if (panels == P) products<P>(rows, x, ldx, w, ldw, n, y, ldy);
-  else if constexpr (P > 1) panels_of<P - 1>(panels, rows, x, ldx, w, ldw, n, y, ldy);
+inline void panels_of(int panels, int64_t rows, const float* x, int64_t ldx, const float* w, int64_t ldw, int64_t n, float* y, int64_t ldy,
+                      bool more) {
+  if (panels == P) products<P>(rows, x, ldx, w, ldw, n, y, ldy, more);
+  else if constexpr (P > 1) panels_of<P - 1>(panels, rows, x, ldx, w, ldw, n, y, ldy, more);
 }
 
 // E × E outputs of a tile from IN × IN inputs. Scratch: transformed inputs [POINTS][BLOCK][ldx], products [POINTS][BLOCK][CHUNK * 16],
 // a tile that reaches outside of the image [POINTS][ldx]; ldx floats are C, filled up to whole vectors, and a line, so that rows do not
-// lie a power of two apart.
+// lie a power of two apart. Encoded weights also: transformed ones [MOST_PANELS][POINTS][PASS + 1][16], decoded ones [9 * PASS][16].
 template <int E>
 struct Convolution {
   static constexpr int IN = E + 2, POINTS = IN * IN;
   const ThinCall* call;
+  Decode decode, decode_marked;  // of encoded weights; the latter tells absent ones (MARK). nullptr: weights are transformed already
   const int64_t* p = call->p;
   int64_t ldx = (p[C] + PANEL - 1) / PANEL * PANEL + PANEL, ldy = p[CHUNK] * PANEL;
   float *inputs = (float*)call->scratch, *sums = inputs + POINTS * p[BLOCK] * ldx, *copy = sums + POINTS * p[BLOCK] * ldy;
   const float* weights = (const float*)call->buf[1];
+  Packed packed{(const char*)call->buf[1], p + PACKED};
+  float *transformed = copy + POINTS * ldx, *decoded = transformed + MOST_PANELS * POINTS * ldw();
+
+  int64_t ldw() const { return (p[PASS] + 1) * PANEL; }  // floats from point to point of transformed weights
 
   // Upper left corner of a tile's outputs, and its image.
   struct Place {
@@ -144,13 +155,46 @@ struct Convolution {
   }
 
   void multiply(int64_t tiles, int64_t panel, int64_t panels) const {
-    const int64_t size = POINTS * p[C] * PANEL;
-    for (int point = 0; point < POINTS; point++)
-      for (int64_t i = 0; i < panels; i += MOST_PANELS) {
-        const int count = panels - i < MOST_PANELS ? (int)(panels - i) : MOST_PANELS;
-        panels_of<MOST_PANELS>(count, tiles, inputs + point * p[BLOCK] * ldx, ldx, weights + (panel + i) * size + point * p[C] * PANEL, size,
-                               p[C], sums + point * p[BLOCK] * ldy + i * PANEL, ldy);
+    for (int64_t i = 0; i < panels; i += MOST_PANELS) {
+      const int count = panels - i < MOST_PANELS ? (int)(panels - i) : MOST_PANELS;
+      if (!decode) {
+        products_with(weights + (panel + i) * POINTS * p[C] * PANEL, p[C] * PANEL, tiles, i, count, 0, p[C]);
+        continue;
       }
+      for (int64_t c = 0; c < p[C]; c += p[PASS]) {
+        const int64_t n = p[C] - c < p[PASS] ? p[C] - c : p[PASS];
+        for (int j = 0; j < count; j++) transform_weights(panel + i + j, c, n, transformed + j * POINTS * ldw());
+        products_with(transformed, ldw(), tiles, i, count, c, n);
+      }
+    }
+  }
+
+  // Channels [c, c + n) of the inputs × `count` panels, whose points lie `apart` floats apart; to sums from panel i of the chunk on.
+  void products_with(const float* w, int64_t apart, int64_t tiles, int64_t i, int count, int64_t c, int64_t n) const {
+    for (int point = 0; point < POINTS; point++)
+      panels_of<MOST_PANELS>(count, tiles, inputs + point * p[BLOCK] * ldx + c, ldx, w + point * apart, POINTS * apart, n,
+                             sums + point * p[BLOCK] * ldy + i * PANEL, ldy, c > 0);
+  }
+
+  void transform_weights(int64_t panel, int64_t c, int64_t n, float* to) const {
+    decode(packed, panel, c * 9, n * 9, decoded);
+    for (int64_t k = 0; k < n; k++)
+      for (int v = 0; v < PANEL; v += VL) {
+        vf half[3][IN], line[3], done[IN];
+        for (int i = 0; i < 3; i++) {
+          for (int j = 0; j < 3; j++) line[j] = load(tap(n, k, i * 3 + j) + v);
+          Points<E>::filter(line, half[i]);
+        }
+        for (int j = 0; j < IN; j++) {
+          for (int i = 0; i < 3; i++) line[i] = half[i][j];
+          Points<E>::filter(line, done);
+          for (int i = 0; i < IN; i++) store(to + (i * IN + j) * ldw() + k * PANEL + v, done[i]);
+        }
+      }
+  }
+  // Of n decoded channels.
+  const float* tap(int64_t n, int64_t channel, int64_t tap) const {
+    return decoded + (p[TAP_MAJOR] ? tap * n + channel : channel * 9 + tap) * PANEL;
   }
 
   // Outputs [out, out + VL) of a tile, of which those exist that are below N.
@@ -170,13 +214,15 @@ struct Convolution {
     bool spoilt = false;
     for (int i = 0; i < VL; i++) spoilt |= !all_finite[i];
     const Place at = place(tile);
-    if (spoilt) directly(at, out, y);
+    if (spoilt) decode ? directly_decoded(at, out, y) : directly(at, out, y);
+    const float* scales = decode ? packed.scale(out / PANEL) : nullptr;
+    const vf scale = scales ? load(scales + out % PANEL) : splat(1.0f);
     const vf bias = load((const float*)call->buf[2] + out), low = splat(thin_f32(p[LOW])), high = splat(thin_f32(p[HIGH]));
     const int64_t left = p[N] - out;
     for (int i = 0; i < E && at.y + i < p[OH]; i++)
       for (int j = 0; j < E && at.x + j < p[OW]; j++) {
         float* to = (float*)call->buf[3] + ((at.image * p[OH] + at.y + i) * p[OW] + at.x + j) * p[N] + out;
-        const vf value = clamp(y[i][j] + bias, low, high);
+        const vf value = clamp(y[i][j] * scale + bias, low, high);
         if (left >= VL) store(to, value);
         else store_n(to, value, (int)left);
       }
@@ -195,6 +241,24 @@ struct Convolution {
         const int64_t iy = at.y + oy - p[TOP] + ky, ix = at.x + ox - p[LEFT] + kx;
         if (inside(iy, ix)) y[oy][ox] += tap[ky][kx] * pixel(at, iy, ix)[c];
       }
+    }
+  }
+
+  // The same with weights as they are, of which absent ones see nothing.
+  void directly_decoded(const Place& at, int64_t out, vf (&y)[E][E]) const {
+    for (int i = 0; i < E; i++)
+      for (int j = 0; j < E; j++) y[i][j] = vf{};
+    for (int64_t c0 = 0; c0 < p[C]; c0 += p[PASS]) {
+      const int64_t n = p[C] - c0 < p[PASS] ? p[C] - c0 : p[PASS];
+      decode_marked(packed, out / PANEL, c0 * 9, n * 9, decoded);
+      for (int64_t c = 0; c < n; c++)
+        for (int i = 0; i < E * E * 9; i++) {
+          const int64_t oy = i / 9 / E, ox = i / 9 % E, ky = i % 9 / 3, kx = i % 3;
+          const int64_t iy = at.y + oy - p[TOP] + ky, ix = at.x + ox - p[LEFT] + kx;
+          if (!inside(iy, ix)) continue;
+          const vf w = load(tap(n, c, i % 9) + out % PANEL);
+          y[oy][ox] = (vi)w == MARK ? y[oy][ox] : y[oy][ox] + w * pixel(at, iy, ix)[c0 + c];
+        }
     }
   }
 
@@ -219,5 +283,13 @@ struct Convolution {
 
 // buf: x [N, H, W, C], transformed weights [panel][point][C][16], bias [panels * 16], y [N, OH, OW, N]. p: Param.
 // One work item per block of tiles × chunk of panels.
-THIN_KERNEL(winograd2) { Convolution<2>{call}.run(begin, end); }
-THIN_KERNEL(winograd4) { Convolution<4>{call}.run(begin, end); }
+THIN_KERNEL(winograd2) { Convolution<2>{call, nullptr, nullptr}.run(begin, end); }
+THIN_KERNEL(winograd4) { Convolution<4>{call, nullptr, nullptr}.run(begin, end); }
+
+// The same with weights as gemm packs them, K in the order (channel, tap); they are decoded and transformed where they are used.
+THIN_KERNEL(winograd2_f16) { Convolution<2>{call, decode_half, decode_half}.run(begin, end); }
+THIN_KERNEL(winograd4_f16) { Convolution<4>{call, decode_half, decode_half}.run(begin, end); }
+THIN_KERNEL(winograd2_codebook) { Convolution<2>{call, decode_codebook, decode_codebook}.run(begin, end); }
+THIN_KERNEL(winograd4_codebook) { Convolution<4>{call, decode_codebook, decode_codebook}.run(begin, end); }
+THIN_KERNEL(winograd2_tiles) { Convolution<2>{call, decode_tiles<NOTHING>, decode_tiles<MARK>}.run(begin, end); }
+THIN_KERNEL(winograd4_tiles) { Convolution<4>{call, decode_tiles<NOTHING>, decode_tiles<MARK>}.run(begin, end); }
