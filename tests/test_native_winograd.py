@@ -113,7 +113,8 @@ def test_transformed_weights_are_values_at_the_points(edge: int) -> None:
 
 
 ENCODED = ("fp16", *(f"codebook{bits}" for bits in range(1, 9)), "codebook4-groups", "binary", "ternary", "affine4-block",
-           "affine8-channel-symmetric", "sparse fp32", "sparse codebook4", "4:16 codebook4", "1:32 fp16", "20:64 fp32", "1x4 fp16", "4x4 affine4-block")
+           "affine8-channel-symmetric",
+           "sparse fp32", "sparse codebook4", "4:16 codebook4", "1:32 fp16", "20:64 fp32", "1x4 fp16", "4x4 affine4-block")
 
 
 def encoded_options(x: np.ndarray, w: EncodedTensor, out: np.ndarray, level: str) -> list[tuple[str, np.ndarray, np.ndarray]]:
