@@ -27,7 +27,7 @@ FAMILIES = ("gemm", "winograd", "depthwise", "sparse", "elementwise", "pool", "s
 ONLY = {
     "softmax": ("LogSoftmax", "Softmax"),
     "norm": ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
-    "recurrent": ("GRU", "LSTM", "RNN", "thinfer::LSTM"),
+    "recurrent": ("GRU", "LSTM", "RNN", "thinfer::GRU", "thinfer::LSTM"),
     "fold": ("ConvTranspose",),
     "resample": ("Pad", "Resize"),
     "logic": ("And", "Cast", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Where", "Xor"),

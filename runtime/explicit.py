@@ -45,7 +45,7 @@ def integer_operands(node: Node, how: Mapping[str, ActivationQuantization], weig
                      ) -> tuple[tuple[ActivationQuantization, ActivationQuantization | None], tuple[np.ndarray, ...] | None] | None:
     """How the operands of a product in integers are quantized, and its weights' scales; None if the node computes in floats.
 
-    It is a product in integers if input 0 is quantized, input 1 is quantized too or a weight of integers (of an LSTM W and R are), and within
+    It is a product in integers if input 0 is quantized, input 1 is quantized too or a weight of integers (of an LSTM or GRU W and R are), and within
     each sum all products have the same scale.
     """
     form = FORMS.get(node.op)

@@ -3,9 +3,9 @@
 ``thinfer::Quantize`` makes the codes of a value, int8 or uint8; where they are dynamic also their scale, and for uint8 the zero point
 (``quantized.codes`` has the shapes). ``thinfer::Conv``, ``thinfer::MatMul`` and so on read codes in the place of their operator's input 0, a
 weight's integers (or a float value that they quantize) as input 1, the bias if there is one as input 2, and the scale and zero point of dynamic
-codes as inputs 3 and 4. They make floats of the dtype of input 1. ``thinfer::LSTM`` reads the codes of X, the integers of W and R, the other inputs
-of LSTM, and the scale of the codes as input 8. ``thinfer::Quantized`` makes of a value what a reader that is no matrix product
-sees. ``thinfer::Observed`` hands its value on and shows it to whoever calibrates.
+codes as inputs 3 and 4. They make floats of the dtype of input 1. ``thinfer::LSTM`` and ``thinfer::GRU`` read the codes of X, the integers of W
+and R, the other inputs of LSTM or GRU, and the scale of the codes behind the last of these. ``thinfer::Quantized`` makes of a value what a reader
+that is no matrix product sees. ``thinfer::Observed`` hands its value on and shows it to whoever calibrates.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "ConvTranspose": Form(lambda rank, attrs: 1 if attrs.get("group", 1) == 1 else None, lambda attrs: ("tensor", "sample"), True),
     "Gemm": Form(lambda rank, attrs: 0 if attrs.get("transB", 0) else 1,
                  lambda attrs: ("tensor",) if attrs.get("transA", 0) else ("tensor", "sample", "row"), False),
+    "GRU": Form(lambda rank, attrs: 1, lambda attrs: ("row",), False, (1, 2), 6, True),
     "LSTM": Form(lambda rank, attrs: 1, lambda attrs: ("row",), False, (1, 2), 8, True),
     "MatMul": Form(lambda rank, attrs: rank - 1 if rank > 1 else None, lambda attrs: ("tensor", "row"), False),
 }
@@ -191,9 +192,10 @@ def _walk(base: Op, attrs: Mapping[str, Any], codes: np.ndarray, *operands: np.n
     matrices = [[quantized.integers(part.astype(wide), own.astype(wide)) for part in weight]  # type: ignore[union-attr]
                 for weight, own in zip(operands, attrs[SCALE])]
 
-    def multiply(weight: int, direction: int, rows: np.ndarray) -> np.ndarray:
+    def multiply(weight: int, direction: int, rows: np.ndarray, part: slice) -> np.ndarray:
         x = quantized.quantize(rows, how) if weight else Integers(rows[:, :-1], rows[:, -1:], quantized.largest_code(how))
-        w = matrices[weight][direction]
+        whole = matrices[weight][direction]
+        w = Integers(whole.values[part], whole.scale[part] if whole.scale.size > 1 else whole.scale, whole.largest)
         exact = _exact(base.name, quantized.largest_sum(x, w, (1,), True), wide)
         return (x.values.astype(exact) @ w.values.T.astype(exact)).astype(wide) * (x.scale * w.scale)
 

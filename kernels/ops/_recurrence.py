@@ -29,18 +29,18 @@ States = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True)
 class Weights:
-    """One direction's: ``r`` [gates · hidden, hidden], ``bias`` (of W) and ``recurrent_bias`` [gates · hidden], ``peepholes`` [3 · hidden].
-    ``times_r``: rows [batch, hidden] times all of r, in what arithmetic they are to be."""
+    """One direction's: ``bias`` (of W) and ``recurrent_bias`` [gates · hidden], ``peepholes`` [3 · hidden]. ``times_r``: rows [batch, hidden] times
+    some of the gates' rows of R, in what arithmetic they are to be."""
 
-    times_r: Callable[[np.ndarray], np.ndarray]
-    r: np.ndarray
+    times_r: Callable[[np.ndarray, slice], np.ndarray]
     bias: np.ndarray
     recurrent_bias: np.ndarray
     peepholes: np.ndarray | None
 
 
-Multiply = Callable[[int, int, np.ndarray], np.ndarray]
-"""(0 for W or 1 for R, direction, rows) → the rows times that matrix, [rows, gates · hidden]."""
+ALL = slice(None)
+Multiply = Callable[[int, int, np.ndarray, slice], np.ndarray]
+"""(0 for W or 1 for R, direction, rows, which of the matrix's gates · hidden rows) → the rows times those, [rows, as many]."""
 
 Step = Callable[[np.ndarray, States], States]
 """(the inputs' part of the gates [batch, gates · hidden], states) → the states one step later, each [batch, hidden]."""
@@ -109,7 +109,7 @@ def run(cell: Cell, attrs: Mapping[str, Any], name: str, x: np.ndarray, w: np.nd
     if lens is not None and (lens.min(initial=0) < 0 or lens.max(initial=0) > length):
         raise OpError(f"{name} has sequence_lens {lens.tolist()}; they lie between 0 and the {length} steps of its input")
     if multiply is None:
-        multiply = lambda weight, direction, rows: rows @ (w, r)[weight][direction].T  # noqa: E731
+        multiply = lambda weight, direction, rows, part: rows @ (w, r)[weight][direction, part].T  # noqa: E731
     bias = np.zeros((len(w), 2 * w.shape[1]), x.dtype) if bias is None else bias
     y = np.empty((length, len(w), batch, hidden), x.dtype)
     last = np.zeros((cell.states, len(w), batch, hidden), x.dtype)
@@ -120,11 +120,11 @@ def run(cell: Cell, attrs: Mapping[str, Any], name: str, x: np.ndarray, w: np.nd
     clip = (lambda v: v) if limit is None else (lambda v: np.clip(v, -limit, limit))
     for d, functions in enumerate(chosen(name, attrs, cell.activations, len(w))):
         rows = w.shape[1]
-        some = Weights(partial(multiply, 1, d), r[d], bias[d, :rows], bias[d, rows:], None if peepholes is None else peepholes[d])
+        some = Weights(partial(multiply, 1, d), bias[d, :rows], bias[d, rows:], None if peepholes is None else peepholes[d])
         extra, step = cell.make(attrs, some, [one.function(x.dtype) for one in functions], clip)
         order = None if not backwards[d] else _reversed(length, batch, lens)
         along = x if order is None else x[order, np.arange(batch)]
-        inputs = multiply(0, d, along.reshape(length * batch, -1)).reshape(length, batch, -1) + extra
+        inputs = multiply(0, d, along.reshape(length * batch, -1), ALL).reshape(length, batch, -1) + extra
         walked, ends = _walk(step, inputs, tuple(last[:, d]), lens, hidden)
         y[:, d] = walked if order is None else walked[order, np.arange(batch)]
         last[:, d] = ends

@@ -12,24 +12,24 @@ from typing import Any
 import numpy as np
 
 from ._cell_activations import Activation
-from ._recurrence import Cell, States, Step, Weights, operator
+from ._recurrence import ALL, Cell, States, Step, Weights, operator
 from ._recurrence_cases import case, common_cases
 
 
 def _cell(attrs: Mapping[str, Any], weights: Weights, functions: Sequence[Activation],
           clip: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, Step]:
     """With linear_before_reset the reset gate scales the product with R and its bias, otherwise the hidden state ahead of the product."""
-    (f, g), rt, hidden = functions, weights.r.T, weights.r.shape[1]
-    early, late = weights.recurrent_bias.copy(), weights.recurrent_bias[2 * hidden:]
+    (f, g), hidden = functions, len(weights.bias) // 3
+    early, late, rest = weights.recurrent_bias.copy(), weights.recurrent_bias[2 * hidden:], slice(2 * hidden, None)
     if attrs["linear_before_reset"]:
         early[2 * hidden:] = 0
 
     def step(inputs: np.ndarray, states: States) -> States:
         (h,) = states
-        products = h @ (rt if attrs["linear_before_reset"] else rt[:, :2 * hidden])
+        products = weights.times_r(h, ALL if attrs["linear_before_reset"] else slice(2 * hidden))
         gates = f(clip(inputs[:, :2 * hidden] + products[:, :2 * hidden]))
         z, r = gates[:, :hidden], gates[:, hidden:]
-        inner = r * (products[:, 2 * hidden:] + late) if attrs["linear_before_reset"] else (r * h) @ rt[:, 2 * hidden:]
+        inner = r * (products[:, 2 * hidden:] + late) if attrs["linear_before_reset"] else weights.times_r(r * h, rest)
         candidate = g(clip(inputs[:, 2 * hidden:] + inner))
         return ((1 - z) * candidate + z * h,)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._cell_activations import Activation
-from ._recurrence import Cell, States, Step, Weights, operator
+from ._recurrence import ALL, Cell, States, Step, Weights, operator
 from ._recurrence_cases import case, common_cases
 
 
@@ -28,7 +28,7 @@ def _cell(attrs: Mapping[str, Any], weights: Weights, functions: Sequence[Activa
 
     def step(inputs: np.ndarray, states: States) -> States:
         before, cell = states
-        i, o, forget, c = np.split(inputs + weights.times_r(before), 4, axis=1)
+        i, o, forget, c = np.split(inputs + weights.times_r(before, ALL), 4, axis=1)
         if peeps is not None:
             i, forget = i + peeps[0] * cell, forget + peeps[2] * cell
         i = f(clip(i))

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from ._cell_activations import Activation
-from ._recurrence import Cell, States, Step, Weights, operator
+from ._recurrence import ALL, Cell, States, Step, Weights, operator
 from ._recurrence_cases import case, common_cases
 
 
 def _cell(attrs: Mapping[str, Any], weights: Weights, functions: Sequence[Activation],
           clip: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, Step]:
-    (f,), rt = functions, weights.r.T
+    (f,) = functions
 
     def step(inputs: np.ndarray, states: States) -> States:
-        return (f(clip(inputs + states[0] @ rt)),)
+        return (f(clip(inputs + weights.times_r(states[0], ALL))),)
 
     return weights.bias + weights.recurrent_bias, step
 

@@ -1,4 +1,5 @@
-"""LSTM in integers (docs/quantization.md): the codes of X and, step by step, of the hidden state, times W and R, whose weights keep their bits."""
+"""LSTM and GRU in integers (docs/quantization.md): the codes of X and, step by step, of the hidden state, times W and R, whose weights keep their
+bits."""
 
 from __future__ import annotations
 
@@ -12,17 +13,14 @@ from .. import costs
 from ..bits import pack as bits
 from ..bits.lowering import LONGEST_STEP, cost_per_weight
 from ..lowering import Emitter, Lowering, Ref, Site, f32
-from ..ops._integer import HOW
+from ..ops._integer import DOMAIN, FORMS, HOW
 from ..ops._recurrence import DIRECTIONS
 from ..quantized import LARGEST_SUM, largest_code
 from .slices import Slice
-from .walk import BIAS, LENGTHS, MOST_STEPS, PEEPHOLES, Memory, R, W, Walk, X, present, walked
-
-SCALES = 8
-"""The input that holds the scale of each row of X."""
+from .walk import BIAS, LENGTHS, MOST_STEPS, PEEPHOLES, Memory, R, W, Walk, X, present, resets_first, walked
 
 
-def lower_lstm(site: Site) -> Iterator[Lowering]:
+def lower_integers(site: Site) -> Iterator[Lowering]:
     x = site.inputs[X]
     if x is None or not {W, R} <= set(site.weights) or present(site, LENGTHS):
         return
@@ -36,7 +34,7 @@ def lower_lstm(site: Site) -> Iterator[Lowering]:
 
 @dataclass(frozen=True, eq=False)
 class _Matrix:
-    """A direction of W or R, which ``bits_gemv`` multiplies a row of codes with."""
+    """Rows of a direction of W or R, which ``bits_gemv`` multiplies a row of codes with."""
 
     place: int
     slice: Slice
@@ -44,9 +42,8 @@ class _Matrix:
     isa: str
 
     @staticmethod
-    def of(site: Site, place: int, direction: int) -> _Matrix | None:
+    def of(site: Site, place: int, part: Slice) -> _Matrix | None:
         tensor = site.weights[place]
-        part = Slice(direction, 0, tensor.shape[1])
         outline = part.outline(tensor)
         layout = None if outline is None else bits.plan(outline, True, has_sums=False)
         if outline is None or layout is None or largest_code(site.attrs[HOW][0]) * bits.largest(outline) * layout.columns > LARGEST_SUM:
@@ -69,18 +66,21 @@ class _Matrix:
 
 
 def _walk(site: Site, direction: int) -> _IntegerWalk | None:
-    w, r = _Matrix.of(site, W, direction), _Matrix.of(site, R, direction)
-    if w is None or r is None:
+    rows, hidden = site.weights[R].shape[1:]
+    early = 2 * hidden if resets_first(site) else rows
+    w, r = _Matrix.of(site, W, Slice(direction, 0, rows)), _Matrix.of(site, R, Slice(direction, 0, early))
+    late = _Matrix.of(site, R, Slice(direction, early, rows)) if early < rows else None
+    if w is None or r is None or (late is None and early < rows):
         return None
-    return _IntegerWalk(site, direction, w, r)
+    return _IntegerWalk(site, direction, w, r, late)
 
 
 class _IntegerWalk(Walk):
-    """One direction. Each sequence of the batch is a row of its own."""
+    """One direction. Each sequence of the batch is a row of its own. ``late``: the last rows of R, where the reset gate comes first."""
 
-    def __init__(self, site: Site, direction: int, w: _Matrix, r: _Matrix) -> None:
+    def __init__(self, site: Site, direction: int, w: _Matrix, r: _Matrix, late: _Matrix | None) -> None:
         super().__init__(site, direction)
-        self.w, self.r = w, r
+        self.w, self.r, self.late = w, r, late
 
     @property
     def parts_stride(self) -> int:
@@ -90,32 +90,52 @@ class _IntegerWalk(Walk):
     def cost(self) -> float:
         length, batch, _ = self.sizes
         row = self.w.cost + self.r.cost + 3 * costs.STEP + (costs.INTEGER["quantize"] + costs.RECURRENT["cell"] * self.gates) * self.hidden
+        if self.late is not None:
+            row += self.late.cost + 2 * costs.STEP + costs.INTEGER["quantize"] * self.hidden
         return length * (batch * row + costs.STEP)
 
     def emit(self, em: Emitter) -> None:
         length, batch, _ = self.sizes
-        rows, hidden, columns = self.gates * self.hidden, self.hidden, self.w.layout.columns
-        turned = self.site.attrs["layout"]
+        rows, columns, turned = self.gates * self.hidden, self.w.layout.columns, self.site.attrs["layout"]
+        scales = FORMS[self.site.node.op.removeprefix(DOMAIN)].inputs  # the input that holds the scale of each row of X
         parts, products = em.temporary(4 * batch * rows), em.temporary(4 * batch * rows)
-        codes, scale = em.temporary(hidden), em.temporary(4)
-        bias, memory, before = self._bias(em), Memory(self, em), None
+        (bias, bias_of_r), memory, before = self._biases(em), Memory(self, em), None
         for t in self.times:
             h, stride = memory.hidden(before)
             for b in range(batch):
                 row = b * length + t if turned else t * batch + b
-                self.w.emit(em, em.input(X).plus(row * columns), em.input(SCALES).plus(4 * row), bias, parts.plus(4 * b * rows))
-                em.step("quantize_dynamic", [h.plus(4 * b * stride), codes, scale], [hidden, 1], 1)
-                self.r.emit(em, codes, scale, None, products.plus(4 * b * rows))
+                self.w.emit(em, em.input(X).plus(row * columns), em.input(scales).plus(4 * row), bias, parts.plus(4 * b * rows))
+                self._multiply(em, self.r, h.plus(4 * b * stride), bias_of_r, products.plus(4 * b * self.r.layout.outputs))
             self.cell(em, memory, t, t == self.times[-1], parts, products, (h, stride), before is None)
             before = t
 
-    def _bias(self, em: Emitter) -> Ref | None:
-        """Of both products, added to that with W."""
+    def emit_late(self, em: Emitter, reset: Ref, y: Ref) -> None:
+        assert self.late is not None
+        for b in range(self.sizes[1]):
+            self._multiply(em, self.late, reset.plus(4 * b * self.hidden), None, y.plus(4 * b * self.hidden))
+
+    def _multiply(self, em: Emitter, r: _Matrix, x: Ref, bias: Ref | None, y: Ref) -> None:
+        """Rows of R times one row of floats, whose codes are made first."""
+        codes, scale = em.temporary(self.hidden), em.temporary(4)
+        em.step("quantize_dynamic", [x, codes, scale], [self.hidden, 1], 1)
+        r.emit(em, codes, scale, bias, y)
+
+    def _biases(self, em: Emitter) -> tuple[Ref | None, Ref | None]:
+        """What is added to the product with W: the biases of both; and to that with R: the one that the reset gate scales."""
         if not present(self.site, BIAS):
-            return None
+            return None, None
+        own = slice(2 * self.hidden, None) if self.gates == 3 and self.late is None else slice(0, 0)
+        name = f"fp32 bias of direction {self.direction}"
 
-        def pack(tensor: EncodedTensor) -> np.ndarray:
-            own = tensor.decode()[self.direction].astype(np.float32)
-            return own[:len(own) // 2] + own[len(own) // 2:]
+        def ahead(tensor: EncodedTensor) -> np.ndarray:
+            w, r = np.split(tensor.decode()[self.direction].astype(np.float32), 2)
+            r[own] = 0
+            return w + r
 
-        return em.weight(BIAS, f"fp32 bias of direction {self.direction}", pack)
+        def scaled(tensor: EncodedTensor) -> np.ndarray:
+            r = np.split(tensor.decode()[self.direction].astype(np.float32), 2)[1]
+            return np.concatenate([np.zeros(2 * self.hidden, np.float32), r[own]])
+
+        if not own.start:
+            return em.weight(BIAS, name, ahead), None
+        return em.weight(BIAS, f"{name}, but what the reset gate scales", ahead), em.weight(BIAS, f"{name}, scaled by the reset gate", scaled)

@@ -15,11 +15,10 @@ from ..gemm.product import Product, Way, way_of
 from ..lowering import Emitter, Lowering, Ref, Site, lowers
 from ..ops._integer import DOMAIN
 from ..ops._recurrence import DIRECTIONS
-from ..ops.gru import OP as GRU
 from ..sparse.gemv import Gemv
-from .integers import lower_lstm
+from .integers import lower_integers
 from .slices import Slice
-from .walk import BIAS, CELLS, HIDDEN_STATE, LENGTHS, MOST_STEPS, PEEPHOLES, Memory, R, W, Walk, X, present, walked
+from .walk import BIAS, CELLS, HIDDEN_STATE, LENGTHS, MOST_STEPS, PEEPHOLES, Memory, R, W, Walk, X, present, resets_first, walked
 
 BLOCK = 128
 """Steps whose inputs are multiplied with W at a time, so that a long sequence takes no more memory than a short one."""
@@ -41,7 +40,7 @@ class Matrix:
         self.way.emit(em, [x, weight, bias, y])
 
 
-lowers(f"{DOMAIN}LSTM", takes=("float32", "int8"))(lower_lstm)
+lowers(f"{DOMAIN}LSTM", f"{DOMAIN}GRU", takes=("float32", "int8"))(lower_integers)
 
 
 @lowers("RNN", "LSTM", "GRU")
@@ -74,21 +73,21 @@ def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int, like: M
 
 class FloatWalk(Walk):
     """One direction. ``inputs``: W for a block of steps, and for the shorter one at the end. ``steps``: R for the first step, whose state may lie
-    elsewhere, and by turns for the others: backwards and forwards through the matrix."""
+    elsewhere, and by turns for the others: backwards and forwards through the matrix. ``late``: its last rows, where the reset gate comes first."""
 
     def __init__(self, site: Site, direction: int, block: int, inputs: tuple[Matrix, Matrix], steps: tuple[Matrix, Matrix, Matrix],
                  late: Matrix | None) -> None:
-        super().__init__(site, direction, late)
-        self.block, self.inputs, self.steps = block, inputs, steps
+        super().__init__(site, direction)
+        self.block, self.inputs, self.steps, self.late = block, inputs, steps, late
 
     @staticmethod
     def of(site: Site, direction: int) -> FloatWalk | None:
-        kernel, gates, _ = CELLS[site.node.op]
+        gates = CELLS[site.node.op][1]
         x, hidden = site.inputs[X], site.weights[R].shape[2]
         assert x is not None
         length, batch = x.shape[site.attrs["layout"]], x.shape[1 - site.attrs["layout"]]
         directions = len(DIRECTIONS[site.attrs["direction"]])
-        split = kernel == "gru_cell" and not site.attrs["linear_before_reset"]
+        split = resets_first(site)
         whole, early = Slice(direction, 0, gates * hidden), Slice(direction, 0, (gates - split) * hidden)
         first = directions * hidden if site.attrs["layout"] and present(site, HIDDEN_STATE) else hidden
         later = length * directions * hidden if site.attrs["layout"] else hidden
@@ -126,6 +125,10 @@ class FloatWalk(Walk):
             mine = parts.plus(4 * (t % self.block) * (1 if self.site.attrs["layout"] else batch) * rows)
             self.cell(em, memory, t, k == len(times) - 1, mine, products, (h, stride), k == 0)
 
+    def emit_late(self, em: Emitter, reset: Ref, y: Ref) -> None:
+        assert self.late is not None
+        self.late.emit(em, reset, em.constant(by_panel(np.zeros(self.late.layout.outputs, np.float32), self.late.layout)), y)
+
     def _multiply_inputs(self, em: Emitter, block: int, bias: Ref, parts: Ref) -> None:
         """The inputs' part of the gates for the steps of a block."""
         length, batch, _ = self.sizes
@@ -135,7 +138,7 @@ class FloatWalk(Walk):
     def _biases(self, em: Emitter) -> tuple[Ref, Ref]:
         """What is added to the inputs' part of the gates, by panel, and what to the product with R: only the bias that the reset gate scales."""
         rows, hidden = self.gates * self.hidden, self.hidden
-        after = self.late is None and self.site.node.op == GRU.name
+        after = CELLS[self.site.node.op][0] == "gru_cell" and not self.resets_first
         early, late = self.inputs[0].layout, self.steps[0].layout
         if not present(self.site, BIAS):
             return em.constant(by_panel(np.zeros(rows, np.float32), early)), em.constant(by_panel(np.zeros(late.outputs, np.float32), late))

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..gemm.pack import by_panel
 from ..lowering import Emitter, Lowering, Ref, Site, f32
 from ..ops._cell_activations import KINDS, chosen
 from ..ops._integer import DOMAIN
 from ..ops._recurrence import DIRECTIONS
-
-if TYPE_CHECKING:
-    from .lowering import Matrix
 
 MOST_STEPS = 4096
 """Steps in time of a node, over both directions; with more of them, a program would grow too long, and NumPy runs the node."""
@@ -23,7 +18,8 @@ CHUNK = 64
 FUNCTIONS = tuple(KINDS)
 """In the order of recurrent.cpp's enum Function."""
 CELLS = {"RNN": ("rnn_cell", 1, ("Tanh",)), "LSTM": ("lstm_cell", 4, ("Sigmoid", "Tanh", "Tanh")),
-         f"{DOMAIN}LSTM": ("lstm_cell", 4, ("Sigmoid", "Tanh", "Tanh")), "GRU": ("gru_cell", 3, ("Sigmoid", "Tanh"))}
+         f"{DOMAIN}LSTM": ("lstm_cell", 4, ("Sigmoid", "Tanh", "Tanh")), "GRU": ("gru_cell", 3, ("Sigmoid", "Tanh")),
+         f"{DOMAIN}GRU": ("gru_cell", 3, ("Sigmoid", "Tanh"))}
 """Operator → kernel, gates, its own activations."""
 X, W, R, BIAS, LENGTHS, HIDDEN_STATE, CELL_STATE, PEEPHOLES = range(8)
 
@@ -32,11 +28,16 @@ def present(site: Site, place: int) -> bool:
     return place < len(site.inputs) and site.inputs[place] is not None
 
 
-class Walk:
-    """One direction of a node. ``late``: the rows of R of a GRU's gate h where the reset gate comes before that product."""
+def resets_first(site: Site) -> bool:
+    """Whether it is a GRU whose reset gate comes before the product with R of its gate h: those rows of R are a matrix of their own."""
+    return CELLS[site.node.op][0] == "gru_cell" and not site.attrs["linear_before_reset"]
 
-    def __init__(self, site: Site, direction: int, late: Matrix | None = None) -> None:
-        self.site, self.direction, self.late = site, direction, late
+
+class Walk:
+    """One direction of a node."""
+
+    def __init__(self, site: Site, direction: int) -> None:
+        self.site, self.direction = site, direction
         self.functions = chosen(site.node.op.removeprefix(DOMAIN), site.attrs, CELLS[site.node.op][2], self.sizes[2])[direction]
 
     @property
@@ -47,6 +48,15 @@ class Walk:
     def emit(self, em: Emitter) -> None:
         """All steps in time."""
         raise NotImplementedError
+
+    def emit_late(self, em: Emitter, reset: Ref, y: Ref) -> None:
+        """The product of the rows of R of a GRU's gate h with the hidden state that the reset gate scaled, where ``resets_first``."""
+        raise NotImplementedError
+
+    @property
+    def resets_first(self) -> bool:
+        """Whether the reset gate scales the hidden state ahead of a product."""
+        return resets_first(self.site)
 
     @property
     def hidden(self) -> int:
@@ -82,7 +92,7 @@ class Walk:
         end, end_stride = memory.end(1) if last and len(self.site.outputs) > 1 else (y, 0)
         has_end = int(last and len(self.site.outputs) > 1)
         items = batch * -(-hidden // CHUNK)
-        product_stride = (self.gates - (self.late is not None)) * hidden
+        product_stride = (self.gates - self.resets_first) * hidden
 
         def params(state_stride: int, out_stride: int, *own: int) -> list[int]:
             clip = self.site.attrs["clip"]
@@ -99,12 +109,12 @@ class Walk:
             peepholes = self._peepholes(em)
             em.step(kernel, [mine, products, c, y, end, c_after, peepholes or c],
                     params(c_stride, y_stride, after_stride, int(peepholes is not None), self.site.attrs["input_forget"]), items)
-        elif self.late is None:
+        elif not self.resets_first:
             em.step(kernel, [mine, products, before[0], y, end, products.plus(8 * hidden)], params(before[1], y_stride, rows, 1), items)
         else:
             reset, inner = em.temporary(4 * batch * hidden), em.temporary(4 * batch * hidden)
             em.step("gru_reset", [mine, products, before[0], reset], params(before[1], hidden), items)
-            self.late.emit(em, reset, memory.zero_bias(self.late), inner)
+            self.emit_late(em, reset, inner)
             em.step(kernel, [mine, products, before[0], y, end, inner], params(before[1], y_stride, hidden, 0), items)
 
     def _peepholes(self, em: Emitter) -> Ref | None:
@@ -134,7 +144,6 @@ class Memory:
         self.turned = walk.site.attrs["layout"]
         self.zeros = em.constant(np.zeros(walk.sizes[1] * walk.hidden, np.float32))
         self.own_cell: Ref | None = None
-        self.zero_biases: Ref | None = None
 
     def _state(self, whole: Ref) -> tuple[Ref, int]:
         """This direction of a value of states: [directions, batch, hidden], or [batch, directions, hidden]."""
@@ -167,8 +176,3 @@ class Memory:
         if present(self.walk.site, CELL_STATE):
             return self._state(self.em.input(CELL_STATE)), after
         return (self.zeros, self.walk.hidden), after
-
-    def zero_bias(self, matrix: Matrix) -> Ref:
-        if self.zero_biases is None:
-            self.zero_biases = self.em.constant(by_panel(np.zeros(matrix.layout.outputs, np.float32), matrix.layout))
-        return self.zero_biases

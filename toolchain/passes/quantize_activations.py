@@ -43,7 +43,7 @@ def quantize_activations(graph: Graph, choice: Activations, calibration: Mapping
 
     What others read stays as it is: an Identity keeps it apart, in a subgraph also from the graphs around it. Static: scale and zero point
     are those of the value's range over the calibration data. Dynamic: symmetric, per sample for convolutions, per row for matrix products;
-    with the kind auto also what no sample reaches, as in a branch that none takes. An LSTM, whose state is quantized as its input is, reads
+    with the kind auto also what no sample reaches, as in a branch that none takes. An LSTM or GRU, whose state is quantized as its input is, reads
     dynamic codes with the kinds auto and dynamic, and floats with the others.
     Raises EncodingError if static and there is no data, or it does not reach a value, or a value is not finite on it.
     """

@@ -1,4 +1,4 @@
-"""LSTM in integers: what docs/quantization.md says, in a loop of its own, against every backend and ISA level; who computes so."""
+"""LSTM and GRU in integers: what docs/quantization.md says, in a loop of its own, against every backend and ISA level; who computes so."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ def lstm(kind: str, steps: int, batch: int, inputs: int, hidden: int, seed: int 
     return replace(graph, weights=weights, quantized={"in0": HOW} if quantized else {}), feeds
 
 
+def gru(kind: str, steps: int, batch: int, inputs: int, hidden: int, **attrs: object) -> tuple[Graph, dict[str, np.ndarray]]:
+    """A GRU with every input but sequence_lens, X quantized, and feeds."""
+    graph, feeds = graph_of(ops.get("GRU"), case("", 3, 1, sizes=(steps, batch, inputs, hidden), initial=True, **attrs))
+    directions = 2 if attrs.get("direction") == "bidirectional" else 1
+    own = {name: integers(kind, (directions, 3 * hidden, columns), seed) for seed, (name, columns) in enumerate((("in1", inputs), ("in2", hidden)))}
+    return replace(graph, weights={**graph.weights, **own}, quantized={"in0": HOW}), feeds
+
+
 def grid(x: np.ndarray) -> tuple[np.ndarray, np.floating]:
     """(codes, scale) of one row."""
     scale = np.max(np.abs(x)).astype(F) / F(127)
@@ -87,6 +95,33 @@ def walked(graph: Graph, feeds: dict[str, np.ndarray], backwards: tuple[bool, ..
                 i, f = (1 / (1 + np.exp(-v)) for v in (i + p * c, f + u * c))
                 c = f * c + i * np.tanh(g)
                 y[t, d, s] = np.tanh(c) / (1 + np.exp(-(o + q * c)))
+                h = y[t, d, s].astype(F)
+    return y
+
+
+def walked_gru(graph: Graph, feeds: dict[str, np.ndarray], backwards: tuple[bool, ...]) -> np.ndarray:
+    """The same of a GRU. Gates in the order z, r, h."""
+    arrays = {**{name: graph.weights[name].decode() for name in graph.weights}, **feeds}
+    x, bias, h0 = (arrays[f"in{place}"] for place in (0, 3, 5))
+    (w, ws), (r, rs) = split(graph.weights["in1"]), split(graph.weights["in2"])
+    steps, batch, _ = x.shape
+    hidden, after = r.shape[2], graph.nodes[0].attrs.get("linear_before_reset", 0)
+    y = np.zeros((steps, len(backwards), batch, hidden))
+
+    def product(matrix: np.ndarray, scale: np.ndarray, codes: np.ndarray, s: np.floating) -> np.ndarray:
+        return (matrix @ codes).astype(F) * (s * scale)
+
+    for d, turned in enumerate(backwards):
+        of_w, of_r = np.split(bias[d], 2)
+        added, late = of_w + np.where(after and np.arange(3 * hidden) >= 2 * hidden, F(0), of_r), of_r[2 * hidden:] if after else F(0)
+        for s in range(batch):
+            h = h0[d, s].astype(F)
+            for t in (reversed(range(steps)) if turned else range(steps)):
+                of_x = product(w[d], ws, *grid(x[t, s])) + added
+                z, reset = np.split(1 / (1 + np.exp(-(of_x + product(r[d], rs, *grid(h)))[:2 * hidden].astype(np.float64))), 2)
+                own, scale = r[d, 2 * hidden:], rs[2 * hidden:]
+                inner = reset * (product(own, scale, *grid(h)) + late) if after else product(own, scale, *grid(reset.astype(F) * h))
+                y[t, d, s] = (1 - z) * np.tanh(of_x[2 * hidden:] + inner) + z * h
                 h = y[t, d, s].astype(F)
     return y
 
@@ -134,12 +169,50 @@ def test_batch_first(backend: str, level: str | None, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(got["out0"], expected["out0"].transpose(2, 0, 1, 3))
 
 
+@pytest.mark.parametrize(("backend", "level"), TARGETS)
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_one_step_of_a_gru(kind: str, backend: str, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the reset gate after the product no activation function comes before a code; with it before, r ⊙ h is quantized."""
+    for after, bound in ((1, ONE_STEP), (0, MANY_STEPS)):
+        for batch, inputs, hidden in ((1, 1, 1), (2, 7, 5), (1, 33, 17), (3, 64, 48)):
+            graph, feeds = gru(kind, 1, batch, inputs, hidden, linear_before_reset=after)
+            assert arithmetic(graph).integer == 1
+            assert error(run(graph, feeds, backend, level, monkeypatch)["out0"], walked_gru(graph, feeds, (False,))) <= bound
+
+
+@pytest.mark.parametrize(("backend", "level"), TARGETS)
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize(("direction", "backwards"), [("reverse", (True,)), ("bidirectional", (False, True))])
+def test_steps_and_directions_of_a_gru(direction: str, backwards: tuple[bool, ...], after: int, backend: str, level: str | None,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("codebook4-int8", "affine8-channel-symmetric"):
+        graph, feeds = gru(kind, 7, 2, 19, 21, direction=direction, linear_before_reset=after)
+        got, expected = run(graph, feeds, backend, level, monkeypatch), walked_gru(graph, feeds, backwards)
+        assert error(got["out0"], expected) <= MANY_STEPS
+        assert error(got["out1"], np.stack([expected[0 if turned else -1, d] for d, turned in enumerate(backwards)])) <= MANY_STEPS
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "GRU after"])
+def test_codes_and_sums_are_the_same_bits(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With gates that are 1/2 and x / 4 + 1/2 between 0 and 1 in the place of tanh, whose roundings are the same everywhere, so are all states."""
+    attrs = {"activations": ("HardSigmoid",) * 2, "activation_alpha": (0.0, 0.25), "activation_beta": (0.5, 0.5)}
+    if op == "LSTM":
+        graph, feeds = lstm("codebook4-int8", 9, 2, 19, 21, **{name: (*value, value[-1]) for name, value in attrs.items()})
+    else:
+        graph, feeds = gru("codebook4-int8", 9, 2, 19, 21, linear_before_reset=int(op == "GRU after"), **attrs)
+    expected, *others = (run(graph, feeds, backend, level, monkeypatch) for backend, level in TARGETS)
+    for got in others:
+        for name in expected:
+            np.testing.assert_array_equal(got[name], expected[name])
+
+
 @pytest.mark.parametrize("level", isa.levels())
 def test_threads_do_not_change_results(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, feeds = lstm("codebook4-int8", 5, 2, 130, 150)
-    one, three = (run(graph, feeds, "native", level, monkeypatch, threads) for threads in (1, 3))
-    for name in one:
-        np.testing.assert_array_equal(one[name], three[name])
+    after = {"linear_before_reset": 1}
+    for graph, feeds in (lstm("codebook4-int8", 5, 2, 130, 150), gru("codebook4-int8", 5, 2, 130, 150), gru("binary", 3, 1, 33, 70, **after)):
+        one, three = (run(graph, feeds, "native", level, monkeypatch, threads) for threads in (1, 3))
+        for name in one:
+            np.testing.assert_array_equal(one[name], three[name])
 
 
 def test_a_row_that_is_not_finite_stays_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +273,21 @@ def test_recipes(preset: str, has_data: bool) -> None:
                             for g, backend in ((graph, "numpy"), (again, "numpy"), (again, "native")))
     assert error(found, dense) <= (0.02 if preset == "int8" else 0.1)
     assert error(native, found) <= MANY_STEPS
+
+
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("preset", ["int8", "codebook-4-int8"])
+def test_recipes_of_a_gru(preset: str, after: int) -> None:
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.uniform(-0.1, 0.1, (1, 192, 48)), "r": rng.uniform(-0.1, 0.1, (1, 192, 64)), "b": rng.uniform(-0.1, 0.1, (1, 384))}
+    x = rng.normal(size=(20, 1, 48)).astype(F)
+    graph = Graph((ValueInfo("x", "float32", (20, 1, 48)),), (ValueInfo("y", "float32", (20, 1, 1, 64)),),
+                  (Node("GRU", ("x", "w", "r", "b"), ("y",), {"hidden_size": 64, "linear_before_reset": after}),),
+                  {name: EncodedTensor.dense(array.astype(F)) for name, array in weights.items()})
+    packed = from_bytes(to_bytes(compress(graph, recipes.load(preset))))
+    assert packed.quantized == {"x": HOW}
+    dense, native = (runtime.load(g).run({"x": x})["y"] for g in (graph, packed))
+    assert error(native, dense) <= (0.02 if preset == "int8" else 0.1)
 
 
 def test_static_and_binary_activations_leave_an_lstm_in_floats() -> None:
