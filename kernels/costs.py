@@ -70,12 +70,29 @@ GEMM: dict[str, float] = {
     "look_up": 0.015,  # per weight and eight rows
     "gemv_f32": 0.14,  # per weight, as all below
     "gemv_f16": 0.068,
+    "gemv_affine": 0.03,
     "gemv_runs1": 0.0065,
     "gemv_runs2": 0.0125,
     **{f"gemv_codebook{bits}": 0.024 for bits in (1, 2, 3, 4, 5)},
-    "gemv_codebook6": 0.05,
+    "gemv_codebook6": 0.06,
     "gemv_codebook7": 0.1,
-    "gemv_codebook8": 0.07,
+    "gemv_codebook8": 0.075,
+}
+
+GEMV_AVX2 = {  # per weight, at that level
+    "gemv_f32": 0.14,
+    "gemv_f16": 0.068,
+    "gemv_affine": 0.046,
+    "gemv_runs1": 0.018,
+    "gemv_runs2": 0.035,
+    "gemv_codebook1": 0.04,
+    "gemv_codebook2": 0.04,
+    "gemv_codebook3": 0.04,
+    "gemv_codebook4": 0.066,
+    "gemv_codebook5": 0.13,
+    "gemv_codebook6": 0.17,
+    "gemv_codebook7": 0.17,
+    "gemv_codebook8": 0.17,
 }
 
 WINOGRAD = {

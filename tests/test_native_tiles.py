@@ -13,7 +13,7 @@ from native_harness import LEVELS, check, every_level, pytestmark, site_of
 from random_weights import STRUCTURES, VALUES, random_weight
 from thinfer import runtime
 from thinfer.formats.graph import Graph, Node, ValueInfo
-from thinfer.formats.tensor import EncodedTensor, Symbols
+from thinfer.formats.tensor import Affine, EncodedTensor, Symbols, View
 from thinfer.kernels import ops
 from thinfer.kernels.gemm.tiles import UNIT, plan_tiles
 from thinfer.kernels.lowering import lowerings
@@ -94,6 +94,29 @@ def test_any_encoding(level: str, encoding: tuple[str, str], outputs: int, colum
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, columns)).astype(np.float32)
     compare("Gemm", x, random_weight(rng, (outputs, columns), *encoding, kept=kept), level, transB=1)
+
+
+@every_level
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("block", [1, 5, 16, 32, 400])
+def test_grids_that_change_along_a_row(bits: int, block: int, level: str) -> None:
+    """One row of x: runs that end within words and at their ends, with zero points and without, per output and for all."""
+    rng = np.random.default_rng(bits)
+    for i, (outputs, columns) in enumerate(((1, 1), (16, 31), (17, 32), (33, 97), (15, 160))):
+        view, x = View((outputs, columns)), rng.standard_normal((1, columns)).astype(np.float32)
+        for per_output, zeros in ((True, False), (True, True), (False, True)):
+            table = (outputs if per_output else 1, -(-columns // block))
+            zero = rng.integers(0, 2**bits, table).astype(np.uint8) if zeros else None
+            codes = rng.integers(0, 2**bits, view.size).astype(np.uint8)
+            tensor = EncodedTensor(view.shape, "float32", Affine(codes, bits, rng.uniform(0.01, 0.1, table).astype(np.float32), zero, block))
+            compare("Gemm", x, tensor, level, transB=1)
+            if table[1] > 1:
+                site = site_of("Gemm", [x, tensor.decode()], np.zeros((1, outputs), np.float32), {"transB": 1}, {1: tensor}, level)
+                assert [option.kernel for option in lowerings(site)] == ["gemv_affine"]
+        x[0, columns // 2] = (np.inf, -np.inf, np.nan)[i % 3]
+        with np.errstate(invalid="ignore"):
+            expected = x @ tensor.decode().T
+        check("Gemm", [x, tensor.decode()], expected, {"transB": 1}, level=level, rtol=1e-5, atol=1e-4, weights={1: tensor})
 
 
 @each_encoding

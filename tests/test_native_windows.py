@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from native_harness import check, every_level, pytestmark, site_of
-from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Structure, Ternary, Values, View, Windowed
+from thinfer.formats.tensor import Binary, Blocks, Codebook, EncodedTensor, Plain, Sparse, Structure, Ternary, Values, View, Windowed
 from thinfer.kernels.lowering import lowerings
 from thinfer.kernels.sparse.windows import AHEAD, PANEL, RUN, encoding_of, pack_windows
 
@@ -43,10 +43,15 @@ def windowed(rng: np.random.Generator, view: View, n: int, m: int) -> Windowed:
 
 
 def weight(rng: np.random.Generator, shape: tuple[int, int], structure: str, kind: str, axis: int = 0) -> EncodedTensor:
-    """``structure``: n:m, or the fraction that is kept (then some rows are empty and some full)."""
+    """``structure``: n:m, r x c (blocks of which a third is kept), or the fraction that is kept (then some rows are empty and some full)."""
     view = View(shape, axis)
     made: Structure
-    if ":" in structure:
+    if "x" in structure:
+        r, c = map(int, structure.split("x"))
+        blocks = rng.random((-(-view.channels // r), -(-view.inputs // c))) < 0.3
+        blocks[-1, -1] = True
+        made = Blocks.of(blocks, (r, c))
+    elif ":" in structure:
         n, m = map(int, structure.split(":"))
         made = windowed(rng, view, n, m)
     else:
@@ -68,7 +73,7 @@ def compare(x: np.ndarray, w: EncodedTensor, level: str) -> None:
 
 @every_level
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("structure", ["3:16", "7:32", "5:64", "0.1"])
+@pytest.mark.parametrize("structure", ["3:16", "7:32", "5:64", "0.1", "4x1"])
 def test_kinds_of_values(level: str, kind: str, structure: str) -> None:
     rng = np.random.default_rng(1)
     for outputs, columns in ((17, 96), (65, 129)):
@@ -77,7 +82,7 @@ def test_kinds_of_values(level: str, kind: str, structure: str) -> None:
 
 
 @every_level
-@pytest.mark.parametrize("structure", ["6:32", "1:32", "31:32", "16:16", "1:64", "0.03", "0.5"])
+@pytest.mark.parametrize("structure", ["6:32", "1:32", "31:32", "16:16", "1:64", "0.03", "0.5", "4x4", "1x4"])
 def test_odd_shapes(level: str, structure: str) -> None:
     rng = np.random.default_rng(6)
     for outputs, columns in SHAPES:

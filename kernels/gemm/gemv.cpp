@@ -114,24 +114,77 @@ void plain(const ThinCall* call, int64_t begin, int64_t end) {
 }
 
 // Codebook: a word of each row gives per_word(BITS) weights.
+constexpr int SIDE_BY_SIDE = NV <= 2 ? NV : 1;             // vectors of rows that share what is loaded of x
+constexpr int WORD_CHAINS = SIDE_BY_SIDE == 2 ? 3 : NV == 1 ? 8 : 4;  // sums of each
+
 template <int BITS, class Lookup>
-inline void words(const Layer& layer, int64_t item, const float* x, Sums& sums) {
-  constexpr int PER = per_word(BITS);
+inline void words(const Layer& layer, int64_t item, const float* x, float* total) {
+  constexpr int PER = per_word(BITS), S = SIDE_BY_SIDE;
   const int64_t n = layer.p[K];
-  for (int v = 0; v < NV; v++) {
-    const Lookup lookup(layer.packed.table(item), layer.packed.lanes(item), v);
-    const int32_t* w = (const int32_t*)layer.packed.panel(item) + v * VL;
+  for (int first = 0; first < NV; first += S) {
+    const int32_t* w = (const int32_t*)layer.packed.panel(item) + first * VL;
+    const float* table = layer.packed.table(item);
+    const Lookup low(table, layer.packed.lanes(item), first), high(table, layer.packed.lanes(item), first + S - 1);
+    vf sum[S][WORD_CHAINS];  // no memory, so that it stays in registers
+    for (int s = 0; s < S; s++)
+      for (int c = 0; c < WORD_CHAINS; c++) sum[s][c] = vf{};
     int64_t k = 0;
     for (; k + PER <= n; k += PER, w += PANEL) {
-      const vi word = loadi(w);
+      vi word[S];
+      for (int s = 0; s < S; s++) word[s] = loadi(w + s * VL);
       __builtin_prefetch((const char*)w + AHEAD);
 #pragma GCC unroll 32
-      for (int j = 0; j < PER; j++) sums.at[j % DEPTH][v] += lookup(word >> (BITS * j)) * x[k + j];
+      for (int j = 0; j < PER; j++) {
+        sum[0][j % WORD_CHAINS] += low(word[0] >> (BITS * j)) * x[k + j];
+        if constexpr (S == 2) sum[1][j % WORD_CHAINS] += high(word[1] >> (BITS * j)) * x[k + j];
+      }
     }
-    if (k < n)
-      for (vi word = loadi(w); k < n; k++, word >>= BITS) sums.at[0][v] += lookup(word) * x[k];
+    for (int s = 0; s < S; s++) {
+      if (k < n) {
+        vi word = loadi(w + s * VL);
+        for (int64_t i = k; i < n; i++, word >>= BITS) sum[s][0] += (s ? high : low)(word) * x[i];
+      }
+      for (int c = 1; c < WORD_CHAINS; c++) sum[s][0] += sum[s][c];
+      store(total + (first + s) * VL, sum[s][0]);
+    }
   }
 }
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// Tables that do not fit registers: a multiply-add a weight with the number in memory that its index finds, where gathers take twice as long.
+constexpr int SINGLE_ROWS = 8;
+
+template <int BITS>
+inline void singles(const Layer& layer, int64_t item, const float* x, float* total) {
+  constexpr int PER = per_word(BITS);
+  constexpr uint32_t MASK = (1u << BITS) - 1;
+  const float* table = layer.packed.table(item);
+  const int64_t n = layer.p[K], whole = n / PER * PER;
+  for (int first = 0; first < PANEL; first += SINGLE_ROWS) {
+    const uint32_t* w = (const uint32_t*)layer.packed.panel(item) + first;
+    float sum[SINGLE_ROWS] = {};
+    // compilers load first, and then move registers about
+    const auto add = [&](int r, uint32_t index, float at) { asm("vfmadd231ss %2, %1, %0" : "+x"(sum[r]) : "x"(at), "m"(table[index & MASK])); };
+    for (int64_t k = 0; k < whole; k += PER, w += PANEL) {
+      float at[PER];
+#pragma GCC unroll 5
+      for (int j = 0; j < PER; j++) {
+        at[j] = x[k + j];
+        asm("" : "+x"(at[j]));
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < SINGLE_ROWS; r++) {
+        uint32_t word = w[r];
+#pragma GCC unroll 5
+        for (int j = 0; j < PER; j++, word >>= BITS) add(r, word, at[j]);
+      }
+    }
+    for (int j = 0; j < n - whole; j++)
+      for (int r = 0; r < SINGLE_ROWS; r++) add(r, w[r] >> (BITS * j), x[whole + j]);
+    for (int r = 0; r < SINGLE_ROWS; r++) total[first + r] = sum[r];
+  }
+}
+#endif
 
 #if defined(__AVX512VBMI__)
 // One table of 256 entries: four columns of all rows at once, a byte of their floats at a time (bytes.h). Lanes of the sums are then
@@ -178,10 +231,13 @@ template <int BITS>
 void codebook(const ThinCall* call, int64_t begin, int64_t end) {
   const Layer layer(call);
   for (int64_t item = begin; item < end; item++) {
-    Sums sums;
-    if (layer.packed.lanes(item)) words<BITS, LaneTable<BITS>>(layer, item, layer.x(item), sums);
-    else words<BITS, Table<BITS>>(layer, item, layer.x(item), sums);
-    sums.write(layer, item);
+    float total[PANEL];
+    if (layer.packed.lanes(item)) words<BITS, LaneTable<BITS>>(layer, item, layer.x(item), total);
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    else if constexpr (BITS > 5) singles<BITS>(layer, item, layer.x(item), total);
+#endif
+    else words<BITS, Table<BITS>>(layer, item, layer.x(item), total);
+    layer.write(item, total);
   }
 }
 

@@ -12,6 +12,7 @@ from ...formats.record import dataclass, replace
 from .. import costs
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, Strips, f32
 from .pack import PANEL, PanelLayout, Panels, by_panel
+from .tiles import TileLayout
 
 K_BLOCK = 192
 """Columns that are decoded and multiplied at a time: three panels of them are 36 KB, most of an L1 cache."""
@@ -97,11 +98,15 @@ class Way:
 
 def way_of(product: Product, threads: int, isa: str) -> Way:
     """A matrix-vector kernel for one row, else the tiled product."""
-    if product.rows == 1 and isinstance(product.layout, PanelLayout) and product.geometry is None:
-        way = _vector(product, product.layout)
+    layout = product.layout
+    if product.rows == 1 and product.geometry is None and isinstance(layout, PanelLayout):
+        way = _vector(product, layout, isa)
+    elif product.rows == 1 and product.geometry is None and isinstance(layout, TileLayout) and layout.is_grid:
+        way = _grid(product, layout, isa)
     else:
         way = min([_matrix(product, threads), *_few(product)], key=lambda found: found.cost)
-    return replace(way, cost=costs.STEP + way.cost * costs.SLOWER.get(isa, 1.0))
+        way = replace(way, cost=way.cost * costs.SLOWER.get(isa, 1.0))
+    return replace(way, cost=costs.STEP + way.cost)
 
 
 def lower_activations(site: Site, a: tuple[int, ...], b: tuple[int, ...]) -> Lowering:
@@ -125,10 +130,10 @@ def lower_activations(site: Site, a: tuple[int, ...], b: tuple[int, ...]) -> Low
     return Lowering("gemm_rows", ("NCHW", "NCHW"), "NCHW", cost, emit, fuses=True)
 
 
-def _vector(product: Product, layout: PanelLayout) -> Way:
+def _vector(product: Product, layout: PanelLayout, isa: str) -> Way:
     runs = layout.bits in (1, 2) and layout.tables == 1 and layout.groups == 1 and layout.panels >= FEWEST_PANELS_FOR_RUNS
     kernel = f"gemv_runs{layout.bits}" if runs else _named("gemv", layout)
-    cost = product.weights * costs.GEMM[f"{kernel}{layout.bits}" if kernel == "gemv_codebook" else kernel]
+    cost = product.weights * _cost_per_weight(f"{kernel}{layout.bits}" if kernel == "gemv_codebook" else kernel, isa)
     scratch = RUN_BLOCK * 64 + layout.panels * PANEL * 4 if runs else 0
 
     def emit(em: Emitter, buffers: list[Ref]) -> None:
@@ -136,6 +141,18 @@ def _vector(product: Product, layout: PanelLayout) -> Way:
         em.step(kernel, buffers, params, layout.panels, scratch)
 
     return Way(kernel, cost, emit)
+
+
+def _cost_per_weight(kernel: str, isa: str) -> float:
+    return costs.GEMV_AVX2[kernel] if isa == "avx2" else costs.GEMM[kernel] * costs.SLOWER.get(isa, 1.0)
+
+
+def _grid(product: Product, layout: TileLayout, isa: str) -> Way:
+    """Affine codes whose scales may change along a row."""
+    def emit(em: Emitter, buffers: list[Ref]) -> None:
+        em.step("gemv_affine", buffers, [layout.columns, layout.outputs, layout.groups, *_finish(product, em), 0, *layout.params()], layout.panels)
+
+    return Way("gemv_affine", product.weights * _cost_per_weight("gemv_affine", isa), emit)
 
 
 def _few(product: Product) -> Iterator[Way]:

@@ -40,7 +40,8 @@ FLOATS, HALVES, SYMBOLS, CODES = range(4)
 
 @dataclass(frozen=True, eq=False)
 class TileLayout:
-    """A matrix as ``PanelLayout``; where everything lies in it is in the packed weight. ``taps``: elements of a channel that lie together."""
+    """A matrix as ``PanelLayout``; where everything lies in it is in the packed weight. ``taps``: elements of a channel that lie together;
+    ``is_grid``: dense and affine, which ``gemv_affine`` reads."""
 
     name: str
     groups: int
@@ -48,6 +49,7 @@ class TileLayout:
     columns: int
     order: Order
     taps: int
+    is_grid: bool
     kind = "tiles"
 
     @property
@@ -85,7 +87,7 @@ def plan_tiles(tensor: EncodedTensor, groups: int, order: Order) -> TileLayout |
     block = f"/{values.block}" if isinstance(values, Affine) and values.scale.shape[1] > 1 else ""
     structure = tensor.structure if tensor.axis == out_axis or isinstance(tensor.structure, Dense) else Sparse(np.empty(0, np.uint8))
     return TileLayout(f"tile16 {structure.label} {values.name}{block}{place}", groups, outputs // groups, tensor.size // outputs, order,
-                      prod(tensor.shape[2:]) if order == "conv" else 1)
+                      prod(tensor.shape[2:]) if order == "conv" else 1, isinstance(values, Affine) and isinstance(structure, Dense))
 
 
 def _is_uniform(values: Values) -> bool:

@@ -1,11 +1,11 @@
-"""Repacks windowed and sparse weights into the layout window16 (README.md has it byte by byte), values still encoded."""
+"""Repacks windowed and sparse weights, and blocks, into the layout window16 (README.md has it byte by byte), values still encoded."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...formats.record import dataclass
-from ...formats.tensor import EncodedTensor, Plain, Sparse, Windowed
+from ...formats.record import dataclass, replace
+from ...formats.tensor import Blocks, EncodedTensor, Plain, Sparse, Windowed
 from ..isa import ARM_LEVELS
 from ..tables import table_of
 from .pack import Kind, Order, held_positions, sections_of, symbols_of, tables_of
@@ -60,13 +60,13 @@ def encoding_of(tensor: EncodedTensor, order: Order, isa: str = "") -> Encoding 
     """How [outputs, K] or [K, outputs] is packed for that ISA level; None where the layout does not hold it: other structures, windows or
     scales that run along K, fewer columns than a window has or more than 16 bits can name, scales of blocks."""
     structure, axis = tensor.structure, 0 if order == "rows" else len(tensor.shape) - 1
-    if not isinstance(structure, (Windowed, Sparse)) or len(tensor.shape) < 2 or tensor.dtype not in ("float32", "float16"):
+    if not isinstance(structure, (Windowed, Sparse, Blocks)) or len(tensor.shape) < 2 or tensor.dtype not in ("float32", "float16"):
         return None
     window = structure.m if isinstance(structure, Windowed) else 2 * RUN
     columns = tensor.size // max(tensor.shape[axis], 1)
     if not (window if isinstance(structure, Windowed) else RUN) <= columns <= MOST_COLUMNS or tensor.held == 0 or tensor.axis != axis:
         return None
-    elastic = isinstance(structure, Sparse)
+    elastic = not isinstance(structure, Windowed)
     if isinstance(tensor.values, Plain):
         plain: dict[str, Kind] = {"float32": "f32", "float16": "f16"}
         kind = plain.get(tensor.values.data.dtype.name)
@@ -99,6 +99,8 @@ class _Slots:
 
 def pack_windows(tensor: EncodedTensor, encoding: Encoding, order: Order) -> np.ndarray:
     """uint8: header, then sections at multiples of 64 bytes."""
+    if isinstance(tensor.structure, Blocks):
+        tensor = replace(tensor, structure=Sparse.of(tensor.kept()))
     slots = _elastic(tensor, encoding, order) if encoding.elastic else _fixed(tensor, encoding, order)
     panels, per, width = len(slots.starts), encoding.per_word, encoding.window.bit_length() - 1
     total = int(slots.starts[-1]) + -(-int(slots.counts[-1]) // per) * per
