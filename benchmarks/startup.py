@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +16,60 @@ from .contest import Absent, command, environment, last_line
 
 ROUNDS = 9
 NOTHING = Contender("nothing", "numpy alone")
+UNSET = ("PYTHONDONTWRITEBYTECODE", "THINFER_PLANS")
+"""Of the environment: processes are to run as a device runs them, and with a cache of plans only where they say so."""
 
 
-def once(contender: Contender, folder: Path, peers: Path | None, scratch: Path) -> tuple[float, int, int]:
+@dataclass(frozen=True)
+class Start:
+    """A contender and the folder of its case. ``cached``: with a cache of plans (``THINFER_PLANS``), which the round that does not count fills."""
+
+    contender: Contender
+    folder: Path
+    cached: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.contender.name + (", plan cached" if self.cached else "")
+
+
+def once(start: Start, peers: Path | None, scratch: Path) -> tuple[float, int, int]:
     """(seconds, peak RSS in bytes, bytes of the model's files) of one process. Raises Absent."""
+    contender = start.contender
     log = scratch / f"once-{contender.program}.log"
-    line = command("once", contender, folder, 1, peers)
-    kept = {key: value for key, value in environment(contender.program, 1).items() if key != "PYTHONDONTWRITEBYTECODE"}  # as a device runs it
+    line = command("once", contender, start.folder, 1, peers)
+    kept = {key: value for key, value in environment(contender.program, 1).items() if key not in UNSET}
+    if start.cached:
+        kept["THINFER_PLANS"] = str(scratch / "plans")
     with log.open("w") as stream:
-        start = time.perf_counter()
+        began = time.perf_counter()
         with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=stream, env=kept, text=True) as process:
             assert process.stdout is not None
             said = process.stdout.readline()
-            seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - began
     if process.returncode:
         raise Absent(last_line(log))
     answer = json.loads(said)
     return seconds, answer["peak"], answer["nbytes"]
 
 
-def measure(contenders: Sequence[tuple[Contender, Path]], peers: Path | None, scratch: Path,
+def measure(starts: Sequence[Start], peers: Path | None, scratch: Path,
             progress: Callable[[str], object] = lambda _: None) -> list[dict[str, Any]]:
-    """One row per contender and the folder of its case. Processes take turns; the first round, which reads files into memory, does not count."""
-    taken: dict[str, list[tuple[float, int, int]]] = {contender.name: [] for contender, _ in contenders}
+    """One row each. Processes take turns; the first round, which reads files into memory, does not count."""
+    taken: dict[str, list[tuple[float, int, int]]] = {start.name: [] for start in starts}
     missing: dict[str, str] = {}
     for turn in range(ROUNDS + 1):
-        for contender, folder in contenders:
-            if contender.name in missing:
+        for start in starts:
+            if start.name in missing:
                 continue
             try:
-                found = once(contender, folder, peers, scratch)
+                found = once(start, peers, scratch)
             except Absent as reason:
-                missing[contender.name] = str(reason)
-                progress(f"{contender.name}: missing: {reason}")
+                missing[start.name] = str(reason)
+                progress(f"{start.name}: missing: {reason}")
                 continue
             if turn:
-                taken[contender.name].append(found)
+                taken[start.name].append(found)
     rows: list[dict[str, Any]] = []
     for name, times in taken.items():
         if name in missing:

@@ -7,4 +7,4 @@ from collections.abc import Callable
 
 from .compiled import native
 
-crc32: Callable[[bytes | bytearray | memoryview], int] = getattr(native, "crc32", zlib.crc32)
+crc32: Callable[..., int] = getattr(native, "crc32", zlib.crc32)

@@ -31,30 +31,32 @@ def regular(path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], *, mode: int = 0o666, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to write to that takes the place of the one at ``path`` in the end, unless something raises meanwhile.
 
-    Temporary file beside the target, fsync, rename, fsync of the folder. Raises FileAccessError for every failure of the system.
+    Temporary file (of ``mode``, less what the umask takes away) beside the target, fsync, rename, fsync of the folder; no fsync if it need not be
+    ``durable``. Raises FileAccessError for every failure of the system.
     """
     target = regular(path)
     try:
-        with _temporary(target) as file:
+        with _temporary(target, mode, durable) as file:
             yield file
-        if os.name == "posix":
+        if durable and os.name == "posix":
             _sync_folder(target.parent)
     except OSError as error:
         raise _not_writable(path, error.strerror or str(error)) from error
 
 
 @contextmanager
-def _temporary(target: Path) -> Iterator[BinaryIO]:
+def _temporary(target: Path, mode: int, durable: bool) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..formats.errors import ThinferError
-from ..formats.graph import ValueInfo
-from ..kernels.ops._op import Type
+from ..formats.value_info import ValueInfo
+
+if TYPE_CHECKING:
+    from ..kernels.ops._op import Type
 
 Feeds = Mapping[str, np.ndarray]
 

@@ -15,8 +15,9 @@ from ..kernels import ops
 from ..kernels.ops._integer import DOMAIN, FORMS, SCALE
 from ..kernels.ops._op import Body, Type
 from ..kernels.quantized import weight_integers
+from .errors import OutOfMemory
 from .explicit import explicit
-from .shapes import BodyInference, OutOfMemory, check_memory, node_types, type_of
+from .shapes import BodyInference, check_memory, node_types, type_of
 
 Lookup = Callable[[str], np.ndarray]
 """The elements of a value or weight, by name; the integers of a weight, by its name after ``INTEGERS``."""

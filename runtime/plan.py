@@ -3,99 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..formats.graph import Graph
-from ..formats.record import dataclass
-from ..kernels.isa import native
 from ..kernels.lowering import Lowering
 from ..kernels.ops._op import Type
 from ..kernels.quantized import weight_integers
 from .bodies import BodyPlans, BoundBody
 from .interpreter import INTEGERS, Compiled, NodeList, reads
 from .layout import choose
-from .numba import NumbaNodes
 from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, Unit, known_values
 from .profile import NodeProfile, NodeWatch, native_profile
-from .program import Program, ProgramBuilder
-from .shapes import Calls, OutOfMemory, check_memory, infer_types
+from .program import Program, ProgramBuilder, slot
+from .shapes import Calls, check_memory, infer_types
+from .stage import EngineProgram, NativeStage, Target, Values
 from .weights import PackedWeights
 
-Values = dict[str, np.ndarray]
 
-WORTH_RELEASING = 20_000
-"""Estimated nanoseconds from which on other Python threads may run meanwhile: to let go of the interpreter and take it back costs 0.1 µs, and much
-more where another thread waits for it."""
-
-WORTH_THREADS = 60_000
-"""Estimated nanoseconds from which on a segment is shared between threads: waking a worker that sleeps takes tens of microseconds."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a plan is made for. ``isa`` None means the NumPy backend, which uses no threads, or with ``numba`` that of Numba.
-    ``pool``: the engine's workers; ``alone``: a pool of the calling thread only, for what is too short to share;
-    ``arenas``: working memory, which the plans of a session share; ``factors``: measured on this device, see kernels/tuned.py."""
-
-    isa: str | None
-    threads: int
-    pool: Any = None
-    alone: Any = None
-    arenas: Any = None
-    numba: NumbaNodes | None = None
-    factors: Mapping[str, float] | None = None
-
-
-class _NativeStage:
-    """One native segment, ready to run."""
+class _PlannedStage(NativeStage):
+    """A native segment that knows what it was made of."""
 
     def __init__(self, graph: Graph, units: Sequence[Unit], chosen: Sequence[Lowering], program: Program, types: Types, target: Target) -> None:
+        super().__init__(program.compiled(types), target)
         self.program = program
         self._graph, self._units, self._chosen = graph, units, chosen
-        self._releases = program.cost >= WORTH_RELEASING
-        module = native()
-        assert module is not None
-        code, names = program.serialise()
-        self._results = [(name, kind.shape, kind.dtype) for name in program.outputs if (kind := types[name]) is not None]
-        self._engine = module.Engine(code, names, target.isa, program.weights, [_nbytes(types, n) for n in program.inputs],
-                                     [_nbytes(types, n) for n in program.outputs], program.arena_bytes, program.scratch_bytes,
-                                     target.pool if program.cost >= WORTH_THREADS else target.alone, target.arenas)
-
-    def run(self, values: Values) -> None:
-        self._run(values, self._engine.run)
-
-    def caller(self, inputs: Mapping[str, Type], outputs: Sequence[str]) -> Any:
-        """What runs the segment by one native call, feeds to outputs; None if there is no such thing. See runtime/native/calls.h."""
-        if set(outputs) != set(self.program.outputs) or len(self._results) != len(outputs):
-            return None
-        read = {name: place for place, name in enumerate(self.program.inputs)}
-        if not set(read) <= set(inputs):
-            return None
-        made = {name: (shape, dtype, place) for place, (name, shape, dtype) in enumerate(self._results)}
-        taken = [(name, np.dtype(kind.dtype), kind.shape, read.get(name, -1)) for name, kind in inputs.items()]
-        return self._engine.caller(taken, [(name, np.dtype(made[name][1]), made[name][0], made[name][2]) for name in outputs], self._releases)
-
-    def bound(self, inputs: Values, outputs: Values) -> Any:
-        """What runs the segment on exactly these arrays and returns ``outputs``."""
-        return self._engine.bound([inputs[name] for name in self.program.inputs], [outputs[name] for name in self.program.outputs], outputs,
-                                  self._releases)
 
     def profile(self, values: Values) -> list[NodeProfile]:
-        times = self._run(values, self._engine.timed)
-        return native_profile(self._graph, self._units, self._chosen, self.program, times)
-
-    def _run(self, values: Values, call: Callable[[tuple[np.ndarray, ...], tuple[np.ndarray, ...]], Any]) -> Any:
-        try:
-            outputs = tuple(np.empty(shape, dtype) for _, shape, dtype in self._results)
-            found = call(tuple(np.require(values[name], requirements=("C", "A")) for name in self.program.inputs), outputs)
-        except MemoryError:
-            made = ", ".join(repr(name) for name in self.program.outputs[:3])
-            raise OutOfMemory(f"there is not enough memory for the values from which the model makes {made}, which take "
-                              f"{self.program.arena_bytes + self.program.scratch_bytes} bytes between nodes") from None
-        values.update((name, out) for (name, *_), out in zip(self._results, outputs))
-        return found
+        return native_profile(self._graph, self._units, self._chosen, self.program, self.timed(values))
 
 
 class _PythonStage:
@@ -155,24 +90,24 @@ class Plan:
             return plans
 
         later = _read_later(self.segments, self._outputs)
-        self.stages: list[_NativeStage | _PythonStage] = []
+        self.stages: list[_PlannedStage | _PythonStage] = []
         for segment, keep in zip(self.segments, later):
             if isinstance(segment, PythonSegment):
                 self.stages.append(_PythonStage(graph, segment, keep, types, weights, self.known, plans_of, compiled))
             else:
                 self.stages.append(self._native(graph, segment, keep, types, target))
         whole = self._whole()
-        self.quick = None if whole is None else whole.caller(inputs, self._outputs)
+        self.quick = None if whole is None else whole.caller([slot(name, kind) for name, kind in inputs.items()], self._outputs)
         """f(feeds) → outputs of the caller's own, or None if the feeds are not exactly what the plan is for; None if there is no such short way."""
 
-    def _native(self, graph: Graph, segment: NativeSegment, keep: frozenset[str], types: Types, target: Target) -> _NativeStage:
+    def _native(self, graph: Graph, segment: NativeSegment, keep: frozenset[str], types: Types, target: Target) -> _PlannedStage:
         made = [name for unit in segment.units for name in unit.outputs]
         read = (name for unit in segment.units for name in unit.reads())
         inputs = [name for name in dict.fromkeys(read) if name not in set(made)]
         outputs = [name for name in made if name in keep]
         chosen = choose(segment.units, types, inputs, set(outputs))
         program = ProgramBuilder(types, self.weights, self.known, inputs, outputs).build(segment.units, chosen)
-        return _NativeStage(graph, segment.units, chosen, program, types, target)
+        return _PlannedStage(graph, segment.units, chosen, program, types, target)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Values:
         """The outputs; they may be feeds, constants or views of them."""
@@ -195,10 +130,15 @@ class Plan:
 
         return run
 
-    def _whole(self) -> _NativeStage | None:
+    def _whole(self) -> _PlannedStage | None:
         """The native segment that is all of the plan."""
         stage = self.stages[0] if len(self.stages) == 1 and not self._fixed else None
-        return stage if isinstance(stage, _NativeStage) else None
+        return stage if isinstance(stage, _PlannedStage) else None
+
+    def kept(self) -> EngineProgram | None:
+        """What a plan cache keeps; None unless the plan is one native segment."""
+        whole = self._whole()
+        return None if whole is None or self.quick is None else whole.given
 
     def profile(self, feeds: Mapping[str, np.ndarray]) -> list[NodeProfile]:
         """What the nodes of one run took, in the order in which they ran."""
@@ -239,8 +179,3 @@ def _read_later(segments: Sequence[Segment], outputs: Sequence[str]) -> list[fro
         wanted.update(name for part in parts for name in part.reads())
     return found[::-1]
 
-
-def _nbytes(types: Types, name: str) -> int:
-    kind = types[name]
-    assert kind is not None
-    return kind.size * np.dtype(kind.dtype).itemsize

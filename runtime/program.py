@@ -14,6 +14,7 @@ from ..kernels.movement.copies import emit_copy, emit_reorder, reorder_is_free
 from ..kernels.ops._op import Type
 from .arena import Lifetime, place
 from .partition import Types, Unit
+from .stage import EngineProgram, Slot
 from .strips import Link, chain_at, expands, lanes, schedule, strip_height
 from .weights import PackedWeights
 
@@ -40,12 +41,14 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Everything the engine needs. ``weights`` are the arrays that the steps index; ``inputs``/``outputs`` name the outside values;
+    """Everything the engine needs. ``weights`` are the arrays that the steps index, ``names`` of each of these (weight, layout), None for a table
+    of the plan's own; ``inputs``/``outputs`` name the outside values;
     ``traffic``: (bytes of values, bytes of weights) that the steps of each unit touch, each buffer counted once;
     ``cost``: estimated nanoseconds on one thread."""
 
     steps: tuple[Step, ...]
     weights: list[np.ndarray]
+    names: list[tuple[str, str] | None]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     arena_bytes: int
@@ -67,6 +70,18 @@ class Program:
             code += [number for buffer in step.buffers for number in buffer]
             code += [len(step.params), *step.params]
         return np.array(code, np.int64), names
+
+    def compiled(self, types: Types) -> EngineProgram:
+        """As the engine takes it."""
+        code, kernels = self.serialise()
+        inputs, outputs = ([slot(name, types[name]) for name in names] for names in (self.inputs, self.outputs))
+        return EngineProgram(code, kernels, self.weights, self.names, inputs, outputs, self.arena_bytes, self.scratch_bytes, self.cost)
+
+
+def slot(name: str, kind: Type | None) -> Slot:
+    """A value outside a segment, whose type is known."""
+    assert kind is not None
+    return name, kind.dtype, kind.shape
 
 
 @dataclass(eq=False)
@@ -103,6 +118,7 @@ class ProgramBuilder:
     _steps: list[_Pending] = field(default_factory=list)
     _buffers: dict[tuple[str, Layout], _Buffer] = field(default_factory=dict)
     _weights: list[np.ndarray] = field(default_factory=list)
+    _names: list[tuple[str, str] | None] = field(default_factory=list)
     _index_of: dict[object, int] = field(default_factory=dict)
     _scratch: int = 0
     _unit: Unit | None = None
@@ -215,7 +231,7 @@ class ProgramBuilder:
         if name in self.constants:
             return self.constant(pack(unit.site.weights[i]))
         if (name, layout) not in self._index_of:
-            self._index_of[name, layout] = self._add_weight(self.weights.packed(name, layout, pack))
+            self._index_of[name, layout] = self._add_weight(self.weights.packed(name, layout, pack), (name, layout))
         return Ref("weight", self._index_of[name, layout])
 
     def constant(self, array: np.ndarray) -> Ref:
@@ -245,8 +261,9 @@ class ProgramBuilder:
         assert self._option is not None
         return self._unit, self._option
 
-    def _add_weight(self, array: np.ndarray) -> int:
+    def _add_weight(self, array: np.ndarray, name: tuple[str, str] | None = None) -> int:
         self._weights.append(array)
+        self._names.append(name)
         return len(self._weights) - 1
 
     def _type(self, name: str) -> Type:
@@ -303,7 +320,7 @@ class ProgramBuilder:
             return key.space, key.index, at_offset.get(id(key), 0) + offset
 
         steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params, s.unit, s.lane) for s in self._steps)
-        return Program(steps, self._weights, tuple(self.inputs), tuple(self.outputs), arena, self._scratch, self._traffic(units), cost)
+        return Program(steps, self._weights, self._names, tuple(self.inputs), tuple(self.outputs), arena, self._scratch, self._traffic(units), cost)
 
     def _traffic(self, units: int) -> tuple[tuple[int, int], ...]:
         touched: list[set[_Buffer | int]] = [set() for _ in range(units)]

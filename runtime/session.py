@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..formats.errors import ThinferError
-from ..formats.graph import Graph, ValueInfo, verify
-from ..formats.reader import read
+from ..formats.value_info import ValueInfo
 from ..kernels import isa
-from ..kernels.ops._op import OpError, Type
 from ..kernels.tuned import read as read_costs
-from .explicit import explicit
+from .errors import enough_memory
 from .feeds import Feeds, InputError, checked_bound_inputs, checked_bound_outputs, checked_feeds
-from .numba import NumbaNodes
-from .plan import Plan, Target
-from .profile import NodeProfile
-from .shapes import OutOfMemory, check, concrete
-from .weights import PackedWeights
+from .model_file import ModelFile
+from .planner import Planner, Shapes
+from .stage import KeptPlan, Target
 
 if TYPE_CHECKING:
+    from ..formats.graph import Graph
+    from .numba import NumbaNodes
+    from .plan import Plan
+    from .profile import NodeProfile
     from .tuning import Timed
 
 BACKENDS = ("native", "numba", "numpy")
@@ -41,30 +41,33 @@ class BackendError(ThinferError, ValueError):
 
 
 def load(model: str | os.PathLike[str] | Graph, *, backend: str | None = None, threads: int = 1,
-         costs: str | os.PathLike[str] | None = None) -> Session:
+         costs: str | os.PathLike[str] | None = None, cache: str | os.PathLike[str] | None = None) -> Session:
     """A session for a ``.thin`` file (or a Graph).
 
     ``backend``: "native" (kernels in C++), "numba" (compiled here by Numba, where that is installed) or "numpy"; None takes native or else
     numpy. ``threads``: of one ``run`` call (native, numba). ``costs``: a file that ``toolchain tune`` wrote on this device, for the planner; None
-    takes the one that THINFER_COSTS names, if any.
+    takes the one that THINFER_COSTS names, if any. ``cache``: a folder for plans of files, which is made if need be, so that a later process
+    loads the same file sooner (``plan_cache.py``); None takes the one that THINFER_PLANS names, if any.
     Raises FormatError (not a well-formed file), BackendError, CostsError, OpError (operators wrongly used or unknown), OSError (no such file).
     """
     with uncollected():
-        graph = verify(model) if isinstance(model, Graph) else read(model)  # what the reader gives is verified
-        return Session(graph, backend=backend, threads=threads, costs=costs)
+        if isinstance(model, (str, os.PathLike)):
+            return Session(ModelFile(model), backend=backend, threads=threads, costs=costs, cache=cache)
+        from ..formats.graph import verify
+
+        return Session(verify(model), backend=backend, threads=threads, costs=costs)
 
 
 class Session:
     """A model, ready to run. Safe to use from several threads at once."""
 
-    def __init__(self, graph: Graph, *, backend: str | None = None, threads: int = 1, costs: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, model: Graph | ModelFile, *, backend: str | None = None, threads: int = 1, costs: str | os.PathLike[str] | None = None,
+                 cache: str | os.PathLike[str] | None = None) -> None:
+        """As ``load``, of a Graph that is verified."""
         self.backend = _checked_backend(backend)
         if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS:
             raise BackendError(f"threads is {threads!r}; it must be a whole number from 1 to {MOST_THREADS}")
-        check(graph)
-        self._graph, self._planned = graph, explicit(graph)
-        self._weights = PackedWeights(graph.weights)
-        self._plans: OrderedDict[tuple[tuple[int, ...], ...], Plan] = OrderedDict()
+        self._plans: OrderedDict[Shapes, Plan | KeptPlan] = OrderedDict()
         self._lock = threading.Lock()
         self._quick: Callable[[Feeds], dict[str, np.ndarray] | None] | None = None  # how the last plan that ran is called without detours
         native = isa.native() if self.backend == "native" else None
@@ -74,37 +77,33 @@ class Session:
             pools = (native.ThreadPool(threads), native.ThreadPool(1)) if native else (None, None)
         except RuntimeError as error:
             raise BackendError(f"the system does not grant {threads} threads ({error}); use fewer") from None
-        numba = NumbaNodes(threads) if self.backend == "numba" else None
-        self._target = Target(self.isa, threads, pools[0], pools[1], native.ArenaPool() if native else None, numba,
+        self._target = Target(self.isa, threads, pools[0], pools[1], native.ArenaPool() if native else None, self._numba_nodes(),
                               read_costs(costs, self.isa) if self.isa else None)
-        self._check_weights()
+        self._planner = Planner(model, self._target, cache or os.environ.get("THINFER_PLANS"))
+        self._weights = self._planner.weights
+        shapes, plan = self._planner.first()
+        if plan is not None:
+            self._plans[shapes] = plan
 
-    def _check_weights(self) -> None:
-        """Raises now what is wrong with the file or the graph: a first plan packs the weights that it reads, and what it leaves
-        (all of them where lengths are symbolic and no plan can be made for length 1, then the first run plans) is decoded once."""
-        try:
-            with enough_memory():
-                self._plan(tuple(concrete(info) for info in self.inputs))
-        except (OpError, OutOfMemory):
-            if not any(isinstance(dim, str) for info in self.inputs for dim in info.shape):
-                raise
-        held = self._weights.memory()
-        for name in self._graph.weights:
-            if name not in held:
-                self._graph.weights[name]
+    def _numba_nodes(self) -> NumbaNodes | None:
+        if self.backend != "numba":
+            return None
+        from .numba import NumbaNodes
+
+        return NumbaNodes(self.threads)
 
     @property
     def inputs(self) -> tuple[ValueInfo, ...]:
         """Name, dtype and shape of each input; symbolic dimensions by name."""
-        return self._graph.inputs
+        return self._planner.inputs
 
     @property
     def outputs(self) -> tuple[ValueInfo, ...]:
-        return self._graph.outputs
+        return self._planner.outputs
 
     @property
     def graph(self) -> Graph:
-        return self._graph
+        return self._planner.graph
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The output of a model with one input and one output. Raises InputError if it has more."""
@@ -153,7 +152,7 @@ class Session:
         from .tuning import ways
 
         arrays = checked_feeds(self.inputs, feeds)
-        plan = self._plan(tuple(arrays[info.name].shape for info in self.inputs))
+        plan = self._whole_plan(tuple(arrays[info.name].shape for info in self.inputs))
         return list(ways(plan, self.isa)) if self.isa is not None else []
 
     def profile(self, feeds: Feeds) -> list[NodeProfile]:
@@ -161,7 +160,7 @@ class Session:
         takes longer than ``run``, by some 50 ns a step."""
         arrays = checked_feeds(self.inputs, feeds)
         with enough_memory():
-            return self._plan(tuple(arrays[info.name].shape for info in self.inputs)).profile(arrays)
+            return self._whole_plan(tuple(arrays[info.name].shape for info in self.inputs)).profile(arrays)
 
     def weight_memory(self) -> dict[str, dict[str, Any]]:
         """Weight name → {"layout": names of the layouts it is held in, "nbytes": bytes in RAM}, for every weight in RAM, and for those
@@ -170,7 +169,7 @@ class Session:
                 for name, forms in self._weights.memory().items()}
         with self._lock:
             waiting = [plan.unplanned() for plan in self._plans.values()]
-        missing = set.intersection(*waiting) if waiting else set(self._graph.weights)
+        missing = set.intersection(*waiting) if waiting else set(self.graph.weights)
         return held | {name: {"layout": "not planned yet", "nbytes": 0} for name in sorted(missing - held.keys())}
 
     def _run(self, feeds: Feeds) -> dict[str, np.ndarray]:
@@ -180,17 +179,29 @@ class Session:
             self._quick = plan.quick
             return plan.run_for_caller(arrays)
 
-    def _plan(self, shapes: tuple[tuple[int, ...], ...]) -> Plan:
+    def _plan(self, shapes: Shapes) -> Plan | KeptPlan:
         with self._lock:
             plan = self._plans.get(shapes)
             if plan is None:
-                kinds = {info.name: Type(info.dtype, shape) for info, shape in zip(self.inputs, shapes)}
-                plan = Plan(self._planned, kinds, self._weights, self._target)
-                self._plans[shapes] = plan
-                if len(self._plans) > MOST_PLANS:
-                    self._plans.popitem(last=False)
+                plan = self._added(shapes, self._planner.plan(shapes))
             self._plans.move_to_end(shapes)
             return plan
+
+    def _whole_plan(self, shapes: Shapes) -> Plan:
+        """The plan with all that it was made of, which no cache holds."""
+        plan = self._plan(shapes)
+        if not isinstance(plan, KeptPlan):
+            return plan
+        with self._lock:
+            made = self._planner.made(shapes)
+            self._added(shapes, made)
+            return made
+
+    def _added(self, shapes: Shapes, plan: Plan | KeptPlan) -> Plan | KeptPlan:
+        self._plans[shapes] = plan
+        if len(self._plans) > MOST_PLANS:
+            self._plans.popitem(last=False)
+        return plan
 
 
 @contextmanager
@@ -204,17 +215,6 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-@contextmanager
-def enough_memory() -> Iterator[None]:
-    """Says in words that there is not."""
-    try:
-        yield
-    except OutOfMemory:  # which says more
-        raise
-    except MemoryError:
-        raise OutOfMemory("there is not enough memory for the model and what it computes from inputs of these shapes") from None
 
 
 def _checked_backend(backend: str | None) -> str:

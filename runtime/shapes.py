@@ -8,12 +8,12 @@ from math import prod
 
 import numpy as np
 
-from ..formats.errors import ThinferError
 from ..formats.graph import Graph, Node, ValueInfo
 from ..formats.reader import memory
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.ops._op import BodyTypes, OpError, Type
+from .errors import OutOfMemory
 
 KNOWN_ELEMENTS = 1024
 KNOWN_VECTOR = 1 << 20
@@ -31,10 +31,6 @@ class UnsupportedOps(OpError):
         listed = "; ".join(f"{op} ({', '.join(labels)})" for op, labels in sorted(missing.items()))
         super().__init__(f"{len(missing)} operator{'s are' if len(missing) > 1 else ' is'} not supported: {listed}")
         self.missing = missing
-
-
-class OutOfMemory(ThinferError, MemoryError):
-    """The values of a run do not fit into memory."""
 
 
 def check(graph: Graph) -> Graph:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..formats.reader import WeightTable
-from ..formats.tensor import EncodedTensor
-from ..kernels.compact import CompactTensor
-from ..kernels.lowering import ALIGNMENT, aligned
+if TYPE_CHECKING:
+    from ..formats.tensor import EncodedTensor
+    from ..kernels.compact import CompactTensor
 
-Pack = Callable[[EncodedTensor], np.ndarray]
+Pack = Callable[["EncodedTensor"], np.ndarray]
 
 
 class PackedWeights:
     """Packs weights on first use. The source table may be lazy (a file): a tensor is taken from it, packed, and let go."""
 
-    def __init__(self, source: Mapping[str, EncodedTensor]) -> None:
-        self.source = source
+    def __init__(self, source: Callable[[], Mapping[str, EncodedTensor]]) -> None:
+        """``source`` is asked for the table as soon as a weight is wanted that is not here."""
+        self._source = source
         self._packed: dict[tuple[str, str], np.ndarray] = {}
         self._compact: dict[str, CompactTensor] = {}
         self._lock = threading.Lock()
+
+    @property
+    def source(self) -> Mapping[str, EncodedTensor]:
+        return self._source()
+
+    def adopt(self, name: str, layout: str, array: np.ndarray) -> None:
+        """Takes a weight that was packed before, unless it is here."""
+        with self._lock:
+            self._packed.setdefault((name, layout), array)
 
     def packed(self, name: str, layout: str, pack: Pack) -> np.ndarray:
         """uint8 array, 64-byte aligned: the weight as ``pack`` lays it out."""
@@ -31,12 +41,15 @@ class PackedWeights:
             if found is None:
                 found = _aligned(pack(self.source[name]))
                 self._packed[name, layout] = found
-                if isinstance(self.source, WeightTable):
-                    self.source.release(name)
+                release = getattr(self.source, "release", None)  # of a table that lies in a file
+                if release is not None:
+                    release(name)
             return found
 
     def compact(self, name: str) -> CompactTensor:
         """The weight as the NumPy backend keeps it."""
+        from ..kernels.compact import CompactTensor
+
         with self._lock:
             if name not in self._compact:
                 self._compact[name] = CompactTensor(self.source[name])
@@ -55,6 +68,8 @@ class PackedWeights:
 
 def _aligned(array: np.ndarray) -> np.ndarray:
     """The array's bytes at a 64-byte boundary; copied only if they do not lie so."""
+    from ..kernels.lowering import ALIGNMENT, aligned
+
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     if flat.ctypes.data % ALIGNMENT == 0:
         return flat

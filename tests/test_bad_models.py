@@ -16,7 +16,7 @@ from thinfer.formats.errors import ThinferError
 from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import EncodedTensor
 from thinfer.runtime import shapes
-from thinfer.runtime.shapes import OutOfMemory
+from thinfer.runtime.errors import OutOfMemory
 from thinfer.toolchain import importers, pipeline, recipe
 
 node = helper.make_node

@@ -70,7 +70,7 @@ def outputs(graph: Graph, x: np.ndarray, threads: int, level: str, monkeypatch: 
     """(output, bytes between the nodes); values of ``large`` bytes and more are passed in strips of ``held`` bytes, or as low as can be."""
     monkeypatch.setattr(strips, "LARGE", large)
     monkeypatch.setattr(strips, "HELD", held)
-    monkeypatch.setattr("thinfer.runtime.plan.WORTH_THREADS", 0)
+    monkeypatch.setattr("thinfer.runtime.stage.WORTH_THREADS", 0)
     monkeypatch.setenv("THINFER_ISA", level)
     session = runtime.Session(graph, threads=threads)
     (found,) = session.run({"x": x}).values()

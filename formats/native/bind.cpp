@@ -197,13 +197,13 @@ py::tuple arithmetic_decode(const Bytes& payload, size_t count, unsigned alphabe
 
 // ---------------------------------------------------------------- CRC-32
 
-uint32_t crc32(const py::buffer& data) {
+uint32_t crc32(const py::buffer& data, uint32_t before) {
   const py::buffer_info info = data.request();
   const uint8_t* from = static_cast<const uint8_t*>(info.ptr);
   const size_t count = static_cast<size_t>(info.size) * static_cast<size_t>(info.itemsize);
   if (!PyBuffer_IsContiguous(info.view(), 'C')) throw py::value_error("the bytes do not lie in one piece");
   py::gil_scoped_release release;
-  return thin::crc32(from, count);
+  return thin::crc32(from, count, before);
 }
 
 }  // namespace
@@ -223,5 +223,7 @@ PYBIND11_MODULE(_native, m) {
         py::arg("row"), py::arg("columns"), "(digits, how many of the last eight are kept)");
   m.def("arithmetic_decode", &arithmetic_decode, py::arg("payload"), py::arg("count"), py::arg("alphabet"), py::arg("width"),
         py::arg("contexts"), py::arg("row"), py::arg("columns"), "uint8[count]");
-  if (thin::crc32_runs()) m.def("crc32", &crc32, py::arg("data"), "As zlib.crc32, by the CPU's own instructions; absent where it has none");
+  if (thin::crc32_runs()) {
+    m.def("crc32", &crc32, py::arg("data"), py::arg("value") = 0, "As zlib.crc32, by the CPU's own instructions; absent where it has none");
+  }
 }

@@ -53,11 +53,11 @@ __attribute__((target("pclmul,sse4.1"))) inline __m128i folded(__m128i lane, __m
 }
 
 // Four lanes of 16 bytes are carried 64 bytes on at a time, then into one, and what is left is summed byte by byte.
-__attribute__((target("pclmul,sse4.1"))) uint32_t by_lanes(const uint8_t* data, size_t count) {
+__attribute__((target("pclmul,sse4.1"))) uint32_t by_lanes(uint32_t crc, const uint8_t* data, size_t count) {
   const __m128i by64 = _mm_set_epi64x(power(512 - 32), power(512 + 32)), by16 = _mm_set_epi64x(power(128 - 32), power(128 + 32));
   __m128i lanes[4];
   for (int i = 0; i < 4; i++) lanes[i] = load(data + 16 * i);
-  lanes[0] = _mm_xor_si128(lanes[0], _mm_cvtsi32_si128(-1));
+  lanes[0] = _mm_xor_si128(lanes[0], _mm_cvtsi32_si128(static_cast<int>(crc)));
   size_t at = 64;
   for (; count - at >= 64; at += 64)
     for (int i = 0; i < 4; i++) lanes[i] = folded(lanes[i], by64, load(data + at + 16 * i));
@@ -69,8 +69,7 @@ __attribute__((target("pclmul,sse4.1"))) uint32_t by_lanes(const uint8_t* data, 
   return by_bytes(by_bytes(0, rest, sizeof rest), data + at, count - at);
 }
 #elif defined(__aarch64__)
-__attribute__((target("+crc"))) uint32_t by_words(const uint8_t* data, size_t count) {
-  uint32_t crc = 0xFFFFFFFFu;
+__attribute__((target("+crc"))) uint32_t by_words(uint32_t crc, const uint8_t* data, size_t count) {
   size_t at = 0;
   for (; count - at >= 8; at += 8) {
     uint64_t word;
@@ -90,15 +89,17 @@ bool crc32_runs() {
   return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
 }
 
-uint32_t crc32(const uint8_t* data, size_t count) { return ~(count < 64 ? by_bytes(0xFFFFFFFFu, data, count) : by_lanes(data, count)); }
+uint32_t crc32(const uint8_t* data, size_t count, uint32_t before) {
+  return ~(count < 64 ? by_bytes(~before, data, count) : by_lanes(~before, data, count));
+}
 #elif defined(__aarch64__)
 bool crc32_runs() { return getauxval(AT_HWCAP) & HWCAP_CRC32; }
 
-uint32_t crc32(const uint8_t* data, size_t count) { return ~by_words(data, count); }
+uint32_t crc32(const uint8_t* data, size_t count, uint32_t before) { return ~by_words(~before, data, count); }
 #else
 bool crc32_runs() { return false; }
 
-uint32_t crc32(const uint8_t*, size_t) { return 0; }
+uint32_t crc32(const uint8_t*, size_t, uint32_t) { return 0; }
 #endif
 
 }  // namespace thin
