@@ -105,6 +105,10 @@ CONVS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "depthwise 5x5, strided": ((1, 70, 8, 7), (70, 1, 5, 5), {"group": 70, "pads": (2, 2, 2, 2), "strides": (2, 2)}),
     "depthwise, uneven": ((1, 16, 10, 11), (16, 1, 2, 7), {"group": 16, "pads": (1, 2, 0, 4), "strides": (1, 3), "dilations": (3, 1)}),
     "depthwise dilated": ((1, 17, 9, 9), (17, 1, 3, 3), {"group": 17, "pads": (2, 2, 2, 2), "dilations": (2, 2), "strides": (2, 1)}),
+    "depthwise 7x7, many odd channels": ((1, 131, 7, 3), (131, 1, 7, 7), {"group": 131, "pads": (3, 3, 3, 3)}),
+    "depthwise three colours": ((1, 3, 13, 30), (3, 1, 5, 5), {"group": 3, "pads": (2, 2, 2, 2)}),
+    "depthwise few, strided": ((1, 5, 11, 29), (5, 1, 3, 3), {"group": 5, "pads": (1, 1, 1, 1), "strides": (2, 2)}),
+    "depthwise one channel": ((2, 1, 6, 90), (1, 1, 3, 3), {"group": 1, "pads": (1, 1, 1, 1)}),
     "depthwise long": ((1, 160, 4, 40), (160, 1, 3, 3), {"group": 160, "pads": (1, 1, 1, 1)}),
 }
 

@@ -7,7 +7,7 @@
 namespace {
 
 constexpr int64_t CHUNK = 4 * VL;  // outputs at a time
-constexpr int PARTS = VL / 4;      // 16-byte parts of a vector
+constexpr int MOST_TAPS = 16;      // of a row of the filter
 
 enum Param {
   C, H, WIDTH, OH, OW,  // channels, input and output
@@ -15,6 +15,7 @@ enum Param {
   BAND,    // output rows of a work item
   SIGNED,  // codes of x are int8
   PAD,     // the code of zero
+  PERIOD,  // channels after which weights and table begin again: C, or a multiple of it and of CHUNK
   STRIDE,  // of the table
   FINISH
 };
@@ -27,9 +28,18 @@ struct Layer {
   int64_t pixels = (p[OW] - 1) + ((p[KW] - 1) * p[DW]) / p[SW] + 1;  // of a phase
   int64_t phase_bytes = ((pixels * p[C] + CHUNK + 63) / 64 | 1) * 64;  // an odd number of cache lines, so that rows lie in different sets
   int64_t row_bytes = phases * phase_bytes;
-  int64_t blocks = (p[C] + 15) / 16 + 3;  // of 16 channels in the weights and the table, the first ones again at the end
+  int64_t vectors = p[KH] * quads * 4;  // of a chunk's weights
   int32_t flip = flip_of(p[SIGNED]);
   const Table table = Table(call->buf[2], p[STRIDE]);
+  int64_t taps_at[MOST_TAPS];  // where they lie in a row; those that are not there at the first one
+
+  explicit Layer(const ThinCall* c) : call(c) {
+    for (int64_t t = 0; t < 4 * quads; t++) taps_at[t] = t < p[KW] ? place_of_tap(t) : taps_at[0];
+  }
+  int64_t place_of_tap(int64_t tap) const {
+    const int64_t u = tap * p[DW];
+    return u % p[SW] * phase_bytes + u / p[SW] * p[C];
+  }
 };
 
 inline void copy_flipped(int8_t* to, const int8_t* from, int64_t n, int32_t flip) {
@@ -53,6 +63,22 @@ inline void copy_flipped(int8_t* to, const int8_t* from, int64_t n, int32_t flip
   for (; i < n; i++) to[i] = (int8_t)(from[i] ^ (int8_t)flip);
 }
 
+// n bytes, and some more: what lies behind them in a phase is written later.
+inline void fill(int8_t* to, int64_t n, int8_t pad) {
+  const vi word = splati((uint8_t)pad * 0x01010101);
+  for (int64_t i = 0; i < n; i += CHUNK) storei(to + i, word);
+}
+
+// As many 16 bytes as hold n.
+inline void copy_beyond(int8_t* to, const int8_t* from, int64_t n, int32_t flip) {
+  for (int64_t i = 0; i < n; i += 16) {
+    int32_t words[4];
+    __builtin_memcpy(words, from + i, 16);
+    for (int j = 0; j < 4; j++) words[j] ^= flip;
+    __builtin_memcpy(to + i, words, 16);
+  }
+}
+
 // A row of the image (or none) into the phases at `to`.
 inline void copy_row(const Layer& l, const int8_t* row, int8_t* to, int8_t pad) {
   const int64_t* p = l.p;
@@ -63,16 +89,22 @@ inline void copy_row(const Layer& l, const int8_t* row, int8_t* to, int8_t pad) 
   }
   if (p[SW] == 1) {
     const int64_t end = p[PW] + p[WIDTH] < padded ? p[PW] + p[WIDTH] : padded;
-    __builtin_memset(to, pad, (size_t)(p[PW] * p[C]));
+    fill(to, p[PW] * p[C], pad);
     if (end > p[PW]) copy_flipped(to + p[PW] * p[C], row, (end - p[PW]) * p[C], l.flip);
-    if (end < padded) __builtin_memset(to + end * p[C], pad, (size_t)((padded - end) * p[C]));
+    fill(to + end * p[C], (padded - end) * p[C], pad);
     return;
   }
-  for (int64_t u = 0; u < padded; u++) {
-    int8_t* at = to + u % p[SW] * l.phase_bytes + u / p[SW] * p[C];
+  const int64_t whole = p[C] < CHUNK ? p[WIDTH] - (15 + p[C]) / p[C] : -1;  // pixels up to this one may be copied by 16 bytes at a time
+  for (int64_t u = 0, phase = 0; u < padded; u++, phase++) {
+    if (phase == p[SW]) {
+      phase = 0;
+      to += p[C];
+    }
+    int8_t* at = to + phase * l.phase_bytes;
     const int64_t ix = u - p[PW];
-    if (ix >= 0 && ix < p[WIDTH]) copy_flipped(at, row + ix * p[C], p[C], l.flip);
-    else __builtin_memset(at, pad, (size_t)p[C]);
+    if (ix < 0 || ix >= p[WIDTH]) fill(at, p[C], pad);
+    else if (ix <= whole) copy_beyond(at, row + ix * p[C], p[C], l.flip);
+    else copy_flipped(at, row + ix * p[C], p[C], l.flip);
   }
 }
 
@@ -112,74 +144,142 @@ inline vi zip(vi a, vi b, bool upper, bool wide) {
   x[3] = unsigned_words(zip(AB, CD, true, true));
 }
 
-// Some outputs that lie together in a row: `at` bytes from its start, their channels from 16 * block on, at most CHUNK of them.
+// Some outputs that lie together in a row: `at` bytes from its start, n of them, at most CHUNK; their weights are the index-th ones.
 struct Chunk {
-  int64_t at, block, n;
+  int64_t at, index, n;
 };
 
 // Calls f with every chunk of an output row.
 template <typename F>
 [[gnu::always_inline]] inline void each_chunk(const Layer& l, F f) {
-  const int64_t channels = l.p[C], width = l.p[OW] * channels;
-  const bool is_flat = channels % 16 == 0;  // then a chunk may go on in the next pixel
+  const int64_t channels = l.p[PERIOD], width = l.p[OW] * l.p[C];
+  const bool is_flat = channels % CHUNK == 0;  // then a chunk may go on in the next pixel
   for (int64_t at = 0, channel = 0; at < width;) {
     const int64_t left = is_flat ? width - at : channels - channel, n = left < CHUNK ? left : CHUNK;
-    f(Chunk{at, channel / 16, n});
+    f(Chunk{at, channel / CHUNK, n});
     at += n;
     channel += n;
-    while (channel >= channels) channel -= channels;
+    if (channel >= channels) channel -= channels;
   }
 }
 
-inline int64_t place_of_tap(const Layer& l, int64_t tap) {
-  const int64_t u = tap * l.p[DW];
-  return u % l.p[SW] * l.phase_bytes + u / l.p[SW] * l.p[C];
-}
-
-// The chunk of an output row whose first input row lies at `rows`: any filter, every end, step by step.
-[[gnu::noinline]] void chunk_exactly(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, const Chunk& chunk) {
-  const int64_t* p = l.p;
-  const int64_t part = l.blocks * 16;
-  const int32_t zero = (f.flags & DYNAMIC_ZERO) ? CODE_SHIFT - (int32_t)f.zeros[row / f.p[F_GROUP_ROWS]] : 1;
-  int64_t taps_at[16];
-  for (int64_t t = 0; t < 4 * l.quads; t++) taps_at[t] = place_of_tap(l, t < p[KW] ? t : 0);
-  vi sums[4];
-  for (int j = 0; j < 4; j++) sums[j] = loadi(l.table.start + (j * l.blocks + chunk.block) * 4) * zero;
-  const int8_t* w = (const int8_t*)l.call->buf[1] + chunk.block * 16;
-  for (int64_t h = 0; h < p[KH]; h++) {
-    const int8_t* x = rows + h * p[DH] * l.row_bytes + chunk.at;
-    for (int64_t q = 0; q < l.quads; q++, w += 4 * part) {
-      const int64_t* to = taps_at + 4 * q;
-      X taps[4];
-      interleave(loadi(x + to[0]), loadi(x + to[1]), loadi(x + to[2]), loadi(x + to[3]), taps);
-      for (int j = 0; j < 4; j++) sums[j] = dot(sums[j], taps[j], signed_words(loadi(w + j * part)));
-    }
-  }
-  int32_t ordered[CHUNK];
-  for (int j = 0; j < 4; j++) {
-    int32_t lanes[VL];
-    storei(lanes, sums[j]);
-    for (int i = 0; i < PARTS; i++) __builtin_memcpy(ordered + 16 * i + 4 * j, lanes + 4 * i, 16);
-  }
-  f.exactly(ordered, 0, 1, l.table, chunk.block * 16, row, chunk.at, chunk.n);
+// The sums of a chunk in the order of its outputs.
+[[gnu::always_inline]] inline void ordered(const vi (&sums)[4], vi (&to)[4]) {
+#if defined(__AVX512F__)
+  const __m512i a = (__m512i)sums[0], b = (__m512i)sums[1], c = (__m512i)sums[2], d = (__m512i)sums[3];
+  const __m512i ab = _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0x88), AB = _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0xdd);
+  const __m512i cd = _mm512_maskz_shuffle_i32x4(0xffff, c, d, 0x88), CD = _mm512_maskz_shuffle_i32x4(0xffff, c, d, 0xdd);
+  to[0] = (vi)_mm512_maskz_shuffle_i32x4(0xffff, ab, cd, 0x88);
+  to[1] = (vi)_mm512_maskz_shuffle_i32x4(0xffff, AB, CD, 0x88);
+  to[2] = (vi)_mm512_maskz_shuffle_i32x4(0xffff, ab, cd, 0xdd);
+  to[3] = (vi)_mm512_maskz_shuffle_i32x4(0xffff, AB, CD, 0xdd);
+#elif defined(__AVX2__)
+  to[0] = (vi)_mm256_permute2x128_si256((__m256i)sums[0], (__m256i)sums[1], 0x20);
+  to[1] = (vi)_mm256_permute2x128_si256((__m256i)sums[2], (__m256i)sums[3], 0x20);
+  to[2] = (vi)_mm256_permute2x128_si256((__m256i)sums[0], (__m256i)sums[1], 0x31);
+  to[3] = (vi)_mm256_permute2x128_si256((__m256i)sums[2], (__m256i)sums[3], 0x31);
+#else
+  for (int j = 0; j < 4; j++) to[j] = sums[j];
+#endif
 }
 
 constexpr int64_t MOST_ROWS = 64;
 
-// At most MOST_ROWS output rows of one chunk of a filter of 3 × 3, the quick way: weights stay in registers and each row is interleaved once. Bit o of
-// the result: row o lies near a tie. Nothing is called here, as that would send all registers to memory.
-template <int STRIDE>
-[[gnu::noinline]] uint64_t chunk_quickly(const Layer& l, const Quick quick, const int8_t* x, int8_t* to, int64_t count, const Chunk chunk) {
-  const int64_t t1 = place_of_tap(l, 1), t2 = place_of_tap(l, 2), step = l.row_bytes, part = l.blocks * 16, floats = part / 4, n = chunk.n;
-  const int8_t* own = (const int8_t*)l.call->buf[1] + chunk.block * 16;
-  const float *m = l.table.quick_m + chunk.block * 4, *bias = l.table.quick_bias + chunk.block * 4;
-  const int32_t* start = l.table.start + chunk.block * 4;
+// What becomes of the sums of row o of a chunk. Taken by value, as `Quick`.
+
+struct ToCodes {
+  Quick quick;
+  int8_t* to;
+  const float *m, *bias;
+  int64_t n;
+  uint64_t near;  // bit o: row o lies near a tie, and is left to others
+
+  ToCodes(const Layer& l, const Finish& f, int64_t row, const Chunk& chunk)
+      : quick(f.quick), to(f.codes + row * f.ld + chunk.at), m(l.table.quick_m + chunk.index * CHUNK), bias(l.table.quick_bias + chunk.index * CHUNK),
+        n(chunk.n), near(0) {}
+  [[gnu::always_inline]] void operator()(const vi (&sums)[4], int64_t o) {
+    vf q[4], distance = {};
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) q[j] = __builtin_convertvector(sums[j], vf) * load(m + j * VL) + load(bias + j * VL);
+    const vi bytes = quick.bytes_of(q[0], q[1], q[2], q[3], distance);
+    if (__builtin_expect(n == CHUNK, 1)) storei(to + o * quick.ld, bytes);
+    else store_bytes(to + o * quick.ld, bytes, n);
+    near |= (uint64_t)quick.is_near(distance) << o;
+  }
+};
+
+struct ToFloats {
+  float* y;
+  const float *addend, *m, *bias;
+  vf floor, ceiling;
+  int64_t ld, n;
   uint64_t near = 0;
+
+  // `own`: room for the factors of dynamic codes.
+  ToFloats(const Layer& l, const Finish& f, int64_t row, const Chunk& chunk, float* own)
+      : y(f.y + row * f.ld + chunk.at), addend((f.flags & ADDS) ? f.addend + row * f.ld + chunk.at : nullptr), m(l.table.m + chunk.index * CHUNK),
+        bias(l.table.bias + chunk.index * CHUNK), floor(splat(thin_f32(f.p[F_LOW]))), ceiling(splat(thin_f32(f.p[F_HIGH]))), ld(f.ld), n(chunk.n) {
+    if (!(f.flags & DYNAMIC)) return;
+    const vf scale = splat(f.scales[row / f.p[F_GROUP_ROWS]]), alpha = splat(thin_f32(f.p[F_ALPHA]));
+    for (int i = 0; i < CHUNK; i += VL) store(own + i, apart(apart(scale * load(m + i)) * alpha));
+    m = own;
+  }
+  [[gnu::always_inline]] void operator()(const vi (&sums)[4], int64_t o) const {
+    vi whole[4];
+    ordered(sums, whole);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      const int64_t at = o * ld + j * VL;
+      const int left = n == CHUNK || n - j * VL > VL ? VL : (int)(n - j * VL);
+      if (left <= 0) break;
+      vf v = apart(__builtin_convertvector(whole[j], vf) * load(m + j * VL)) + load(bias + j * VL);
+      if (addend) v += left == VL ? load(addend + at) : load_n(addend + at, left);
+      v = clamped(v, floor, ceiling);
+      if (__builtin_expect(left == VL, 1)) store(y + at, v);
+      else store_n(y + at, v, left);
+    }
+  }
+};
+
+struct Exactly {
+  const Finish* f;
+  const Table* table;
+  int64_t row;
+  Chunk chunk;
+  uint64_t near = 0;
+
+  [[gnu::noinline]] void operator()(const vi (&sums)[4], int64_t o) const {
+    vi whole[4];
+    ordered(sums, whole);
+    f->exactly((const int32_t*)whole, 0, 1, *table, chunk.index * CHUNK, row + o, chunk.at, chunk.n);
+  }
+};
+
+#if defined(__SSE2__) && !defined(__AVX512VNNI__)
+constexpr bool WIDENS = true;  // weights are widened once for all rows of a chunk
+#else
+constexpr bool WIDENS = false;
+#endif
+
+// A chunk's weights, [row of the filter][quad of taps][4][CHUNK], and what its sums begin with, [4][VL].
+struct Weights {
+  const int8_t* w;
+  const int32_t* start;
+  const W* wide;  // the weights, if WIDENS
+  vi first(int j) const { return loadi(start + j * VL); }
+  W at(int64_t i) const { return WIDENS ? wide[i] : signed_words(loadi(w + i * CHUNK)); }
+};
+
+// Rows of one chunk of a filter of 3 × 3: weights stay in registers and each row is interleaved once. Nothing is called here, as that would send
+// all registers to memory.
+template <int STRIDE, typename End>
+[[gnu::noinline]] uint64_t rolled(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, End end) {
+  const int64_t t1 = l.taps_at[1], t2 = l.taps_at[2], step = l.row_bytes;
   W w[3][4];
 #pragma GCC unroll 3
   for (int h = 0; h < 3; h++)
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) w[h][j] = signed_words(loadi(own + (4 * h + j) * part));
+    for (int j = 0; j < 4; j++) w[h][j] = signed_words(loadi(weights.w + (4 * h + j) * CHUNK));
   X taps[4];
   vi now[4], next[4];
   const auto read = [&]() __attribute__((always_inline)) {
@@ -189,11 +289,11 @@ template <int STRIDE>
   };
 #define THIN_ADD(sums, from, h) _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++) sums[j] = dot(from, taps[j], w[h][j])
   read();
-  THIN_ADD(now, loadi(start + j * floats), 0);
+  THIN_ADD(now, weights.first(j), 0);
   if (STRIDE == 1) {
     read();
     THIN_ADD(now, now[j], 1);
-    THIN_ADD(next, loadi(start + j * floats), 0);
+    THIN_ADD(next, weights.first(j), 0);
   }
   for (int64_t o = 0; o < count; o++) {
     if (STRIDE == 2) {
@@ -202,37 +302,110 @@ template <int STRIDE>
     }
     read();
     THIN_ADD(now, now[j], 2);
-    vf q[4], distance = {};
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) q[j] = __builtin_convertvector(now[j], vf) * load(m + j * floats) + load(bias + j * floats);
-    const vi bytes = quick.bytes_of(q[0], q[1], q[2], q[3], distance);
-    if (__builtin_expect(n == CHUNK, 1)) storei(to, bytes);
-    else store_bytes(to, bytes, n);
-    to += quick.ld;
-    near |= (uint64_t)quick.is_near(distance) << o;
+    end(now, o);
     if (STRIDE == 1) {
       THIN_ADD(now, next[j], 1);
-      THIN_ADD(next, loadi(start + j * floats), 0);
+      THIN_ADD(next, weights.first(j), 0);
     } else {
-      THIN_ADD(now, loadi(start + j * floats), 0);
+      THIN_ADD(now, weights.first(j), 0);
     }
   }
 #undef THIN_ADD
-  return near;
+  return end.near;
 }
 
-// `count` output rows from `row` on, the first of whose input rows lies at `rows`.
-void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, int64_t count) {
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int TOGETHER = 4;  // output rows at a time, by how many sums the registers hold
+#else
+constexpr int TOGETHER = 2;
+#endif
+// Rows [o, o + ROWS) of a chunk of any filter; each row of the input that several of them read is interleaved once.
+template <int ROWS, typename End>
+[[gnu::always_inline]] inline void some_rows(const Layer& l, const Weights& weights, const int8_t* x, int64_t o, End& end) {
   const int64_t* p = l.p;
-  const bool is_usual = p[KH] == 3 && p[KW] == 3 && p[DH] == 1 && (p[SH] == 1 || p[SH] == 2) && count <= MOST_ROWS && f.is_quick();
-  each_chunk(l, [&](const Chunk& chunk) {
-    uint64_t left = ~0ull;
-    if (is_usual) {
-      int8_t* to = f.codes + row * f.ld + chunk.at;
-      left = p[SH] == 1 ? chunk_quickly<1>(l, f.quick, rows + chunk.at, to, count, chunk) : chunk_quickly<2>(l, f.quick, rows + chunk.at, to, count, chunk);
+  const int64_t step = l.row_bytes * (ROWS == 1 ? p[DH] : 1), stride = p[SH], height = p[KH], quads = l.quads;
+  vi sums[ROWS][4];
+#pragma GCC unroll 4
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) sums[r][j] = weights.first(j);
+  x += o * stride * l.row_bytes;
+  for (int64_t i = 0; i < (ROWS - 1) * stride + height; i++, x += step)
+    for (int64_t q = 0; q < quads; q++) {
+      const int64_t* to = l.taps_at + 4 * q;
+      const int64_t there = p[KW] - 4 * q;
+      const vi first = loadi(x + to[0]);
+      X taps[4];
+      if (there >= 3) interleave(first, loadi(x + to[1]), loadi(x + to[2]), loadi(x + to[3]), taps);
+      else interleave(first, there == 2 ? loadi(x + to[1]) : first, first, first, taps);
+#pragma GCC unroll 4
+      for (int r = 0; r < ROWS; r++) {
+        const int64_t h = i - r * stride, at = (h * quads + q) * 4;
+        if (h < 0 || h >= height) continue;
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) sums[r][j] = dot(sums[r][j], taps[j], weights.at(at + j));
+      }
     }
-    for (int64_t o = 0; o < count && left; o++)
-      if (left >> (o & 63) & 1) chunk_exactly(l, f, rows + o * p[SH] * l.row_bytes, row + o, chunk);
+#pragma GCC unroll 4
+  for (int r = 0; r < ROWS; r++) end(sums[r], o + r);
+}
+
+// All rows of a chunk.
+template <typename End>
+[[gnu::noinline]] uint64_t any_filter(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, End end) {
+  int64_t o = 0;
+  if (l.p[DH] == 1) {
+    for (; o + TOGETHER <= count; o += TOGETHER) some_rows<TOGETHER>(l, weights, x, o, end);
+    if (TOGETHER > 3 && o + 3 <= count) {
+      some_rows<3>(l, weights, x, o, end);
+      o += 3;
+    }
+    if (TOGETHER > 2 && o + 2 <= count) {
+      some_rows<2>(l, weights, x, o, end);
+      o += 2;
+    }
+  }
+  for (; o < count; o++) some_rows<1>(l, weights, x, o, end);
+  return end.near;
+}
+
+template <typename End>
+inline uint64_t chunk_of(const Layer& l, bool rolls, const Weights& weights, const int8_t* x, int64_t count, const End& end) {
+  if (!rolls) return any_filter(l, weights, x, count, end);
+  return l.p[SH] == 1 ? rolled<1>(l, weights, x, count, end) : rolled<2>(l, weights, x, count, end);
+}
+
+inline void widen(const Weights& weights, int64_t vectors, W* wide) {
+  for (int64_t i = 0; i < vectors; i++) wide[i] = signed_words(loadi(weights.w + i * CHUNK));
+}
+
+// `count` output rows from `row` on, the first of whose input rows lies at `rows`. `wide`: room for the weights of a chunk, if WIDENS.
+void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, int64_t count, W* wide) {
+  const int64_t* p = l.p;
+  const bool to_codes = f.is_quick(), to_floats = (f.flags & (TO_FLOATS | TO_CODES)) == TO_FLOATS;
+  const bool rolls = p[KH] == 3 && p[KW] == 3 && p[DH] == 1 && (p[SH] == 1 || p[SH] == 2) && (to_codes || to_floats);
+  each_chunk(l, [&](const Chunk& chunk) {
+    Weights weights = {(const int8_t*)l.call->buf[1] + chunk.index * l.vectors * CHUNK, l.table.start + chunk.index * CHUNK, wide};
+    int32_t multiplied[CHUNK];
+    if (f.flags & DYNAMIC_ZERO) {
+      const int32_t zero = CODE_SHIFT - (int32_t)f.zeros[row / f.p[F_GROUP_ROWS]];
+      for (int j = 0; j < 4; j++) storei(multiplied + j * VL, weights.first(j) * zero);
+      weights.start = multiplied;
+    }
+    const int8_t* x = rows + chunk.at;
+    if (WIDENS && !rolls) widen(weights, l.vectors, wide);
+    if (to_floats) {
+      float own[CHUNK];
+      chunk_of(l, rolls, weights, x, count, ToFloats(l, f, row, chunk, own));
+    } else if (!to_codes) {
+      chunk_of(l, rolls, weights, x, count, Exactly{&f, &l.table, row, chunk});
+    } else {
+      uint64_t left = chunk_of(l, rolls, weights, x, count, ToCodes(l, f, row, chunk));
+      if (WIDENS && left && rolls) widen(weights, l.vectors, wide);
+      Exactly end = {&f, &l.table, row, chunk};
+      for (int64_t o = 0; left; o++, left >>= 1)
+        if (left & 1) some_rows<1>(l, weights, x, o, end);
+    }
   });
 }
 
@@ -241,7 +414,7 @@ void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t ro
 // buf: x, weights, table, y, codes, addend, scales, zeros (those that are not there: any). p: Param. An item is a band of output rows of an image.
 THIN_KERNEL(depthwise_i8) {
   const int64_t* p = call->p;
-  const Layer l = {call};
+  const Layer l(call);
   const Finish f = {p + FINISH, (float*)call->buf[3], (int8_t*)call->buf[4], (const float*)call->buf[5], (const float*)call->buf[6],
                     (const uint8_t*)call->buf[7], p[OW] * p[C]};
   const int64_t bands = (p[OH] + p[BAND] - 1) / p[BAND];
@@ -256,6 +429,6 @@ THIN_KERNEL(depthwise_i8) {
       const int64_t iy = first * p[SH] - p[PH] + r;
       copy_row(l, iy >= 0 && iy < p[H] ? x + iy * p[WIDTH] * p[C] : nullptr, scratch + r * l.row_bytes, pad);
     }
-    output_rows(l, f, scratch, image * p[OH] + first, last - first);
+    output_rows(l, f, scratch, image * p[OH] + first, last - first, (W*)(scratch + needed * l.row_bytes));
   }
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import lcm, prod
 
 import numpy as np
 
@@ -18,18 +18,20 @@ from ..quantized import largest_code
 from .finish import Finish
 from .pack import Factors, fits, integers_of, joined, largest_weight
 
-BLOCK = 16
-"""Channels that lie together in weights and table."""
-AGAIN = 3
-"""Blocks that follow the last one, the first ones again: a vector may hold the end of one pixel and the beginning of the next."""
+LANES = {"avx512vnni": 16, "avx512": 16, "avx2": 8}
+"""Sums of a vector, by ISA level; 4 elsewhere. Four vectors of them are a chunk (depthwise.cpp)."""
 MOST_TAPS = 16
 """In a row of the filter."""
-SCRATCH = 48 << 10
-"""Bytes of copied rows, about: they stay near L1."""
+SCRATCH = 96 << 10
+"""Bytes of copied rows, about: they stay in L2."""
 FEWEST_ROWS = 4
 """Of a band, so that few rows are copied twice."""
 MOST_ROWS = 64
 """Of a band (depthwise.cpp)."""
+REPEATED = 1 << 17
+"""Bytes of weights, at most, that repeat until chunks end where they do."""
+WIDE = 128
+"""Bytes of a vector of weights that is widened, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,17 @@ class Depthwise:
         group_rows = out_height * (batch if how.granularity == "tensor" else 1)
         finish = Finish(em, factors, largest, group_rows)
         m, bias, quick_m, quick_bias = finish.table()
+        lanes, taps = LANES.get(self.site.isa, 4), kernel[0] * -(-kernel[1] // 4) * 4
+        period = lcm(channels, 4 * lanes)
+        period = period if period * taps <= REPEATED else channels
 
         def pack(found: EncodedTensor) -> np.ndarray:
             w = integers_of(found).reshape(channels, *kernel)
             start = factors.starts(w.sum((1, 2), dtype=np.int64), self.site.isa)
-            return joined([in_quads(w), in_vectors(start), in_order(m), in_order(bias), in_vectors(quick_m), in_vectors(quick_bias)])[0]
+            w, start, *in_order = (chunks(part, period, lanes) for part in (w, start, m, bias, quick_m, quick_bias))
+            return joined([quads(w), vectors(start), *in_order[:2], *map(vectors, in_order[2:])])[0]
 
-        blocks = -(-channels // BLOCK) + AGAIN
+        stride = -(-period // (4 * lanes)) * 4 * lanes
         packed = em.weight(1, f"depthwise int8 for {self.site.node.outputs[0]}{finish.name}", pack)
         pixels = out_width + (kernel[1] - 1) * dilations[1] // strides[1]
         row_bytes = strides[1] * (pixels * channels + 4 * ALIGNMENT)
@@ -81,12 +87,12 @@ class Depthwise:
         bands = -(-out_height // band)
         band = -(-out_height // bands)
         params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, band, int(how.dtype != "uint8"),
-                  how.zero_point, blocks * BLOCK, *finish.params()]
+                  how.zero_point, period, stride, *finish.params()]
         x = em.input(0)
         dynamic = [em.input(i) for i in range(3, len(self.site.inputs))]
-        weight = kernel[0] * -(-kernel[1] // 4) * 4 * blocks * BLOCK
-        em.step("depthwise_i8", [x, packed, packed.plus(-(-weight // 64) * 64), *finish.buffers(dynamic, x)], params, batch * -(-out_height // band),
-                scratch=(band * strides[0] + beside) * row_bytes)
+        table = packed.plus(-(-stride * taps // ALIGNMENT) * ALIGNMENT)
+        em.step("depthwise_i8", [x, packed, table, *finish.buffers(dynamic, x)], params, batch * -(-out_height // band),
+                scratch=(band * strides[0] + beside) * row_bytes + taps * WIDE)
 
 
 def shared_band(height: int, threads: int, most: int, read: Callable[[int], int]) -> int:
@@ -101,22 +107,23 @@ def shared_band(height: int, threads: int, most: int, read: Callable[[int], int]
     return min(range(1, min(most + most // 2, MOST_ROWS, height) + 1), key=lambda band: (longest(band), band))
 
 
-def in_order(vector: np.ndarray) -> np.ndarray:
-    """[blocks * 16]: an entry per channel, the first ones again at the end."""
-    full = np.zeros((-(-vector.shape[0] // BLOCK) * BLOCK, *vector.shape[1:]), vector.dtype)
-    full[:vector.shape[0]] = vector
-    return full[np.arange(full.shape[0] + AGAIN * BLOCK) % full.shape[0]]
+def chunks(array: np.ndarray, period: int, lanes: int) -> np.ndarray:
+    """[chunks, 4 lanes, …] of [channels, …], which begin again until there are ``period`` of them; zeros behind those."""
+    places = np.arange(-(-period // (4 * lanes)) * 4 * lanes)
+    found = array[places % len(array)]
+    found[period:] = 0
+    return found.reshape(-1, 4 * lanes, *array.shape[1:])
 
 
-def in_vectors(vector: np.ndarray) -> np.ndarray:
-    """[4, blocks, 4]: of each block of 16 channels four to each of the four vectors."""
-    return in_order(vector).reshape(-1, 4, 4, *vector.shape[1:]).swapaxes(0, 1)
+def vectors(parts: np.ndarray) -> np.ndarray:
+    """[chunks, 4, lanes, …] of chunks: of every 16 channels four to each of the four vectors."""
+    found = parts.reshape(len(parts), -1, 4, 4, *parts.shape[2:]).swapaxes(1, 2)
+    return found.reshape(len(parts), 4, -1, *parts.shape[2:])
 
 
-def in_quads(w: np.ndarray) -> np.ndarray:
-    """int8[rows of the filter, quads of taps, 4, blocks, 4 channels, 4 taps] of w[channels, rows, taps]; taps that are not there are 0."""
-    channels, height, taps = w.shape
-    full = np.zeros((channels, height, -(-taps // 4) * 4), np.int8)
-    full[:, :, :taps] = w
-    found = in_vectors(full)  # [4, blocks, 4, rows, taps]
-    return found.reshape(*found.shape[:4], -1, 4).transpose(3, 4, 0, 1, 2, 5)
+def quads(w: np.ndarray) -> np.ndarray:
+    """int8[chunks, rows of the filter, quads of taps, 4, lanes, 4 taps] of w[chunks, 4 lanes, rows, taps]; taps that are not there are 0."""
+    full = np.zeros((*w.shape[:3], -(-w.shape[3] // 4) * 4), np.int8)
+    full[..., :w.shape[3]] = w
+    found = vectors(full)
+    return found.reshape(*found.shape[:4], -1, 4).transpose(0, 3, 4, 1, 2, 5)
