@@ -128,6 +128,7 @@ SPARSE = {
     "window_codebook": 0.05,
     "window_tables": 0.2,
     "spmm": 0.018,  # per kept weight and position
+    "taps": 0.021,  # the same where kernels have several taps, whose loads lie across cache lines
     "row": 6.0,  # per row, block of positions and chunk of columns
     "columns": 0.2,  # per float brought into scratch
     "scatter": 0.2,  # per float of an output whose positions are not side by side

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native_harness import check, every_level, pytestmark, site_of
+from native_harness import check, every_level, pytestmark, run, site_of
 from thinfer.formats.tensor import Binary, Blocks, Codebook, EncodedTensor, Plain, Sparse, Structure, Ternary, Values, View, Windowed
 from thinfer.kernels.lowering import lowerings
 from thinfer.kernels.sparse.windows import AHEAD, PANEL, RUN, encoding_of, pack_windows
@@ -139,3 +139,28 @@ def test_elastic_windows_pad_less_than_fixed_ones() -> None:
         slots = pack_windows(w, encoding, "rows").nbytes / (PANEL * (4 + 4 / 6) + 6)
         assert w.held / PANEL < slots < most * w.held / PANEL
     assert AHEAD > 1
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "binary", "ternary", "codebook4 scaled", "codebook3 in groups"])
+def test_windows_over_the_taps_of_convolutions(level: str, kind: str) -> None:
+    """Each weight times vectors of positions; what is absent sees no Inf."""
+    rng = np.random.default_rng(0)
+    for shape, pads in (((17, 8, 3, 3), (1, 1, 1, 1)), ((33, 5, 5, 5), (2, 2, 2, 2)), ((7, 70, 1, 1), (0, 0, 0, 0))):
+        matrix = weight(rng, (shape[0], int(np.prod(shape[1:]))), "3:32", kind)
+        w = EncodedTensor(shape, "float32", matrix.values, matrix.structure)
+        x = rng.standard_normal((2, shape[1], 9, 7)).astype(np.float32)
+        padded = np.pad(x, ((0, 0), (0, 0), pads[:2], pads[:2])).astype(np.float64)
+        padded[0, 1, 4, 3], x[0, 1, 4 - pads[0], 3 - pads[1]] = np.inf, np.inf
+        expected = np.zeros((2, shape[0], 9, 7))
+        for (o, c, ky, kx), value in np.ndenumerate(w.decode().astype(np.float64)):
+            if w.kept().reshape(shape)[o, c, ky, kx]:
+                with np.errstate(invalid="ignore"):
+                    expected[:, o] += value * padded[:, c, ky:ky + 9, kx:kx + 7]
+        site = site_of("Conv", [x, w.decode()], expected, {"pads": pads}, {1: w}, level)
+        found = [option for option in lowerings(site) if option.kernel.startswith("sparse_spmm")]
+        assert len(found) == 3
+        for option in found:
+            one, three = (run(site, option, [x, w.decode()], level, threads=threads) for threads in (1, 3))
+            np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-4)
+            np.testing.assert_array_equal(one, three)

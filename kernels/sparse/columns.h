@@ -1,24 +1,79 @@
-// Brings a block of output positions into scratch memory as [K][BLOCK]: what a convolution's taps read for each of them.
+// Brings what a block of output positions reads into scratch memory, as planes in which every tap of a convolution is one offset.
+//
+// Positions are numbered on a grid that is wider than the output by what the kernel reaches: then position + offset is where a tap reads, in
+// the plane of the input that holds every stride-th element from the tap's phase on, with its padding. What lies between the rows
+// of the output is computed and dropped.
 #pragma once
-
-#include <string.h>
 
 #include "shuffle.h"
 #include "strides.h"
 
 namespace {
 
-constexpr int64_t MOST_POSITIONS = 128;
-
-// Parameters of sparse_spmm, in this order. Strides in floats; axes are plane, row, column, and positions of the output are
-// numbered in that order.
+// Parameters of sparse_spmm, in this order. Strides in floats; axes are plane, row, column.
 struct Geometry {
-  int64_t low, high;                       // floats
-  int64_t batch, positions, block, direct;  // block: positions of a work item; direct: x is already [K][positions]
-  int64_t channels, groups;                // of a group
+  int64_t low, high;                        // floats
+  int64_t batch, positions, block, direct;  // positions of the grid, and of a work item; direct: x is already [K][positions]
+  int64_t channels, groups;                 // of a group
   int64_t size[3], out[3], kernel[3], stride[3], dilation[3], begin[3];
   int64_t x_image, x_channel, x_axis[3];
   int64_t y_image, y_channel, y_position;
+};
+
+// A piece of a row: `count` positions of a block from `at` on, the first of them at `place` in memory.
+struct Piece {
+  int64_t at, count, place;
+};
+
+struct Grid {
+  const Geometry* g;
+  int64_t reach[3], phases[3];
+  int64_t width, height;  // positions of a row, rows of a plane
+  int64_t planes, plane;  // of a channel in scratch; floats of one
+
+  explicit Grid(const Geometry* geometry) : g(geometry) {
+    for (int a = 0; a < 3; a++) {
+      const int64_t last = (g->kernel[a] - 1) * g->dilation[a];
+      reach[a] = last / g->stride[a];
+      phases[a] = smaller(g->stride[a], last + 1);
+    }
+    width = g->out[2] + reach[2];
+    height = g->out[1] + reach[1];
+    planes = phases[0] * phases[1] * phases[2];
+    plane = (g->block + (reach[0] * height + reach[1]) * width + reach[2] + 15) / 16 * 16;
+  }
+
+  int64_t columns() const { return g->channels * g->kernel[0] * g->kernel[1] * g->kernel[2]; }
+  int64_t floats() const { return g->channels * planes * plane; }
+
+  // Of each column (channel, then tap): how far from a position's own float it reads.
+  void offsets(int32_t* out) const {
+    for (int64_t c = 0; c < g->channels; c++)
+      for (int64_t z = 0; z < g->kernel[0]; z++)
+        for (int64_t y = 0; y < g->kernel[1]; y++)
+          for (int64_t x = 0; x < g->kernel[2]; x++) {
+            const int64_t tap[3] = {z * g->dilation[0], y * g->dilation[1], x * g->dilation[2]};
+            int64_t at = c, offset = 0;
+            for (int a = 0; a < 3; a++) {
+              at = at * phases[a] + tap[a] % g->stride[a];
+              offset = offset * (a == 1 ? height : width) + tap[a] / g->stride[a];
+            }
+            *out++ = (int32_t)(at * plane + offset);
+          }
+  }
+
+  // Where the outputs among positions [first, first + count) lie in an image of y.
+  int pieces(int64_t first, int64_t count, Piece* out) const {
+    int found = 0;
+    int64_t row = first / width, x = first % width;
+    for (int64_t at = 0; at < count; row++) {
+      const int64_t rest = smaller(width - x, count - at), y = row % height;
+      if (x < g->out[2] && y < g->out[1]) out[found++] = {at, smaller(g->out[2] - x, rest), (row / height * g->out[1] + y) * g->out[2] + x};
+      at += rest;
+      x = 0;
+    }
+    return found;
+  }
 };
 
 inline void copy_floats(const float* x, float* y, int64_t n) {
@@ -27,73 +82,39 @@ inline void copy_floats(const float* x, float* y, int64_t n) {
   if (i < n) store_n(y + i, load_n(x + i, (int)(n - i)), (int)(n - i));
 }
 
+inline void zero_floats(float* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + VL <= n; i += VL) store(y + i, vf{});
+  if (i < n) store_n(y + i, vf{}, (int)(n - i));
+}
+
 // Every step-th float, n of them. Nothing past the last one is read.
 inline void copy_strided(const float* x, int64_t step, float* y, int64_t n) {
+  if (step == 1) return copy_floats(x, y, n);
   int64_t i = 0;
   if (step == 2)
     for (; i + VL < n; i += VL) store(y + i, evens(load(x + 2 * i), load(x + 2 * i + VL)));
   for (; i < n; i++) y[i] = x[i * step];
 }
 
-// A piece of a block: `count` positions from `at` on that read x from `from` on.
-struct Run {
-  int64_t at, count, from;
-};
-
-// The pieces that lie inside x for one tap, which reads at position × stride + offset; the rest of the block reads padding.
-inline int runs_of_tap(const Geometry* g, int64_t first, int64_t count, const int64_t* offset, Run* runs) {
-  int found = 0;
-  int64_t row = first / g->out[2], ox = first % g->out[2];
-  for (int64_t at = 0; at < count; row++) {
-    const int64_t length = smaller(g->out[2] - ox, count - at);
-    const int64_t iz = row / g->out[1] * g->stride[0] + offset[0], iy = row % g->out[1] * g->stride[1] + offset[1];
-    if (iz >= 0 && iz < g->size[0] && iy >= 0 && iy < g->size[1]) {
-      int64_t skip = 0, stop = length;
-      while (skip < length && (ox + skip) * g->stride[2] + offset[2] < 0) skip++;
-      while (stop > skip && (ox + stop - 1) * g->stride[2] + offset[2] >= g->size[2]) stop--;
-      const int64_t ix = (ox + skip) * g->stride[2] + offset[2];
-      if (stop > skip) runs[found++] = {at + skip, stop - skip, iz * g->x_axis[0] + iy * g->x_axis[1] + ix * g->x_axis[2]};
-    }
-    at += length;
-    ox = 0;
-  }
-  return found;
-}
-
-// Positions lie side by side in x (NCHW).
-inline void copy_runs(const float* x, const Geometry* g, const Run* runs, int found, float* out, int64_t taps) {
-  const int64_t step = g->stride[2] * g->x_axis[2];
-  for (int64_t c = 0; c < g->channels; c++, x += g->x_channel, out += taps * g->block) {
-    for (int r = 0; r < found; r++) {
-      if (step == 1) {
-        copy_floats(x + runs[r].from, out + runs[r].at, runs[r].count);
-      } else {
-        copy_strided(x + runs[r].from, step, out + runs[r].at, runs[r].count);
-      }
-    }
-  }
-}
-
-// Channels lie side by side in x (NHWC, or the rows of a matrix): VL positions × VL channels are transposed at a time.
-inline void transpose_runs(const float* x, const Geometry* g, const Run* runs, int found, float* out, int64_t taps) {
-  const int64_t step = g->stride[2] * g->x_axis[2];
-  for (int r = 0; r < found; r++) {
-    for (int64_t i = 0; i < runs[r].count; i += VL) {
-      const int wide = (int)smaller(VL, runs[r].count - i);
-      const float* from = x + runs[r].from + i * step;
-      for (int64_t c = 0; c < g->channels; c += VL) {
-        const int deep = (int)smaller(VL, g->channels - c);
-        vf rows[VL];
-        for (int k = 0; k < VL; k++) rows[k] = k >= wide ? vf{} : deep == VL ? load(from + k * step + c) : load_n(from + k * step + c, deep);
-        transpose(rows);
-        for (int k = 0; k < VL; k++) {
-          if (k >= deep) break;
-          float* to = out + (c + k) * taps * g->block + runs[r].at + i;
-          if (wide == VL)
-            store(to, rows[k]);
-          else
-            store_n(to, rows[k], wide);
-        }
+// One piece of all channels, whose planes lie `apart` floats apart in out, where channels lie side by side in x (NHWC, or the rows of a matrix):
+// VL positions × VL channels are transposed at a time.
+inline void transpose_piece(const float* x, int64_t step, int64_t channels, const Piece& piece, float* out, int64_t apart) {
+  for (int64_t i = 0; i < piece.count; i += VL) {
+    const int wide = (int)smaller(VL, piece.count - i);
+    const float* from = x + piece.place + i * step;
+    for (int64_t c = 0; c < channels; c += VL) {
+      const int deep = (int)smaller(VL, channels - c);
+      vf rows[VL];
+      for (int k = 0; k < VL; k++) rows[k] = k >= wide ? vf{} : deep == VL ? load(from + k * step + c) : load_n(from + k * step + c, deep);
+      transpose(rows);
+      for (int k = 0; k < VL; k++) {
+        if (k >= deep) break;
+        float* to = out + (c + k) * apart + piece.at + i;
+        if (wide == VL)
+          store(to, rows[k]);
+        else
+          store_n(to, rows[k], wide);
       }
     }
   }
@@ -104,11 +125,12 @@ inline void scatter_rows(const float* x, int64_t dx, float* y, int64_t dy, int64
   for (int64_t r = 0; r < rows; r += VL) {
     const int deep = (int)smaller(VL, rows - r);
     for (int64_t i = 0; i < count; i += VL) {
+      const int wide = (int)smaller(VL, count - i);
       vf lanes[VL];
-      for (int k = 0; k < VL; k++) lanes[k] = k < deep ? load(x + (r + k) * dx + i) : vf{};
+      for (int k = 0; k < VL; k++) lanes[k] = k >= deep ? vf{} : wide == VL ? load(x + (r + k) * dx + i) : load_n(x + (r + k) * dx + i, wide);
       transpose(lanes);
       for (int k = 0; k < VL; k++) {
-        if (i + k >= count) break;
+        if (k >= wide) break;
         if (deep == VL)
           store(y + (i + k) * dy + r, lanes[k]);
         else
@@ -118,24 +140,33 @@ inline void scatter_rows(const float* x, int64_t dx, float* y, int64_t dy, int64
   }
 }
 
-// x: the group's first channel of one image. out: [channels, kernel…, block].
-inline void gather_columns(const float* x, const Geometry* g, int64_t first, int64_t count, float* out) {
-  const int64_t taps = g->kernel[0] * g->kernel[1] * g->kernel[2];
-  Run runs[MOST_POSITIONS];
-  for (int64_t tap = 0; tap < taps; tap++) {
-    int64_t offset[3];
-    for (int64_t axis = 2, rest = tap; axis >= 0; rest /= g->kernel[axis--])
-      offset[axis] = rest % g->kernel[axis] * g->dilation[axis] - g->begin[axis];
-    const int found = runs_of_tap(g, first, count, offset, runs);
-    int64_t covered = 0;
-    for (int r = 0; r < found; r++) covered += runs[r].count;
-    float* to = out + tap * g->block;
-    if (covered < g->block)
-      for (int64_t c = 0; c < g->channels; c++) memset(to + c * taps * g->block, 0, (size_t)g->block * sizeof(float));
-    if (g->x_channel == 1)
-      transpose_runs(x, g, runs, found, to, taps);
-    else
-      copy_runs(x, g, runs, found, to, taps);
+// What positions [first, first + block) read of one image, x: the group's first channel there. out: [channels][phases][plane].
+inline void gather_planes(const Grid& grid, const float* x, int64_t first, float* out) {
+  const Geometry* g = grid.g;
+  const int64_t apart = grid.planes * grid.plane, step = g->stride[2] * g->x_axis[2];
+  for (int64_t phase = 0; phase < grid.planes; phase++, out += grid.plane) {
+    const int64_t px = phase % grid.phases[2] - g->begin[2], py = phase / grid.phases[2] % grid.phases[1] - g->begin[1];
+    const int64_t pz = phase / grid.phases[2] / grid.phases[1] - g->begin[0];
+    // the columns of the grid that lie inside x
+    const int64_t left = px < 0 ? (-px + g->stride[2] - 1) / g->stride[2] : 0;
+    const int64_t right = smaller(grid.width, (g->size[2] - px + g->stride[2] - 1) / g->stride[2]);
+    int64_t done = 0;
+    for (int64_t row = first / grid.width; row * grid.width < first + grid.plane; row++) {
+      const int64_t z = row / grid.height * g->stride[0] + pz, y = row % grid.height * g->stride[1] + py;
+      if (z < 0 || z >= g->size[0] || y < 0 || y >= g->size[1]) continue;
+      const int64_t begin = row * grid.width + left - first, at = begin > 0 ? begin : 0;
+      const int64_t end = smaller(row * grid.width + right - first, grid.plane);
+      if (end <= at) continue;
+      const int64_t column = (at + first - row * grid.width) * g->stride[2] + px;
+      const Piece piece = {at, end - at, z * g->x_axis[0] + y * g->x_axis[1] + column * g->x_axis[2]};
+      for (int64_t c = 0; c < g->channels; c++) zero_floats(out + c * apart + done, at - done);
+      if (g->x_channel == 1)
+        transpose_piece(x, step, g->channels, piece, out, apart);
+      else
+        for (int64_t c = 0; c < g->channels; c++) copy_strided(x + c * g->x_channel + piece.place, step, out + c * apart + at, piece.count);
+      done = end;
+    }
+    for (int64_t c = 0; c < g->channels; c++) zero_floats(out + c * apart + done, grid.plane - done);
   }
 }
 

@@ -12,6 +12,7 @@ from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from ..tables import with_table
 from .gemv import SLICES
+from .grid import ALIGNED, ITEMS_PER_THREAD, SCRATCH, SPAN, Grid
 from .matrix import Matrix, in_windows, matrix_of, with_bias
 from .pack import Kind, pack
 from .rows import MOST_COLUMNS, TILE, pack_rows
@@ -19,16 +20,8 @@ from .windows import PANEL, TOGETHER, pack_windows
 
 LAYOUTS: tuple[tuple[Layout, Layout], ...] = (("NCHW", "NCHW"), ("NHWC", "NHWC"), ("NHWC", "NCHW"))
 """What convolutions read and make: blocks of inputs can be transposed on their way into scratch."""
-ALIGNED = 16
-"""Blocks of positions are multiples of the longest vector; x is read in place only where it is, too, so that all loads are aligned."""
-VECTORS, MOST_VECTORS, FEW_COLUMNS = 5, 8, 48
-"""Vectors of a block: more of them where its columns are few."""
-L1_FLOATS = 12288
-"""Inputs of a chunk: a good part of them stays in L1, and rows have enough weights in each chunk."""
-ITEMS_PER_THREAD, LEAST_TILE = 4, 32
-"""Work items that several threads share, and rows of a tile then."""
-SCRATCH = 1 << 20
-"""Bytes of the inputs of a block."""
+LEAST_TILE = 32
+"""Rows of a tile, at least, where several threads share few work items."""
 
 
 @lowers("Gemm")
@@ -42,7 +35,7 @@ def lower_gemm(site: Site) -> Iterator[Lowering]:
         return
     m = replace(m, alpha=site.attrs["alpha"])
     if site.attrs["transA"]:
-        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, rows, 1], [0, 1, outputs]), True)
+        yield _spmm(m, 1, _geometry(m.columns, rows, [0, rows, 1], [0, 1, outputs]), True)
     else:
         yield from _rows(m, rows)
 
@@ -65,7 +58,7 @@ def lower_mat_mul(site: Site) -> Iterator[Lowering]:
         m = matrix_of(site, "rows", 1, a.shape[0], at=0)
         if m is not None:
             # copied into scratch: the caller's x may lie anywhere, and loads across cache lines take twice as long
-            yield _spmm(m, prod(b.shape[:-2]), b.shape[-1], _matrix_geometry(m, b.shape[-1]), False)
+            yield _spmm(m, prod(b.shape[:-2]), _matrix_geometry(m, b.shape[-1]), False)
 
 
 @lowers("Conv")
@@ -108,7 +101,7 @@ def _rows(m: Matrix, rows: int) -> Iterator[Lowering]:
     cost = costs.STEP + m.slower * m.per_weight * m.tensor.held * rows
     yield Lowering(f"sparse_gemv_{m.kind}", m.inputs("NCHW"), "NCHW", cost, emit, fuses=True)
     if rows > 1 and m.groups == 1:
-        yield _spmm(m, 1, rows, _geometry(m.columns, rows, [0, 1, width], [0, 1, m.outputs]), False)
+        yield _spmm(m, 1, _geometry(m.columns, rows, [0, 1, width], [0, 1, m.outputs]), False)
 
 
 def _window_rows(m: Matrix, rows: int) -> Lowering:
@@ -138,12 +131,12 @@ def _positions(m: Matrix, shape: Sequence[int], win: Window, reads: Layout, make
 
         row = win.out[-1]
         strips = batch == 1 == m.groups and len(shape) == 4 and reads == "NHWC" and m.addend is None
-        found = _spmm(m, batch, positions, rows_of(positions), reads == "NCHW", reads, makes, (row, rows_of) if strips else None)
+        found = _spmm(m, batch, rows_of(positions), reads == "NCHW", reads, makes, (row, rows_of) if strips else None)
         return replace(found, planes=_planes(m)) if (reads, makes) == ("NCHW", "NCHW") and _expands(m, shape) else found
-    windows = [n for values, other in ((shape[2:], 1), (win.out, 1), (win.kernel, 1), (win.strides, 1), (win.dilations, 1), (win.begin, 0))
-               for n in three(values, other)]
-    geometry = [channels // m.groups, m.groups, *windows, image, channel, *three(axes, 0), *y_strides]
-    return _spmm(m, batch, positions, geometry, False, reads, makes)
+    windows = [three(values, other) for values, other in ((shape[2:], 1), (win.out, 1), (win.kernel, 1), (win.strides, 1), (win.dilations, 1),
+                                                          (win.begin, 0))]
+    geometry = [channels // m.groups, m.groups, *(n for window in windows for n in window), image, channel, *three(axes, 0), *y_strides]
+    return _spmm(m, batch, geometry, False, reads, makes)
 
 
 def _expands(m: Matrix, shape: Sequence[int]) -> bool:
@@ -160,50 +153,43 @@ def _planes(m: Matrix) -> Callable[[Emitter], Planes]:
                                lambda t: pack_rows(t, kind, m.order, m.outputs, 1, tile, m.columns), kind)
 
 
-def _cut(columns: int, positions: int) -> tuple[int, int]:
-    """(positions of a block, columns of a chunk): blocks of nearly equal width; the inputs of both together fit into L1."""
-    vectors = -(-positions // ALIGNED)
-    blocks = -(-vectors // (MOST_VECTORS if columns <= FEW_COLUMNS else VECTORS))
-    block = -(-vectors // blocks) * ALIGNED
-    while columns * block * 4 > SCRATCH and block > ALIGNED:
-        block = -(-block // ALIGNED // 2) * ALIGNED
-    chunks = max(-(-columns * block // L1_FLOATS), -(-columns // MOST_COLUMNS))
-    return block, -(-columns // chunks)
-
-
 def _tile(rows: int, blocks: int, threads: int) -> int:
     """Rows of a tile: fewer for several threads, where there are few work items."""
     items = min(ITEMS_PER_THREAD * threads, -(-rows // LEAST_TILE)) if threads > 1 else 1
     return -(-rows // max(-(-rows // TILE), -(-items // blocks)))
 
 
-def _spmm(m: Matrix, batch: int, positions: int, geometry: list[int], direct: bool, reads: Layout = "NCHW", makes: Layout = "NCHW",
+def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layout = "NCHW", makes: Layout = "NCHW",
           rows: tuple[int, Callable[[int], list[int]]] | None = None) -> Lowering:
     """``rows``: positions of a row of an image, and the geometry of so many positions, where it can run on some rows only."""
-    columns, per_group, direct = m.tensor.size // m.outputs, m.outputs // m.groups, direct and positions % ALIGNED == 0
-    block, chunk = _cut(columns, positions)
+    grid, columns, channels, per_group = Grid.of(geometry), m.tensor.size // m.outputs, geometry[0], m.outputs // m.groups
+    direct = direct and grid.positions % ALIGNED == 0 and columns * grid.positions < 1 << 31
+    block = grid.block(channels, m.site.threads)
+    chunk = grid.chunk(channels, block)
     chunks, tiled = -(-columns // chunk), geometry[-1] != 1
-    tile = _tile(per_group, batch * -(-positions // block) * m.groups, m.site.threads)
+    tile = _tile(per_group, batch * -(-grid.positions // block) * m.groups, m.site.threads)
     kind: Kind = "codebook" if m.kind == "binary" else m.kind
     name = f"rows {kind} {m.order} in tiles of {tile} x {chunk}" + ("" if m.groups == 1 else f" {m.groups} groups")
 
-    def emit(em: Emitter, count: int = positions, geometry: Sequence[int] = geometry, x: Ref | None = None, y: Ref | None = None) -> None:
+    def emit(em: Emitter, count: int = grid.positions, geometry: Sequence[int] = geometry, x: Ref | None = None, y: Ref | None = None) -> None:
         wide = min(block, -(-count // ALIGNED) * ALIGNED)
         items = batch * -(-count // wide) * m.groups * -(-per_group // tile)
-        scratch = ((0 if direct else columns) + tile * ((chunks > 1) + tiled)) * wide * 4
+        inputs = -(-columns // ALIGNED) * ALIGNED + (0 if direct else channels * grid.floats(wide))
         m.emit(em, f"sparse_spmm_{kind}", name, lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, tile, chunk),
-               [batch, count, wide, int(direct), *geometry], items, scratch, x, y)
+               [batch, count, wide, int(direct), *geometry], items, 4 * (inputs + tile * ((chunks > 1) * SPAN + tiled * wide)), x, y)
 
     def emit_rows(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
         assert rows is not None
         row, geometry_of = rows
         emit(em, (last - first) * row, geometry_of((last - first) * row), x.plus((first - x0) * row * columns * 4), y)
 
-    padded = batch * -(-positions // ALIGNED) * ALIGNED
-    deep = -(-geometry[0] // ALIGNED) * ALIGNED / geometry[0] if reads == "NHWC" else 1.0  # what is transposed of a group with few channels
-    gathered = 0 if direct else padded * columns * m.groups * deep
-    scattered = batch * positions * m.outputs if tiled else 0
-    cost = costs.STEP + m.slower * costs.SPARSE["spmm"] * m.tensor.held * padded + costs.SPARSE["columns"] * gathered \
-        + costs.SPARSE["row"] * batch * -(-positions // block) * m.outputs * chunks + costs.SPARSE["scatter"] * scattered
+    one = grid.block(channels, 1)  # one thread's, so that the choice of kernels does not depend on threads
+    blocks, padded = batch * -(-grid.positions // one), batch * -(-grid.positions // ALIGNED) * ALIGNED
+    deep = -(-channels // ALIGNED) * ALIGNED / channels if reads == "NHWC" else 1.0  # what is transposed of a group with few channels
+    gathered = 0 if direct else blocks * channels * grid.floats(one) * m.groups * deep
+    scattered = padded * m.outputs if tiled else 0
+    cost = costs.STEP + m.slower * costs.SPARSE["spmm" if grid.taps == 1 else "taps"] * m.tensor.held * padded \
+        + costs.SPARSE["columns"] * gathered + costs.SPARSE["scatter"] * scattered \
+        + costs.SPARSE["row"] * batch * -(-grid.positions // min(one, SPAN)) * m.outputs * -(-columns // grid.chunk(channels, one))
     return Lowering(f"sparse_spmm_{kind}", m.inputs(reads), makes, cost, emit, fuses=True,
                     strips=Strips(lambda first, last: (first, last), emit_rows) if rows else None)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
+from ...formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Windowed
 from ..lowering import ALIGNMENT, aligned
 
 ROWS = 16
@@ -34,7 +34,7 @@ def kind_of(tensor: EncodedTensor, order: Order) -> Kind | None:
     """How the values are packed, or None if the layout cannot hold this tensor. Values whose scales or tables run along the
     matrix's columns are expanded to f32, though only those that are held."""
     values = tensor.values
-    if not isinstance(tensor.structure, Sparse) or tensor.dtype not in ("float32", "float16") or tensor.size == 0:
+    if not isinstance(tensor.structure, (Sparse, Windowed)) or tensor.dtype not in ("float32", "float16") or tensor.size == 0:
         return None
     if isinstance(values, Plain):
         plain: dict[str, Kind] = {"float32": "f32", "float16": "f16"}
@@ -153,11 +153,11 @@ def tables_of(values: Codebook, rows: np.ndarray, outputs: int) -> dict[str, np.
 
 def _held(tensor: EncodedTensor, order: Order, outputs: int, columns: int) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
     """(row, column, which of the held values) of the held positions, a chunk of the tensor at a time."""
-    assert isinstance(tensor.structure, Sparse)
-    size, seen = tensor.size, 0
+    size, seen, structure = tensor.size, 0, tensor.structure
+    mask = structure.mask if isinstance(structure, Sparse) else np.packbits(tensor.kept(), bitorder="little")
     for first in range(0, size, CHUNK):
         count = min(CHUNK, size - first)
-        bits = np.unpackbits(tensor.structure.mask[first // 8:(first + count + 7) // 8], count=count, bitorder="little")
+        bits = np.unpackbits(mask[first // 8:(first + count + 7) // 8], count=count, bitorder="little")
         position = np.flatnonzero(bits) + first
         major, minor = np.divmod(position, columns if order == "rows" else outputs)
         row, column = (major, minor) if order == "rows" else (minor, major)

@@ -5,104 +5,136 @@
 
 namespace {
 
-constexpr int V = 8;  // vectors of positions whose sums are in registers
+constexpr int V = 8;              // vectors of positions whose sums are in registers
+constexpr int SPAN = V * VL;      // positions of these
+constexpr int64_t ROUND = 16;     // sections of scratch begin at multiples of so many floats
 
-// A block of positions: those of input k at x[k * stride].
+// A block of positions: what a position reads of column k at x[offset[k]]. `first`: the block's first position.
 struct Block {
   const float* x;
-  int64_t stride, count;
+  const int32_t* offset;
+  int64_t first, count;
 };
 
-// Where results go: row r, position i at y[r * stride + i]. `sums`: those of the chunks so far, row r of the tile at sums[r * block].
+// Where results go: row r at y + r * stride, its pieces of the span at their places. `sums`: those of the chunks so far, row r of the tile at
+// sums[r * SPAN].
 struct Out {
   float* y;
   int64_t stride;
   float* sums;
-  int64_t block;
   const float *scale, *bias;
   vf low, high;
+  const Piece* pieces;
+  int found;
 };
 
-// N vectors of each row on the list, `last` floats in the last one. FIRST, LAST: of the chunks.
+// What there is of a row in N vectors.
+template <int N>
+inline void put(const vf* sum, const Out& out, float* y) {
+  alignas(64) float row[SPAN];
+#pragma GCC unroll 8
+  for (int n = 0; n < N; n++) store(row + n * VL, sum[n]);
+  for (int i = 0; i < out.found; i++) copy_floats(row + out.pieces[i].at, y + out.pieces[i].place, out.pieces[i].count);
+}
+
+// N vectors of each row on the list. FIRST, LAST: of the chunks. WHOLE: all of these positions are one piece of y.
 template <class Weights, int N, bool FIRST, bool LAST>
-void rows(const RowTiles* m, const RowOfChunk* list, int64_t listed, int64_t weight, int64_t row0, const float* x, int64_t stride, int last,
+void rows(const RowTiles* m, const RowOfChunk* list, int64_t listed, int64_t weight, int64_t row0, const float* x, const int32_t* offset,
           const Out& out) {
+  const bool whole = out.found == 1 && out.pieces->count == N * VL;
   for (int64_t l = 0; l < listed; l++) {
     const int64_t row = list[l].row, count = list[l].count;
     const Weights weights(m, weight, row0 + row);
     weight += count;
     vf sum[N];
 #pragma GCC unroll 8
-    for (int n = 0; n < N; n++) sum[n] = FIRST ? vf{} : load(out.sums + row * out.block + n * VL);
+    for (int n = 0; n < N; n++) sum[n] = FIRST ? vf{} : load(out.sums + row * SPAN + n * VL);
     for (int64_t i = 0; i < count; i++) {
       const One w = weights.at(i);
-      const float* at = x + w.column * stride;
+      const float* at = x + offset[w.column];
       const vf value = splat(w.value);
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) sum[n] += value * load(at + n * VL);
     }
     if (!LAST) {
 #pragma GCC unroll 8
-      for (int n = 0; n < N; n++) store(out.sums + row * out.block + n * VL, sum[n]);
+      for (int n = 0; n < N; n++) store(out.sums + row * SPAN + n * VL, sum[n]);
       continue;
     }
-    float* y = out.y + row * out.stride;
     const vf scale = splat(out.scale[row]), bias = splat(out.bias[row]);
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++) sum[n] = clamp(sum[n] * scale + bias, out.low, out.high);
+    float* y = out.y + row * out.stride;
+    if (!whole) {
+      put<N>(sum, out, y);
+      continue;
+    }
 #pragma GCC unroll 8
-    for (int n = 0; n < N - 1; n++) store(y + n * VL, sum[n]);
-    if (last == VL) store(y + (N - 1) * VL, sum[N - 1]);
-    else store_n(y + (N - 1) * VL, sum[N - 1], last);
+    for (int n = 0; n < N; n++) store(y + out.pieces->place + n * VL, sum[n]);
   }
 }
 
 template <class Weights, int N>
-inline void vectors(int n, bool first, bool final, const RowTiles* m, const RowOfChunk* list, int64_t listed, int64_t weight, int64_t row0,
-                    const float* x, int64_t stride, int last, const Out& out) {
+inline void vectors(int n, bool first, bool last, const RowTiles* m, const RowOfChunk* list, int64_t listed, int64_t weight, int64_t row0,
+                    const float* x, const int32_t* offset, const Out& out) {
   if (n < N) {
-    if constexpr (N > 1) vectors<Weights, N - 1>(n, first, final, m, list, listed, weight, row0, x, stride, last, out);
-  } else if (first && final) {
-    rows<Weights, N, true, true>(m, list, listed, weight, row0, x, stride, last, out);
+    if constexpr (N > 1) vectors<Weights, N - 1>(n, first, last, m, list, listed, weight, row0, x, offset, out);
+  } else if (first && last) {
+    rows<Weights, N, true, true>(m, list, listed, weight, row0, x, offset, out);
   } else if (first) {
-    rows<Weights, N, true, false>(m, list, listed, weight, row0, x, stride, last, out);
-  } else if (final) {
-    rows<Weights, N, false, true>(m, list, listed, weight, row0, x, stride, last, out);
+    rows<Weights, N, true, false>(m, list, listed, weight, row0, x, offset, out);
+  } else if (last) {
+    rows<Weights, N, false, true>(m, list, listed, weight, row0, x, offset, out);
   } else {
-    rows<Weights, N, false, false>(m, list, listed, weight, row0, x, stride, last, out);
+    rows<Weights, N, false, false>(m, list, listed, weight, row0, x, offset, out);
   }
 }
 
-// One tile of rows × one block of positions: chunk after chunk, so that the inputs of a chunk stay in L1 for all of the rows.
+// One tile of rows × one block of positions: span after span, and chunk after chunk of it, whose inputs stay in L1 for all of the rows.
 template <class Weights>
-void tile(const RowTiles* m, int64_t index, int64_t row0, const Block& b, const Out& out) {
+void tile(const RowTiles* m, int64_t index, int64_t row0, const Block& b, const Grid& grid, bool tiled, Out out) {
   const StartOfChunk* start = (const StartOfChunk*)(m->base() + m->starts) + index * m->chunks;
   const RowOfChunk* list = (const RowOfChunk*)(m->base() + m->lists);
-  for (int64_t chunk = 0; chunk < m->chunks; chunk++, start++) {
-    const float* x = b.x + chunk * m->chunk * b.stride;
-    for (int64_t at = 0; at < b.count; at += V * VL) {
-      const int64_t count = smaller(b.count - at, V * VL), n = (count + VL - 1) / VL;
-      Out part = out;
-      part.y += at;
-      part.sums += at;
-      vectors<Weights, V>((int)n, chunk == 0, chunk == m->chunks - 1, m, list + start->row, start[1].row - start->row, start->weight, row0, x + at,
-                          b.stride, (int)(count - (n - 1) * VL), part);
+  Piece pieces[SPAN];
+  out.pieces = pieces;
+  for (int64_t at = 0; at < b.count; at += SPAN) {
+    const int64_t count = smaller(b.count - at, SPAN), n = (count + VL - 1) / VL;
+    if (tiled) pieces[0] = {0, n * VL, at};
+    out.found = tiled ? 1 : grid.pieces(b.first + at, count, pieces);
+    for (int64_t chunk = 0; chunk < m->chunks; chunk++) {
+      const StartOfChunk& s = start[chunk];
+      vectors<Weights, V>((int)n, chunk == 0, chunk == m->chunks - 1, m, list + s.row, start[chunk + 1].row - s.row, s.weight, row0, b.x + at,
+                          b.offset + chunk * m->chunk, out);
     }
   }
 }
 
-// buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: inputs of a block, where
-// these cannot be read in place, [columns][block]; sums of a tile [tile][block] where there are several chunks; results [tile][block]
-// where outputs lie side by side in y, which are then transposed into it. Items are (image, block of positions, group, tile), tiles
+// The block's results, [rows][block], to where outputs lie side by side.
+void scatter(const Grid& grid, const Block& b, const float* results, int64_t rows, float* y) {
+  for (int64_t at = 0; at < b.count; at += SPAN) {
+    Piece pieces[SPAN];
+    const int found = grid.pieces(b.first + at, smaller(b.count - at, SPAN), pieces);
+    for (int i = 0; i < found; i++)
+      scatter_rows(results + at + pieces[i].at, grid.g->block, y + pieces[i].place * grid.g->y_position, grid.g->y_position, pieces[i].count, rows);
+  }
+}
+
+// buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: offset of each column; inputs of
+// a block, where these cannot be read in place, [channels][phases][plane]; sums of a tile [tile][SPAN] where there are several chunks; results
+// [tile][block] where outputs lie side by side in y, which are then transposed into it. Items are (image, block of positions, group, tile), tiles
 // fastest, so that a block is brought into scratch once.
 template <class Weights>
 void spmm(const ThinCall* call, int64_t begin, int64_t end) {
   const RowTiles* m = (const RowTiles*)call->buf[0];
   const Geometry* g = (const Geometry*)call->p;
+  Grid grid(g);
   const int64_t blocks = (g->positions + g->block - 1) / g->block;
-  float* scratch = (float*)call->scratch;
-  float* sums = scratch + (g->direct ? 0 : m->columns * g->block);
-  float* results = sums + (m->chunks > 1 ? m->tile * g->block : 0);
+  int32_t* offset = (int32_t*)call->scratch;
+  float* inputs = (float*)call->scratch + (m->columns + ROUND - 1) / ROUND * ROUND;
+  if (g->direct) grid.plane = g->positions;
+  grid.offsets(offset);
+  float* sums = inputs + (g->direct ? 0 : grid.floats());
+  float* results = sums + (m->chunks > 1 ? m->tile * SPAN : 0);
   int64_t held = -1;  // what scratch holds: number of block and group
   Block b = {};
   for (int64_t item = begin; item < end; item++) {
@@ -110,17 +142,17 @@ void spmm(const ThinCall* call, int64_t begin, int64_t end) {
     const int64_t group = key % g->groups, image = key / g->groups / blocks, first = key / g->groups % blocks * g->block;
     if (key != held) {
       const float* x = (const float*)call->buf[1] + image * g->x_image + group * g->channels * g->x_channel;
-      b = {g->direct ? x + first : scratch, g->direct ? g->positions : g->block, smaller(g->block, g->positions - first)};
-      if (!g->direct) gather_columns(x, g, first, b.count, scratch);
+      b = {g->direct ? x + first : inputs, offset, first, smaller(g->block, g->positions - first)};
+      if (!g->direct) gather_planes(grid, x, first, inputs);
       held = key;
     }
     const int64_t row0 = group * m->rows + part * m->tile, rows = smaller(m->tile, m->rows - part * m->tile);
     const bool tiled = g->y_position != 1;
-    float* y = (float*)call->buf[4] + image * g->y_image + row0 * g->y_channel + first * g->y_position;
-    const Out out = {tiled ? results : y, tiled ? g->block : g->y_channel, sums, g->block, (const float*)call->buf[2] + row0,
-                     (const float*)call->buf[3] + row0, splat(thin_f32(g->low)), splat(thin_f32(g->high))};
-    tile<Weights>(m, group * m->tiles_per_group + part, row0, b, out);
-    if (tiled) scatter_rows(results, g->block, y, g->y_position, b.count, rows);
+    float* y = (float*)call->buf[4] + image * g->y_image + row0 * g->y_channel;
+    const Out out = {tiled ? results : y, tiled ? g->block : g->y_channel, sums, (const float*)call->buf[2] + row0,
+                     (const float*)call->buf[3] + row0, splat(thin_f32(g->low)), splat(thin_f32(g->high)), nullptr, 0};
+    tile<Weights>(m, group * m->tiles_per_group + part, row0, b, grid, tiled, out);
+    if (tiled) scatter(grid, b, results, rows, y);
   }
 }
 
