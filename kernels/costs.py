@@ -7,6 +7,9 @@ of running a node. Measured with AVX-512 at about 2.6 GHz; each family's README 
 STEP = 150.0
 """Starting a step: the engine's call, decoding parameters, a barrier."""
 
+MEETING = 500.0
+"""Until several threads that shared a step have met: beyond what the step costs a single thread."""
+
 MOVEMENT = {
     "copy_tiles": 0.28,  # per float
     "copy_rows": 0.12,  # per float
@@ -114,6 +117,9 @@ BITS = {  # per weight, by ISA level
     "bits_gemv8": {"avx512vnni": 0.016, "avx512": 0.03, "avx2": 0.03, "dotprod": 0.016, "neon": 0.016, "baseline": 0.6},
     "xnor_gemv": {"avx512vnni": 0.0015, "avx512": 0.003, "avx2": 0.003, "baseline": 0.03},
 }
+
+BITS_CACHED = 0.65
+"""Share of bits_gemv8 that a weight takes which a cache holds."""
 
 SPARSE = {
     "gemv_f32": 0.21,  # per kept weight and row, as all of gemv

@@ -116,6 +116,11 @@ class Emitter(Protocol):
         """Memory for what passes between the steps of this node."""
         ...
 
+    def lane(self, index: int | None) -> None:
+        """Steps from here on belong to that lane: one thread runs them one after the other, at the same time as those of lanes of higher numbers
+        that follow, and of lower ones before them. None: all threads share the items of each step, and meet after it."""
+        ...
+
     def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:
         """Appends a step: ``items`` independent work items, ``scratch`` bytes per thread."""
         ...

@@ -29,7 +29,7 @@ LANE, SHARED = -1, -1
 @dataclass(frozen=True)
 class Step:
     """Plain data: one kernel call. ``buffers``: (space, index, byte offset) each. ``unit``: which of the segment's units it belongs to.
-    ``lane``: which thread runs it, without waiting for the others; None: all threads share its items."""
+    ``lane``: which thread runs it, without waiting for the others; None: all threads share its items. Lanes of one ``group`` run at the same time."""
 
     kernel: str
     items: int
@@ -37,6 +37,7 @@ class Step:
     params: tuple[int, ...]
     unit: int
     lane: int | None = None
+    group: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,12 @@ class Program:
         names = list(dict.fromkeys(step.kernel for step in self.steps))
         index = {name: i for i, name in enumerate(names)}
         code = [len(self.steps)]
-        lane: int | None = None
+        lane, group = None, 0
         for step in self.steps:
+            if lane is not None and step.lane is not None and step.group != group:
+                code += [LANE, SHARED]
+                lane = None
+            group = step.group
             if step.lane != lane:
                 lane = step.lane
                 code += [LANE, SHARED if lane is None else lane]
@@ -166,9 +171,8 @@ class ProgramBuilder:
         parts, height = lanes(links, links[0].unit.site.threads), strip_height(links)
         self._enter(links[0].place, links[0].unit, links[0].option)
         source = self.input(0)
-        self._group += 1
         for lane, (first, last) in enumerate(parts):
-            self._lane = lane if len(parts) > 1 else None
+            self.lane(lane if len(parts) > 1 else None)
             works, capacity = schedule(links, first, last, height)
             lines = [self.temporary(rows * link.row_bytes) for rows, link in zip(capacity, links)]
             for work in works:
@@ -180,7 +184,7 @@ class ProgramBuilder:
                 if rows:
                     emit_copy(self, lines[work.index].plus(place * link.row_bytes), lines[work.index], [rows * link.row_bytes // 4], [1], [1])
                 link.strips.emit(self, x, work.x0, y, work.first, work.last)
-        self._lane = None
+        self.lane(None)
 
     def _emit_expanded(self, at: int, units: Sequence[Unit], chosen: Sequence[Lowering]) -> None:
         """Two units in the steps of the second one."""
@@ -246,6 +250,11 @@ class ProgramBuilder:
 
     def temporary(self, nbytes: int) -> Ref:
         return Ref("value", _Buffer(nbytes))
+
+    def lane(self, index: int | None) -> None:
+        if index is not None and (self._lane is None or index < self._lane):
+            self._group += 1
+        self._lane = index
 
     def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:
         self._scratch = max(self._scratch, scratch)
@@ -319,7 +328,7 @@ class ProgramBuilder:
                 return WEIGHT, key, offset
             return key.space, key.index, at_offset.get(id(key), 0) + offset
 
-        steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params, s.unit, s.lane) for s in self._steps)
+        steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params, s.unit, s.lane, s.group) for s in self._steps)
         return Program(steps, self._weights, self._names, tuple(self.inputs), tuple(self.outputs), arena, self._scratch, self._traffic(units), cost)
 
     def _traffic(self, units: int) -> tuple[tuple[int, int], ...]:

@@ -85,6 +85,9 @@ class Recorder:
         self.consts.append(home)
         return Ref("weight", len(self.consts) - 1)
 
+    def lane(self, index: int | None) -> None:
+        """Steps run one after the other whatever their lane."""
+
     def step(self, kernel: str, buffers: Sequence[Ref], params: Sequence[int], items: int, scratch: int = 0) -> None:
         self.steps.append((kernel, list(buffers), [int(p) for p in params], int(items)))
         self.scratch = max(self.scratch, scratch)

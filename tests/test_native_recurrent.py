@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from graphs import ENCODINGS, encode, error, graph_of, reference
 from thinfer import runtime
-from thinfer.formats.graph import Graph
+from thinfer.formats.graph import Graph, Node, ValueInfo
+from thinfer.formats.tensor import EncodedTensor
 from thinfer.kernels import isa, ops
 from thinfer.kernels.ops._op import Case
 from thinfer.kernels.ops._recurrence_cases import case
-from thinfer.kernels.recurrent import lowering
+from thinfer.kernels.recurrent import walk
 from thinfer.kernels.recurrent.slices import Slice
 from thinfer.runtime.partition import NativeSegment
 
@@ -85,11 +86,50 @@ def test_threads_do_not_change_results(threads: int) -> None:
             np.testing.assert_array_equal(one[key], many[key])
 
 
+def lanes_of(graph: Graph, feeds: dict[str, np.ndarray], threads: int) -> list[set[int | None]]:
+    """The lanes of the steps of each node with steps."""
+    session = runtime.load(graph, backend="native", threads=threads)
+    session.run(feeds)
+    (plan,) = session._plans.values()
+    (stage,) = plan.stages
+    found: dict[int, set[int | None]] = {}
+    for step in stage.program.steps:  # type: ignore[union-attr]
+        found.setdefault(step.unit, set()).add(step.lane)
+    return list(found.values())
+
+
+def two_layers(hidden: int) -> tuple[Graph, dict[str, np.ndarray]]:
+    """One direction, then both."""
+    rng = np.random.default_rng(0)
+    shapes = {"w": (1, 4 * hidden, 8), "r": (1, 4 * hidden, hidden), "v": (2, 4 * hidden, hidden), "s": (2, 4 * hidden, hidden)}
+    weights = {name: EncodedTensor.dense(rng.uniform(-0.2, 0.2, shape).astype(np.float32)) for name, shape in shapes.items()}
+    nodes = (Node("LSTM", ("x", "w", "r"), ("a",), {"hidden_size": hidden}), Node("Squeeze", ("a", "axis"), ("b",)),
+             Node("LSTM", ("b", "v", "s"), ("y",), {"hidden_size": hidden, "direction": "bidirectional"}))
+    graph = Graph((ValueInfo("x", "float32", (30, 1, 8)),), (ValueInfo("y", "float32", (30, 2, 1, hidden)),), nodes,
+                  {**weights, "axis": EncodedTensor.dense(np.array([1]))})
+    return graph, {"x": rng.normal(size=(30, 1, 8)).astype(np.float32)}
+
+
+def test_small_nets_do_not_wait_in_each_step() -> None:
+    """One thread walks a direction, several directions go side by side; a layer waits for the one before."""
+    graph, feeds = two_layers(24)
+    assert lanes_of(graph, feeds, 2) == [{None, 0}, {0, 1}]
+    assert lanes_of(graph, feeds, 1) == [{None}, {None}]
+    session, expected = runtime.load(graph, backend="native", threads=2), run(graph, feeds)["y"]
+    for _ in range(200):
+        np.testing.assert_array_equal(session.run(feeds)["y"], expected)
+
+
+def test_large_nets_share_each_step() -> None:
+    graph, feeds = encoded("LSTM", case("", 4, 2, sizes=(2, 1, 64, 512)), "fp32")
+    assert lanes_of(graph, feeds, 2) == [{None}]
+
+
 @pytest.mark.parametrize("block", [1, 3, 4])
 @pytest.mark.parametrize("attrs", [{}, {"direction": "bidirectional"}, {"layout": 1, "direction": "reverse"}], ids=str)
 def test_blocks_of_steps(block: int, attrs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight steps, of which so many are multiplied with W at a time; one sequence, and several."""
-    monkeypatch.setattr(lowering, "BLOCK", block)
+    monkeypatch.setattr(walk, "BLOCK", block)
     for batch in (1, 2):
         graph, feeds = graph_of(ops.get("GRU"), case("", 3, 1, sizes=(8, batch, 6, 5), **attrs))
         got, expected = run(graph, feeds), reference(graph, feeds)

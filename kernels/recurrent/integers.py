@@ -3,7 +3,7 @@ bits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,8 +16,12 @@ from ..lowering import Emitter, Lowering, Ref, Site, f32
 from ..ops._integer import DOMAIN, FORMS, HOW
 from ..ops._recurrence import DIRECTIONS
 from ..quantized import LARGEST_SUM, largest_code
+from . import walk
 from .slices import Slice
-from .walk import BIAS, LENGTHS, MOST_STEPS, PEEPHOLES, Memory, R, W, Walk, X, present, resets_first, walked
+from .walk import BIAS, LENGTHS, MOST_STEPS, PEEPHOLES, Lanes, Memory, R, W, Walk, X, present, resets_first, walked
+
+CACHE = 1 << 20
+"""Bytes of a weight that stays in a cache from step to step."""
 
 
 def lower_integers(site: Site) -> Iterator[Lowering]:
@@ -27,7 +31,7 @@ def lower_integers(site: Site) -> Iterator[Lowering]:
     if any(present(site, place) and place not in site.weights for place in (BIAS, PEEPHOLES)):
         return
     walks = [_walk(site, direction) for direction in range(len(DIRECTIONS[site.attrs["direction"]]))]
-    known = [walk for walk in walks if walk is not None]
+    known = [one for one in walks if one is not None]
     if x.shape[0] * x.shape[1] * len(walks) <= MOST_STEPS and len(known) == len(walks):
         yield walked(site, known)
 
@@ -52,7 +56,9 @@ class _Matrix:
 
     @property
     def cost(self) -> float:
-        return self.layout.groups * bits.GROUP * self.layout.columns * cost_per_weight("bits_gemv", self.layout.bits, self.isa)
+        weights, cached = self.layout.groups * bits.GROUP * self.layout.columns, self.layout.sections()[-1] <= CACHE
+        each = cost_per_weight("bits_gemv", self.layout.bits, self.isa)
+        return weights * each * (costs.BITS_CACHED if cached and self.layout.bits == 8 else 1.0)
 
     def pack(self, tensor: EncodedTensor) -> np.ndarray:
         return bits.pack(self.slice.of(tensor), self.layout)
@@ -78,6 +84,8 @@ def _walk(site: Site, direction: int) -> _IntegerWalk | None:
 class _IntegerWalk(Walk):
     """One direction. Each sequence of the batch is a row of its own. ``late``: the last rows of R, where the reset gate comes first."""
 
+    is_integer = True
+
     def __init__(self, site: Site, direction: int, w: _Matrix, r: _Matrix, late: _Matrix | None) -> None:
         super().__init__(site, direction)
         self.w, self.r, self.late = w, r, late
@@ -87,36 +95,45 @@ class _IntegerWalk(Walk):
         return self.gates * self.hidden
 
     @property
-    def cost(self) -> float:
+    def cost(self) -> tuple[float, float]:
         length, batch, _ = self.sizes
-        row = self.w.cost + self.r.cost + 3 * costs.STEP + (costs.INTEGER["quantize"] + costs.RECURRENT["cell"] * self.gates) * self.hidden
+        row = self.r.cost + 2 * costs.STEP + (costs.INTEGER["quantize"] + costs.RECURRENT["cell"] * self.gates) * self.hidden
         if self.late is not None:
             row += self.late.cost + 2 * costs.STEP + costs.INTEGER["quantize"] * self.hidden
-        return length * (batch * row + costs.STEP)
+        return length * batch * (self.w.cost + costs.STEP), length * (batch * row + costs.STEP)
 
-    def emit(self, em: Emitter) -> None:
+    def emit(self, em: Emitter, lanes: Lanes) -> None:
         length, batch, _ = self.sizes
-        rows, columns, turned = self.gates * self.hidden, self.w.layout.columns, self.site.attrs["layout"]
-        scales = FORMS[self.site.node.op.removeprefix(DOMAIN)].inputs  # the input that holds the scale of each row of X
-        parts, products = em.temporary(4 * batch * rows), em.temporary(4 * batch * rows)
+        nbytes, block = 4 * batch * self.gates * self.hidden, min(length, walk.BLOCK)  # of a step's part of the gates
+        parts, products = em.temporary(nbytes * block), em.temporary(nbytes)
         (bias, bias_of_r), memory, before = self._biases(em), Memory(self, em), None
-        for t in self.times:
+        for k, t in enumerate(self.times):
+            if k % block == 0:
+                self._multiply_inputs(em, self.times[k:k + block], lanes.inputs, bias, parts)
+                em.lane(lanes.steps)
             h, stride = memory.hidden(before)
             for b in range(batch):
-                row = b * length + t if turned else t * batch + b
-                self.w.emit(em, em.input(X).plus(row * columns), em.input(scales).plus(4 * row), bias, parts.plus(4 * b * rows))
-                self._multiply(em, self.r, h.plus(4 * b * stride), bias_of_r, products.plus(4 * b * self.r.layout.outputs))
-            self.cell(em, memory, t, t == self.times[-1], parts, products, (h, stride), before is None)
+                self._multiply(em, memory, self.r, h.plus(4 * b * stride), bias_of_r, products.plus(4 * b * self.r.layout.outputs))
+            self.cell(em, memory, t, k == length - 1, parts.plus(nbytes * (k % block)), products, (h, stride), before is None)
             before = t
 
-    def emit_late(self, em: Emitter, reset: Ref, y: Ref) -> None:
+    def _multiply_inputs(self, em: Emitter, times: Sequence[int], lane: int | None, bias: Ref | None, parts: Ref) -> None:
+        """The inputs' part of the gates for these steps, one after the other in ``parts``. Threads that share them take rows each."""
+        (length, batch, _), columns, threads = self.sizes, self.w.layout.columns, self.site.threads
+        scales = FORMS[self.site.node.op.removeprefix(DOMAIN)].inputs  # the input that holds the scale of each row of X
+        rows = [b * length + t if self.site.attrs["layout"] else t * batch + b for t in times for b in range(batch)]
+        for k, row in enumerate(rows):
+            em.lane(k * threads // len(rows) if lane is None and threads > 1 else lane)
+            self.w.emit(em, em.input(X).plus(row * columns), em.input(scales).plus(4 * row), bias, parts.plus(4 * k * self.w.layout.outputs))
+
+    def emit_late(self, em: Emitter, memory: Memory, reset: Ref, y: Ref) -> None:
         assert self.late is not None
         for b in range(self.sizes[1]):
-            self._multiply(em, self.late, reset.plus(4 * b * self.hidden), None, y.plus(4 * b * self.hidden))
+            self._multiply(em, memory, self.late, reset.plus(4 * b * self.hidden), None, y.plus(4 * b * self.hidden))
 
-    def _multiply(self, em: Emitter, r: _Matrix, x: Ref, bias: Ref | None, y: Ref) -> None:
+    def _multiply(self, em: Emitter, memory: Memory, r: _Matrix, x: Ref, bias: Ref | None, y: Ref) -> None:
         """Rows of R times one row of floats, whose codes are made first."""
-        codes, scale = em.temporary(self.hidden), em.temporary(4)
+        codes, scale = memory.codes()
         em.step("quantize_dynamic", [x, codes, scale], [self.hidden, 1], 1)
         r.emit(em, codes, scale, bias, y)
 

@@ -16,12 +16,12 @@ from ..lowering import Emitter, Lowering, Ref, Site, lowers
 from ..ops._integer import DOMAIN
 from ..ops._recurrence import DIRECTIONS
 from ..sparse.gemv import Gemv
+from . import walk
 from .integers import lower_integers
 from .slices import Slice
-from .walk import BIAS, CELLS, HIDDEN_STATE, LENGTHS, MOST_STEPS, PEEPHOLES, Memory, R, W, Walk, X, present, resets_first, walked
+from .walk import BIAS, CELLS, HIDDEN_STATE, LENGTHS, MOST_STEPS, PEEPHOLES, Lanes, Memory, R, W, Walk, X, present, resets_first, walked
 
-BLOCK = 128
-"""Steps whose inputs are multiplied with W at a time, so that a long sequence takes no more memory than a short one."""
+
 @dataclass(frozen=True, eq=False)
 class Matrix:
     """A slice of W or R as a product."""
@@ -52,7 +52,7 @@ def lower_recurrent(site: Site) -> Iterator[Lowering]:
         return
     length = x.shape[site.attrs["layout"]]
     walks = [FloatWalk.of(site, direction) for direction in range(len(DIRECTIONS[site.attrs["direction"]]))]
-    known = [walk for walk in walks if walk is not None]
+    known = [one for one in walks if one is not None]
     if length * len(walks) <= MOST_STEPS and len(known) == len(walks):
         yield walked(site, known)
 
@@ -91,7 +91,7 @@ class FloatWalk(Walk):
         whole, early = Slice(direction, 0, gates * hidden), Slice(direction, 0, (gates - split) * hidden)
         first = directions * hidden if site.attrs["layout"] and present(site, HIDDEN_STATE) else hidden
         later = length * directions * hidden if site.attrs["layout"] else hidden
-        block = length if site.attrs["layout"] and batch > 1 else min(length, BLOCK)  # rows of a block have to lie together
+        block = length if site.attrs["layout"] and batch > 1 else min(length, walk.BLOCK)  # rows of a block have to lie together
         inputs = _matrix(site, W, whole, block * batch, x.shape[2])
         rest = _matrix(site, W, whole, (length % block or block) * batch, x.shape[2], inputs)
         step = _matrix(site, R, early, batch, later)
@@ -103,14 +103,14 @@ class FloatWalk(Walk):
         return FloatWalk(site, direction, block, (inputs, rest), (start, back, step), late)
 
     @property
-    def cost(self) -> float:
+    def cost(self) -> tuple[float, float]:
         length, batch, _ = self.sizes
         step = self.steps[1].way.cost + costs.STEP + costs.RECURRENT["cell"] * batch * self.gates * self.hidden
         if self.late is not None:
             step += self.late.way.cost + costs.STEP
-        return self.inputs[0].way.cost * length / self.block + length * step
+        return self.inputs[0].way.cost * length / self.block, length * step
 
-    def emit(self, em: Emitter) -> None:
+    def emit(self, em: Emitter, lanes: Lanes) -> None:
         batch, rows = self.sizes[1], self.gates * self.hidden
         parts = em.temporary(4 * self.block * batch * rows)
         early_bias, late_bias = self._biases(em)
@@ -119,13 +119,15 @@ class FloatWalk(Walk):
         memory = Memory(self, em)
         for k, t in enumerate(times):
             if k == 0 or t // self.block != times[k - 1] // self.block:
+                em.lane(lanes.inputs)
                 self._multiply_inputs(em, t // self.block, early_bias, parts)
+                em.lane(lanes.steps)
             h, stride = memory.hidden(None if k == 0 else times[k - 1])
             self.steps[0 if k == 0 else 2 - k % 2].emit(em, h, late_bias, products)
             mine = parts.plus(4 * (t % self.block) * (1 if self.site.attrs["layout"] else batch) * rows)
             self.cell(em, memory, t, k == len(times) - 1, mine, products, (h, stride), k == 0)
 
-    def emit_late(self, em: Emitter, reset: Ref, y: Ref) -> None:
+    def emit_late(self, em: Emitter, memory: Memory, reset: Ref, y: Ref) -> None:
         assert self.late is not None
         self.late.emit(em, reset, em.constant(by_panel(np.zeros(self.late.layout.outputs, np.float32), self.late.layout)), y)
 

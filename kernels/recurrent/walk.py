@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...formats.record import dataclass
+from .. import costs
 from ..lowering import Emitter, Lowering, Ref, Site, f32
 from ..ops._cell_activations import KINDS, chosen
 from ..ops._integer import DOMAIN
@@ -13,6 +15,8 @@ from ..ops._recurrence import DIRECTIONS
 
 MOST_STEPS = 4096
 """Steps in time of a node, over both directions; with more of them, a program would grow too long, and NumPy runs the node."""
+BLOCK = 128
+"""Steps whose inputs are multiplied with W at a time, so that a long sequence takes no more memory than a short one."""
 CHUNK = 64
 """Hidden units of a work item of a cell (CHUNK of recurrent.cpp)."""
 FUNCTIONS = tuple(KINDS)
@@ -21,6 +25,8 @@ CELLS = {"RNN": ("rnn_cell", 1, ("Tanh",)), "LSTM": ("lstm_cell", 4, ("Sigmoid",
          f"{DOMAIN}LSTM": ("lstm_cell", 4, ("Sigmoid", "Tanh", "Tanh")), "GRU": ("gru_cell", 3, ("Sigmoid", "Tanh")),
          f"{DOMAIN}GRU": ("gru_cell", 3, ("Sigmoid", "Tanh"))}
 """Operator → kernel, gates, its own activations."""
+MEETINGS = {(False, False): 2, (False, True): 3, (True, False): 4, (True, True): 6}
+"""Steps of the engine for a step in time: by whether the reset gate comes before a product, and whether codes are made ahead of products."""
 X, W, R, BIAS, LENGTHS, HIDDEN_STATE, CELL_STATE, PEEPHOLES = range(8)
 
 
@@ -36,20 +42,22 @@ def resets_first(site: Site) -> bool:
 class Walk:
     """One direction of a node."""
 
+    is_integer = False
+
     def __init__(self, site: Site, direction: int) -> None:
         self.site, self.direction = site, direction
         self.functions = chosen(site.node.op.removeprefix(DOMAIN), site.attrs, CELLS[site.node.op][2], self.sizes[2])[direction]
 
     @property
-    def cost(self) -> float:
-        """Nanoseconds on one thread."""
+    def cost(self) -> tuple[float, float]:
+        """Nanoseconds on one thread: of the products with W, and of all else."""
         raise NotImplementedError
 
-    def emit(self, em: Emitter) -> None:
+    def emit(self, em: Emitter, lanes: Lanes) -> None:
         """All steps in time."""
         raise NotImplementedError
 
-    def emit_late(self, em: Emitter, reset: Ref, y: Ref) -> None:
+    def emit_late(self, em: Emitter, memory: Memory, reset: Ref, y: Ref) -> None:
         """The product of the rows of R of a GRU's gate h with the hidden state that the reset gate scaled, where ``resets_first``."""
         raise NotImplementedError
 
@@ -112,9 +120,9 @@ class Walk:
         elif not self.resets_first:
             em.step(kernel, [mine, products, before[0], y, end, products.plus(8 * hidden)], params(before[1], y_stride, rows, 1), items)
         else:
-            reset, inner = em.temporary(4 * batch * hidden), em.temporary(4 * batch * hidden)
+            reset, inner = memory.between()
             em.step("gru_reset", [mine, products, before[0], reset], params(before[1], hidden), items)
-            self.emit_late(em, reset, inner)
+            self.emit_late(em, memory, reset, inner)
             em.step(kernel, [mine, products, before[0], y, end, inner], params(before[1], y_stride, hidden, 0), items)
 
     def _peepholes(self, em: Emitter) -> Ref | None:
@@ -124,15 +132,41 @@ class Walk:
                          lambda tensor: np.ascontiguousarray(tensor.decode()[self.direction].astype(np.float32)))
 
 
-def walked(site: Site, walks: Sequence[Walk]) -> Lowering:
-    """One direction after the other."""
-    def emit(em: Emitter) -> None:
-        for walk in walks:
-            walk.emit(em)
+@dataclass(frozen=True)
+class Lanes:
+    """Which lane the products with W are in, and which one all else is; None: all threads share these steps."""
 
+    inputs: int | None = None
+    steps: int | None = None
+
+
+def lanes_of(walks: Sequence[Walk], threads: int) -> list[Lanes]:
+    """Of each direction. Threads that share each step meet several times per step in time; where that takes longer than it saves, one thread walks
+    a direction, and directions run side by side."""
+    costs_of = [walk.cost for walk in walks]
+    inputs, steps = (sum(part) for part in zip(*costs_of))
+    meetings = MEETINGS[walks[0].resets_first, walks[0].is_integer] * sum(walk.sizes[0] for walk in walks)
+    together = (inputs + steps) / threads + meetings * costs.MEETING
+    alone = max(map(sum, costs_of)) if len(walks) > 1 else inputs / threads + steps
+    if threads == 1 or together <= alone:
+        return [Lanes()] * len(walks)
+    return [Lanes(d, d) for d in range(len(walks))] if len(walks) > 1 else [Lanes(None, 0)]
+
+
+def walked(site: Site, walks: Sequence[Walk]) -> Lowering:
+    """One direction after the other, or at the same time."""
     states = [("NCHW" if present(site, place) else None) for place in (HIDDEN_STATE, CELL_STATE)]
     inputs = ("NCHW", *(None,) * (HIDDEN_STATE - 1), *states, None, "NCHW")[:len(site.inputs)]
-    cost = sum(walk.cost for walk in walks)
+
+    def emit(em: Emitter) -> None:
+        for place, layout in enumerate(inputs):
+            if layout is not None:
+                em.input(place)  # reordered here if need be, and not in the lane that comes first
+        for walk, lanes in zip(walks, lanes_of(walks, site.threads)):
+            walk.emit(em, lanes)
+        em.lane(None)
+
+    cost = sum(sum(walk.cost) for walk in walks)
     return Lowering(CELLS[site.node.op][0], inputs, "NCHW", cost, emit, makes=len(site.outputs))  # type: ignore[arg-type]
 
 
@@ -144,6 +178,21 @@ class Memory:
         self.turned = walk.site.attrs["layout"]
         self.zeros = em.constant(np.zeros(walk.sizes[1] * walk.hidden, np.float32))
         self.own_cell: Ref | None = None
+        self.own_between: tuple[Ref, Ref] | None = None
+        self.own_codes: tuple[Ref, Ref] | None = None
+
+    def between(self) -> tuple[Ref, Ref]:
+        """What a GRU's reset gate makes of the hidden state, and the product with it: the same memory in every step."""
+        if self.own_between is None:
+            nbytes = 4 * self.walk.sizes[1] * self.walk.hidden
+            self.own_between = self.em.temporary(nbytes), self.em.temporary(nbytes)
+        return self.own_between
+
+    def codes(self) -> tuple[Ref, Ref]:
+        """Codes and scale of one row of the hidden state: the same memory in every step."""
+        if self.own_codes is None:
+            self.own_codes = self.em.temporary(self.walk.hidden), self.em.temporary(4)
+        return self.own_codes
 
     def _state(self, whole: Ref) -> tuple[Ref, int]:
         """This direction of a value of states: [directions, batch, hidden], or [batch, directions, hidden]."""

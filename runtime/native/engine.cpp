@@ -84,15 +84,17 @@ void Engine::parse(size_t length) {
   for (int64_t s = 0; s < count; s++) {
     Step step;
     int64_t kernel = next();
-    if (kernel == LANE) {
+    bool apart = false;  // from the lanes before
+    while (kernel == LANE) {
       lane = next();
       require(lane >= SHARED, "a step belongs to an impossible lane");
+      apart = apart || lane == SHARED;
       kernel = next();
     }
     step.lane = lane;
     step.waits = true;
     // Until the last lane's last step nobody waits: lanes are independent of each other.
-    if (!steps_.empty() && steps_.back().lane != SHARED && lane >= steps_.back().lane) steps_.back().waits = false;
+    if (!apart && !steps_.empty() && steps_.back().lane != SHARED && lane >= steps_.back().lane) steps_.back().waits = false;
     require(kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size(), "a step names a kernel that is not in the table");
     step.kernel = kernels_[static_cast<size_t>(kernel)];
     step.items = next();

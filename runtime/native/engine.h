@@ -26,7 +26,8 @@ struct Buffer {
 //   number of steps, then per step: kernel (index into the kernel table), items, number of buffers,
 //   (space, index, byte offset) per buffer, number of parameters, parameters.
 // Threads share the items of a step and wait for each other after it. Where -1 and a lane stand in place of a step, the steps that
-// follow belong to that lane: one thread runs them, and threads meet again after the last lane. -1 and -1 ends that.
+// follow belong to that lane: one thread runs them, and threads meet again after the last lane. -1 and -1 ends that, and so does a lane below the
+// one before; other lanes may follow at once.
 class Engine {
  public:
   // Throws std::invalid_argument if the program is not well-formed or points outside its buffers' starts.
