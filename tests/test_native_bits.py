@@ -168,6 +168,34 @@ def test_codes_and_entries_at_their_ends(level: str) -> None:
             check("thinfer::Gemm", arrays, expected, attrs, level=level, rtol=0, atol=0, weights={1: tensor})
 
 
+@every_level
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+def test_grids_at_their_ends(bits: int, level: str) -> None:
+    """Tables whose entries are equally far from each other: all indices the largest, or any, times codes that sums of 16 bits hold the fewest of."""
+    outputs, columns, rng = 70, 517, np.random.default_rng(bits)
+    how, step = ActivationQuantization("static", "int8", 1.0, 0), 255 // (2**bits - 1)
+    entries = (np.arange(2**bits) * step - 128).astype(np.int8)[None]
+    for indices in (np.full(outputs * columns, 2**bits - 1), rng.integers(0, 2**bits, outputs * columns)):
+        tensor = EncodedTensor((outputs, columns), "float32", Codebook(indices.astype(np.uint8), bits, entries))
+        layout = plan(tensor, True, False)
+        assert layout is not None
+        assert layout.grid == step
+        for codes in (np.full((1, columns), -128), np.full((1, columns), 127), rng.integers(-128, 128, (1, columns))):
+            expected = (codes @ tensor.decode().astype(np.int64).T).astype(np.float32)
+            attrs = {"transB": 1, HOW: (how, None), SCALE: (np.ones(1, np.float32),)}
+            arrays = [codes.astype(np.int8), np.zeros((outputs, columns), np.float32)]
+            check("thinfer::Gemm", arrays, expected, attrs, level=level, rtol=0, atol=0, weights={1: tensor})
+
+
+def test_what_is_no_grid() -> None:
+    """Entries at other distances, and rows so long that sums of indices could wrap."""
+    for columns, entries, expected in ((64, (-3, 0, 3, 6), 3), (64, (-3, 0, 3, 7), 0), (1 << 17, (-3, 0, 3, 6), 0)):
+        tensor = EncodedTensor((1, columns), "float32", Codebook(np.zeros(columns, np.uint8), 2, np.array([entries], np.int8)))
+        layout = plan(tensor, True, False)
+        assert layout is not None
+        assert layout.grid == expected
+
+
 def test_weights_take_their_bits_in_memory() -> None:
     for kind, bits in (("int8 codebook1", 1), ("int8 codebook2", 2), ("int8 codebook3", 3), ("int8 codebook4", 4), ("int8 codebook6", 6),
                        ("affine8-channel", 8)):

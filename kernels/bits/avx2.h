@@ -97,4 +97,49 @@ inline void panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps
   else signed_panel<B, P, false>(w, apart, row, steps, table, raw);
 }
 
+// Indices multiplied as they are, where tables are grids: two products fit 16 bits, and so do sums of several. Fields that stay where they lie in their
+// byte have sums of their own, 2^(B f) times too large.
+template <int B> constexpr bool ON_GRIDS = B <= 4;
+template <int B> constexpr int GRID_SUMS = B == 1 ? 4 : B == 2 ? 2 : 1;
+template <int B> constexpr int GRID_STEPS = 32767 / (((256 << B) - 256) << (B * (GRID_SUMS<B> - 1))) / (FIELDS<B> / GRID_SUMS<B>);  // that 16 bits hold
+
+// Adds the products of half a group's bytes to sums of 16 bits.
+template <int B, int F>
+inline void grid_fields(const uint8_t* w, const int8_t* x, __m256i (&sum)[GRID_SUMS<B>]) {
+  if constexpr (F < FIELDS<B>) {
+    constexpr int N = GRID_SUMS<B>;
+    int32_t four;
+    __builtin_memcpy(&four, x + 4 * F, 4);
+    __m256i index;
+    if constexpr (N == 1) index = field<B, F>(w);
+    else index = _mm256_and_si256(moved<F / N * N * B>(load32(w)), _mm256_set1_epi8((char)(((1 << B) - 1) << (F % N * B))));
+    sum[F % N] = _mm256_add_epi16(sum[F % N], _mm256_maddubs_epi16(index, _mm256_set1_epi32(four)));
+    grid_fields<B, F + 1>(w, x, sum);
+  }
+}
+
+template <int B, int P>
+inline void grid_panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps, int32_t* raw) {
+  constexpr int N = GRID_SUMS<B>;
+  static_assert(GRID_STEPS<B> > 0, "a step's sums fit 16 bits");
+  const __m256i one = _mm256_set1_epi16(1);
+  for (int p = 0; p < P; p++, w += apart) {
+    __m256i total[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    const uint8_t* from = w;
+    const int8_t* x = row.x;
+    for (int64_t left = steps; left > 0; left -= GRID_STEPS<B>) {
+      __m256i sum[2][N];
+      for (int f = 0; f < N; f++) sum[0][f] = sum[1][f] = _mm256_setzero_si256();
+      for (int64_t i = left < GRID_STEPS<B> ? left : GRID_STEPS<B>; i > 0; i--, x += STEP<B>, from += STEP_BYTES<B>) {
+        grid_fields<B, 0>(from, x, sum[0]);
+        grid_fields<B, 0>(from + 32, x, sum[1]);
+      }
+      for (int half = 0; half < 2; half++)
+        for (int f = 0; f < N; f++)
+          total[half] = _mm256_add_epi32(total[half], _mm256_srai_epi32(_mm256_madd_epi16(sum[half][f], one), B * f));
+    }
+    for (int half = 0; half < 2; half++) _mm256_storeu_si256((__m256i*)(raw + GROUP * p + 8 * half), total[half]);
+  }
+}
+
 }  // namespace

@@ -19,7 +19,17 @@ void one(const ThinCall* call, const Row& row, const Tables<B>& table, int64_t i
   const int64_t first = item * PANEL_GROUPS * GROUP, left = call->p[N] - first;
   int32_t raw[GROUP * P];
   const int64_t apart = steps * STEP_BYTES<B>;
-  panel<B, P>((const uint8_t*)call->buf[WEIGHT] + item * PANEL_GROUPS * apart, apart, row, steps, table, raw);
+  const uint8_t* w = (const uint8_t*)call->buf[WEIGHT];
+  const uint8_t* panel_at = w + item * PANEL_GROUPS * apart;
+  bool done = false;
+  if constexpr (ON_GRIDS<B>)
+    if (call->p[GRID]) {  // entry i is the first one, and i steps
+      grid_panel<B, P>(panel_at, apart, row, steps, raw);
+      const uint32_t step = (uint32_t)call->p[GRID], least = w[call->p[TABLE_AT]] * (uint32_t)row.sum;
+      for (int i = 0; i < GROUP * P; i++) raw[i] = (int32_t)((uint32_t)raw[i] * step + least);
+      done = true;
+    }
+  if (!done) panel<B, P>(panel_at, apart, row, steps, table, raw);
   finish(call, row, first, (int)(left < GROUP * P ? left : GROUP * P), raw);
 }
 

@@ -100,7 +100,7 @@ def _summed(row: _Row) -> Iterator[Lowering]:
     def emit(em: Emitter) -> None:
         zeros = em.input(4) if zero == GIVEN_BY_DATA else em.output()
         weight = em.weight(1, layout.name, lambda found: pack(found, layout))
-        params = [row.columns, layout.outputs, layout.bits, int(is_unsigned), zero, *row.finish(em), *layout.sections()[:4]]
+        params = [row.columns, layout.outputs, layout.bits, int(is_unsigned), zero, *row.finish(em), *layout.params()]
         em.step("bits_gemv", [em.input(0), row.scale(em), zeros, weight, *row.added(em)], params, layout.panels, row.columns + LONGEST_STEP)
 
     yield row.lowering("bits_gemv", layout.groups * 16 * row.columns, emit, layout.bits)

@@ -12,12 +12,15 @@ from ..quantized import weight_scale
 GROUP, PANEL_GROUPS = 16, 4
 IN_MEMORY = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 6, 7: 8, 8: 8}
 """Bits that a weight takes, by those of its encoding."""
+MOST_GRID_BITS, MOST_GRID_COLUMNS = 4, 1 << 16
+"""Up to which indices are multiplied as they are: 240 · 128 · columns stay below 2³¹."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where everything lies. ``bits``: of a weight in memory; ``by_rows``: the tensor is [outputs, columns], else [columns, outputs];
-    ``has_sums``: the sum of each row's weights is there, which codes with a zero point need."""
+    ``has_sums``: the sum of each row's weights is there, which codes with a zero point need. ``grid``: from one entry of the table to the next,
+    where that is always as much; 0 where it is not, or indices need to be looked up for another reason."""
 
     name: str
     bits: int
@@ -25,6 +28,7 @@ class Layout:
     columns: int
     by_rows: bool
     has_sums: bool
+    grid: int = 0
 
     @property
     def groups(self) -> int:
@@ -58,6 +62,11 @@ class Layout:
         return table, zeros, sums if self.has_sums else 0, scale, scale + rows
 
 
+    def params(self) -> list[int]:
+        """Of ``bits_gemv``: those that say where everything lies."""
+        return [*self.sections()[:4], self.grid]
+
+
 def plan(tensor: EncodedTensor, by_rows: bool, has_sums: bool) -> Layout | None:
     """The layout for this weight; None if it is not dense, or not of integers that one table serves."""
     values = tensor.values
@@ -72,7 +81,14 @@ def plan(tensor: EncodedTensor, by_rows: bool, has_sums: bool) -> Layout | None:
     if (several and bits < 8) or (tensor.axis != out_axis and (several or scale.size > 1)):
         return None
     name = f"integer rows16 {values.name}{'' if by_rows else ' of columns'}{' with sums' if has_sums else ''}"
-    return Layout(name, bits, tensor.shape[out_axis], tensor.shape[1 - out_axis], by_rows, has_sums)
+    columns = tensor.shape[1 - out_axis]
+    grid = _grid(tensor) if bits <= MOST_GRID_BITS and columns <= MOST_GRID_COLUMNS else 0
+    return Layout(name, bits, tensor.shape[out_axis], columns, by_rows, has_sums, grid)
+
+
+def _grid(tensor: EncodedTensor) -> int:
+    steps = np.unique(np.diff(_table(tensor, tensor.channels)[0][0].astype(np.int32)))
+    return int(steps[0]) if steps.size == 1 else 0
 
 
 def largest(tensor: EncodedTensor) -> int:

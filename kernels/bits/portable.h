@@ -36,4 +36,6 @@ inline void panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps
         }
 }
 
+template <int B> constexpr bool ON_GRIDS = false;  // whether indices are multiplied as they are
+
 }  // namespace

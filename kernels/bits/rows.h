@@ -8,7 +8,7 @@ namespace {
 
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
 
-enum Param { K, N, BITS, UNSIGNED, X_ZERO, HAS_BIAS, ALPHA, LOW, HIGH, TABLE_AT, ZERO_AT, SUMS_AT, SCALE_AT };
+enum Param { K, N, BITS, UNSIGNED, X_ZERO, HAS_BIAS, ALPHA, LOW, HIGH, TABLE_AT, ZERO_AT, SUMS_AT, SCALE_AT, GRID };  // GRID: from an entry to the next, or 0
 enum Buffer { CODES, X_SCALE, X_ZEROS, WEIGHT, BIAS, Y };  // X_ZEROS is read where X_ZERO is below -128, BIAS where HAS_BIAS is 1
 
 constexpr int GROUP = 16;            // rows of a vector of 64 bytes: 4 columns of each lie in a lane
@@ -54,5 +54,9 @@ inline void finish(const ThinCall* call, const Row& row, int64_t first, int coun
     done(first + i, (vi)sum, count - i < VL ? count - i : VL);
   }
 }
+
+// As `panel` of each level, but sums of indices times codes; only at levels and bits that ON_GRIDS names.
+template <int B, int P>
+inline void grid_panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps, int32_t* raw);
 
 }  // namespace

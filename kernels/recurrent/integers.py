@@ -67,7 +67,7 @@ class _Matrix:
         layout = self.layout
         weight = em.weight(self.place, f"{layout.name}, {self.slice.name}", self.pack)
         params = [layout.columns, layout.outputs, layout.bits, 0, 0, int(bias is not None), f32(1.0), f32(-np.inf), f32(np.inf),
-                  *layout.sections()[:4]]
+                  *layout.params()]
         em.step("bits_gemv", [codes, scale, y, weight, y if bias is None else bias, y], params, layout.panels, layout.columns + LONGEST_STEP)
 
 
