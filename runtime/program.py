@@ -153,7 +153,7 @@ class ProgramBuilder:
         for index, name in enumerate(self.outputs):
             self._place = maker[name]
             self._deliver(name, index)
-        return self._finish(sum(option.cost for option in chosen), len(units))
+        return self._finish(sum(option.cost for option in chosen), len(units), units[0].site.threads % 2 == 0)
 
     def given(self, name: str, layout: Layout, index: int) -> bool:
         """Says, before ``build``, that input ``index`` is this value in this layout; False if the layout was given already."""
@@ -311,7 +311,7 @@ class ProgramBuilder:
         target = _Buffer(buffer.nbytes, OUTPUT, index)
         emit_reorder(self, Ref("value", buffer), Ref("value", target), self._type(name).shape, "NCHW", "NCHW", self._itemsize(name))
 
-    def _finish(self, cost: float, units: int) -> Program:
+    def _finish(self, cost: float, units: int, halves: bool) -> Program:
         first: dict[_Buffer, int] = {}
         last: dict[_Buffer, int] = {}
         for step in self._steps:
@@ -320,7 +320,7 @@ class ProgramBuilder:
                     first.setdefault(key, step.group)
                     last[key] = step.group
         own = [buffer for buffer in first if buffer.space == ARENA]
-        offsets, arena = place([Lifetime(buffer.nbytes, first[buffer], last[buffer]) for buffer in own])
+        offsets, arena = place([Lifetime(buffer.nbytes, first[buffer], last[buffer]) for buffer in own], halves)
         at_offset = {id(buffer): offset for buffer, offset in zip(own, offsets)}
 
         def resolve(key: _Buffer | int, offset: int) -> tuple[int, int, int]:

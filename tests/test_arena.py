@@ -12,9 +12,9 @@ def lifetime(values: tuple[int, int, int]) -> Lifetime:
     return Lifetime(nbytes, first, first + length)
 
 
-@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 20), st.integers(0, 10)).map(lifetime), max_size=30))
-def test_living_buffers_do_not_overlap(buffers: list[Lifetime]) -> None:
-    offsets, total = place(buffers)
+@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 20), st.integers(0, 10)).map(lifetime), max_size=30), st.booleans())
+def test_living_buffers_do_not_overlap(buffers: list[Lifetime], halves: bool) -> None:
+    offsets, total = place(buffers, halves)
     for i, a in enumerate(buffers):
         assert offsets[i] % 64 == 0
         assert offsets[i] + a.nbytes <= total
@@ -25,6 +25,13 @@ def test_living_buffers_do_not_overlap(buffers: list[Lifetime]) -> None:
 
 def test_a_chain_needs_its_two_largest_neighbours() -> None:
     _, total = place([Lifetime(64 * n, i, i + 1) for i, n in enumerate((4, 8, 2, 1))])
+    assert total == 64 * 12
+
+
+def test_halves_lie_around_one_middle() -> None:
+    sizes = (64 * 8, 64 * 4, 64 * 6, 64 * 2)
+    offsets, total = place([Lifetime(size, i, i + 1) for i, size in enumerate(sizes)], True)
+    assert [offset + size // 2 for offset, size in zip(offsets, sizes)] == [64 * 4, 64 * 10, 64 * 4, 64 * 10]
     assert total == 64 * 12
 
 

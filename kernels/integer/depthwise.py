@@ -22,7 +22,7 @@ LANES = {"avx512vnni": 16, "avx512": 16, "avx2": 8}
 """Sums of a vector, by ISA level; 4 elsewhere. Four vectors of them are a chunk (depthwise.cpp)."""
 MOST_TAPS = 16
 """In a row of the filter."""
-SCRATCH = 96 << 10
+SCRATCH = 160 << 10
 """Bytes of copied rows, about: they stay in L2."""
 FEWEST_ROWS = 4
 """Of a band, so that few rows are copied twice."""
