@@ -104,7 +104,7 @@ class _IntegerWalk(Walk):
 
     def emit(self, em: Emitter, lanes: Lanes) -> None:
         length, batch, _ = self.sizes
-        nbytes, block = 4 * batch * self.gates * self.hidden, min(length, walk.BLOCK)  # of a step's part of the gates
+        nbytes, block = 4 * batch * self.gates * self.hidden, walk.block_of(length)  # of a step's part of the gates
         parts, products = em.temporary(nbytes * block), em.temporary(nbytes)
         (bias, bias_of_r), memory, before = self._biases(em), Memory(self, em), None
         for k, t in enumerate(self.times):

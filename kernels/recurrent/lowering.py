@@ -16,6 +16,7 @@ from ..lowering import Emitter, Lowering, Ref, Site, lowers
 from ..ops._integer import DOMAIN
 from ..ops._recurrence import DIRECTIONS
 from ..sparse.gemv import Gemv
+from ..sparse.lowering import Positions
 from . import walk
 from .integers import lower_integers
 from .slices import Slice
@@ -29,11 +30,11 @@ class Matrix:
     place: int
     slice: Slice
     layout: Panels
-    way: Way | Gemv
+    way: Way | Gemv | Positions
 
     def emit(self, em: Emitter, x: Ref, bias: Ref, y: Ref) -> None:
         """``bias`` lies as the panels of ``layout`` have it."""
-        if isinstance(self.way, Gemv):
+        if isinstance(self.way, (Gemv, Positions)):
             self.way.emit(em, self.slice.name, self.slice.of, [x, bias, y])
             return
         weight = em.weight(self.place, f"{self.layout.name}, {self.slice.name}", lambda tensor: self.layout.pack(self.slice.of(tensor)))
@@ -64,10 +65,11 @@ def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int, like: M
         return None
     found = [Matrix(place, part, layout, way_of(Product(layout, rows, stride, None, clamps=False, backwards=backwards), site.threads, site.isa))
              for layout in (every_layout(outline, 1, "rows") if like is None else [like.layout])]
-    if like is not None and isinstance(like.way, Gemv):
+    if like is not None and isinstance(like.way, (Gemv, Positions)):
         return replace(like, way=replace(like.way, rows=rows)) if rows == 1 or stride == outline.shape[1] else found[0]
     if like is None and found and (rows == 1 or stride == outline.shape[1]):
-        found += [replace(found[0], way=way) for way in Gemv.all(site, place, outline, rows)]
+        ways = [*Gemv.all(site, place, outline, rows), Positions.of(site, place, outline, rows) if rows > 1 else None]
+        found += [replace(found[0], way=way) for way in ways if way is not None]
     return min(found, key=lambda matrix: matrix.way.cost, default=None)
 
 
@@ -91,7 +93,7 @@ class FloatWalk(Walk):
         whole, early = Slice(direction, 0, gates * hidden), Slice(direction, 0, (gates - split) * hidden)
         first = directions * hidden if site.attrs["layout"] and present(site, HIDDEN_STATE) else hidden
         later = length * directions * hidden if site.attrs["layout"] else hidden
-        block = length if site.attrs["layout"] and batch > 1 else min(length, walk.BLOCK)  # rows of a block have to lie together
+        block = length if site.attrs["layout"] and batch > 1 else walk.block_of(length)  # rows of a block have to lie together
         inputs = _matrix(site, W, whole, block * batch, x.shape[2])
         rest = _matrix(site, W, whole, (length % block or block) * batch, x.shape[2], inputs)
         step = _matrix(site, R, early, batch, later)

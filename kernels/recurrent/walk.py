@@ -30,6 +30,11 @@ MEETINGS = {(False, False): 2, (False, True): 3, (True, False): 4, (True, True):
 X, W, R, BIAS, LENGTHS, HIDDEN_STATE, CELL_STATE, PEEPHOLES = range(8)
 
 
+def block_of(length: int) -> int:
+    """Steps of a block of about the same size as the others."""
+    return -(-length // -(-length // BLOCK)) if length else 0
+
+
 def present(site: Site, place: int) -> bool:
     return place < len(site.inputs) and site.inputs[place] is not None
 

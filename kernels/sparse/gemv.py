@@ -1,4 +1,4 @@
-"""Rows of x times a sparse matrix as a part of some node's work."""
+"""Rows of x times a sparse matrix, one after the other, as a part of some node's work."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .matrix import Matrix
 from .pack import kind_of, pack, row_scale
 from .windows import PANEL, TOGETHER, encoding_of, pack_windows
 
+FREE = (f32(-np.inf), f32(np.inf))
+"""Bounds of what is not clamped."""
 SLICES = 4
 """Slices of a work item of the kernels sparse_gemv."""
 
@@ -44,8 +46,7 @@ class Gemv:
 
     def emit(self, em: Emitter, name: str, part: Callable[[EncodedTensor], EncodedTensor], buffers: Sequence[Ref]) -> None:
         """``part`` makes the matrix of the node's weight, ``name`` tells it from others; ``buffers``: x, bias [outputs], y."""
-        m, encoding, (x, bias, y) = self.matrix, self.matrix.encoding, buffers
-        scale = em.weight(m.at, f"fp32 scale of {m.kind}, {name}", lambda _: row_scale(m.tensor, m.kind, m.outputs))
+        m, encoding = self.matrix, self.matrix.encoding
         if encoding is not None:
             found, layout, kernel = encoding, f"{encoding.name} {m.order}", f"sparse_window_{m.kind}"
             packed = em.weight(m.at, f"{layout}, {name}", lambda tensor: pack_windows(part(tensor), found, m.order))
@@ -53,4 +54,10 @@ class Gemv:
         else:
             packed = em.weight(m.at, f"{m.layout}, {name}", lambda tensor: pack(with_table(part(tensor)), m.kind, m.order, m.outputs, 1))
             kernel, items, scratch = f"sparse_gemv_{m.kind}", -(-m.slices // SLICES), 0
-        em.step(kernel, [packed, x, scale, bias, y], [f32(-np.inf), f32(np.inf), m.columns, m.outputs], self.rows * items, scratch)
+        em.step(kernel, operands(em, m, name, packed, buffers), [*FREE, m.columns, m.outputs], self.rows * items, scratch)
+
+
+def operands(em: Emitter, m: Matrix, name: str, packed: Ref, buffers: Sequence[Ref]) -> list[Ref]:
+    """The buffers of all kernels of this family. ``buffers``: x, bias [outputs], y."""
+    x, bias, y = buffers
+    return [packed, x, em.weight(m.at, f"fp32 scale of {m.kind}, {name}", lambda _: row_scale(m.tensor, m.kind, m.outputs)), bias, y]

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import prod
 
-from ...formats.record import replace
+import numpy as np
+
+from ...formats.record import dataclass, replace
+from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..lowering import Emitter, Layout, Lowering, Planes, Ref, Site, Strips, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from ..tables import with_table
-from .gemv import SLICES
+from .gemv import FREE, SLICES, operands
 from .grid import ALIGNED, ITEMS_PER_THREAD, SCRATCH, SPAN, Grid
 from .matrix import Matrix, in_windows, matrix_of, with_bias
-from .pack import Kind, pack
+from .pack import Kind, kind_of, pack
 from .rows import MOST_COLUMNS, TILE, pack_rows
 from .windows import PANEL, TOGETHER, pack_windows
 
 LAYOUTS: tuple[tuple[Layout, Layout], ...] = (("NCHW", "NCHW"), ("NHWC", "NHWC"), ("NHWC", "NCHW"))
 """What convolutions read and make: blocks of inputs can be transposed on their way into scratch."""
+Step = Callable[[Emitter, str, str, Callable[[EncodedTensor], np.ndarray], Sequence[int], int, int], None]
+"""(emitter, kernel, layout of the weight, what packs it so, parameters, work items, scratch): writes a step."""
 LEAST_TILE = 32
 """Rows of a tile, at least, where several threads share few work items."""
 
@@ -160,8 +166,9 @@ def _tile(rows: int, blocks: int, threads: int) -> int:
 
 
 def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layout = "NCHW", makes: Layout = "NCHW",
-          rows: tuple[int, Callable[[int], list[int]]] | None = None) -> Lowering:
-    """``rows``: positions of a row of an image, and the geometry of so many positions, where it can run on some rows only."""
+          rows: tuple[int, Callable[[int], list[int]]] | None = None, step: Step | None = None) -> Lowering:
+    """``rows``: positions of a row of an image, and the geometry of so many positions, where it can run on some rows only. ``step``: what writes
+    the step; None: the matrix does, on the node's own input and output."""
     grid, columns, channels, per_group = Grid.of(geometry), m.tensor.size // m.outputs, geometry[0], m.outputs // m.groups
     direct = direct and grid.positions % ALIGNED == 0 and columns * grid.positions < 1 << 31
     block = grid.block(channels, m.site.threads)
@@ -175,8 +182,9 @@ def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layou
         wide = min(block, -(-count // ALIGNED) * ALIGNED)
         items = batch * -(-count // wide) * m.groups * -(-per_group // tile)
         inputs = -(-columns // ALIGNED) * ALIGNED + (0 if direct else channels * grid.floats(wide))
-        m.emit(em, f"sparse_spmm_{kind}", name, lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, tile, chunk),
-               [batch, count, wide, int(direct), *geometry], items, 4 * (inputs + tile * ((chunks > 1) * SPAN + tiled * wide)), x, y)
+        params, scratch = [batch, count, wide, int(direct), *geometry], 4 * (inputs + tile * ((chunks > 1) * SPAN + tiled * wide))
+        (step or partial(m.emit, x=x, y=y))(em, f"sparse_spmm_{kind}", name,
+                                            lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, tile, chunk), params, items, scratch)
 
     def emit_rows(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
         assert rows is not None
@@ -193,3 +201,38 @@ def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layou
         + costs.SPARSE["row"] * batch * -(-grid.positions // min(one, SPAN)) * m.outputs * -(-columns // grid.chunk(channels, one))
     return Lowering(f"sparse_spmm_{kind}", m.inputs(reads), makes, cost, emit, fuses=True,
                     strips=Strips(lambda first, last: (first, last), emit_rows) if rows else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """``rows`` rows of x, side by side, times ``matrix``, as a part of some node's work: each row is a column of the product."""
+
+    matrix: Matrix
+    rows: int
+
+    @staticmethod
+    def of(site: Site, at: int, outline: EncodedTensor, rows: int) -> Positions | None:
+        """As ``Gemv.all``."""
+        kind = kind_of(with_table(outline), "rows")
+        mine = replace(site, weights={**site.weights, at: outline})
+        return None if kind is None else Positions(Matrix(mine, at, "rows", 1, outline.shape[0], kind), rows)
+
+    @property
+    def cost(self) -> float:
+        """Nanoseconds on one thread."""
+        return self._lowering(None).cost
+
+    def emit(self, em: Emitter, name: str, part: Callable[[EncodedTensor], EncodedTensor], buffers: Sequence[Ref]) -> None:
+        """As ``Gemv.emit``."""
+        m = self.matrix
+
+        def step(em: Emitter, kernel: str, layout: str, packer: Callable[[EncodedTensor], np.ndarray], params: Sequence[int], items: int,
+                 scratch: int) -> None:
+            packed = em.weight(m.at, f"{layout}, {name}", lambda tensor: packer(part(tensor)))
+            em.step(kernel, operands(em, m, name, packed, buffers), [*FREE, *params], items, scratch)
+
+        self._lowering(step).emit(em)
+
+    def _lowering(self, step: Step | None) -> Lowering:
+        m = self.matrix
+        return _spmm(m, 1, _geometry(m.columns, self.rows, [0, 1, m.columns], [0, 1, m.outputs]), False, step=step)
