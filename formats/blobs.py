@@ -40,26 +40,55 @@ def held_places(structure: Structure, view: View, coder: str) -> Places:
     return of_held(structure, view) if coder == "arithmetic" else NOWHERE
 
 
-def decode_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder, report: list[StreamInfo] | None = None) -> EncodedTensor:
-    """The weight whose blob lies in ``buffer`` (the whole file) where ``entry`` says. Large raw values are views of the buffer."""
+Tables = tuple[Values, int]
+"""Values without symbols, and where in the file what follows their tables begins."""
+
+
+def decode_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder, report: list[StreamInfo] | None = None,
+                tables: Tables | None = None) -> EncodedTensor:
+    """The weight whose blob lies in ``buffer`` (the whole file) where ``entry`` says. Large raw values are views of the buffer. ``tables``: what
+    ``outline_blob`` found; they are not decoded again."""
+    if entry.is_bare:
+        return _bare(entry, _cursor(entry, buffer))
     reader = _BlobReader(entry, StreamReader(_cursor(entry, buffer), decoder, entry.coder, report))
-    values = reader.tables()
+    if tables is None:
+        values = reader.tables()
+    else:
+        values, reader.cursor.position = tables
     structure = reader.structure()
     held, places = structure.held(entry.view), held_places(structure, entry.view, entry.coder)
     if isinstance(values, Plain):
         values = Plain(reader.numbers(entry.stored, held, "the values", places))
     else:
         values = values.with_symbols(reader.streams.read(held, values.alphabet, values.bits, places))
-    if reader.cursor.left:
-        reader.cursor.fail(TrailingDataError, f"{reader.cursor.left} bytes are left over after the last stream")
+    _check_end(reader.cursor)
     return EncodedTensor(entry.shape, entry.dtype, values, structure, entry.axis, entry.coder)
 
 
-def outline_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder) -> EncodedTensor:
-    """The dense weight of ``entry`` as ``EncodedTensor.outline`` gives it, without decoding its values."""
-    values = _BlobReader(entry, StreamReader(_cursor(entry, buffer), decoder, entry.coder, None)).tables()
+def outline_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder) -> tuple[EncodedTensor, Tables]:
+    """The dense weight of ``entry`` as ``EncodedTensor.outline`` gives it, without decoding its values; and its tables."""
+    reader = _BlobReader(entry, StreamReader(_cursor(entry, buffer), decoder, entry.coder, None))
+    values = reader.tables()
     outline: Values = Plain(absent(entry.size, entry.stored)) if isinstance(values, Plain) else values.with_symbols(absent(entry.size, "uint8"))
-    return EncodedTensor(entry.shape, entry.dtype, outline, Dense(), entry.axis, entry.coder)
+    return EncodedTensor(entry.shape, entry.dtype, outline, Dense(), entry.axis, entry.coder), (values, reader.cursor.position)
+
+
+def _bare(entry: WeightEntry, cursor: Cursor) -> EncodedTensor:
+    """A weight whose blob is nothing but its values."""
+    data = _lying(entry, cursor, entry.stored, entry.size, "the values")
+    _check_end(cursor)
+    return EncodedTensor(entry.shape, entry.dtype, Plain(data), Dense(), entry.axis, entry.coder)
+
+
+def _lying(entry: WeightEntry, cursor: Cursor, dtype: str, count: int, what: str) -> np.ndarray:
+    """Numbers as they lie in the file; only aligned values are views of it."""
+    data = read_array(cursor, dtype, count, what)
+    return data if entry.is_aligned else data.copy()
+
+
+def _check_end(cursor: Cursor) -> None:
+    if cursor.left:
+        cursor.fail(TrailingDataError, f"{cursor.left} bytes are left over after the last stream")
 
 
 def _cursor(entry: WeightEntry, buffer: memoryview) -> Cursor:
@@ -137,8 +166,7 @@ class _BlobReader:
     def numbers(self, dtype: str, count: int, what: str, places: Places = NOWHERE) -> np.ndarray:
         """``count`` numbers: as they lie in the file (only aligned values are views of it), or out of a stream for each of their bytes."""
         if self.entry.coder == "raw":
-            data = read_array(self.cursor, dtype, count, what)
-            return data if self.entry.is_aligned else data.copy()
+            return _lying(self.entry, self.cursor, dtype, count, what)
         planes = [self.streams.read(count, 256, 8, places) for _ in range(np.dtype(dtype).itemsize)]
         stacked = np.ascontiguousarray(np.stack(planes, axis=1)).ravel().data
         return read_array(Cursor(stacked, 0, len(stacked), self.cursor.where), dtype, count, what)

@@ -65,11 +65,6 @@ class WeightEntry:
         return View(self.shape, self.axis)
 
     @property
-    def most_elements(self) -> int:
-        """How many elements a blob of these bytes can stand for."""
-        return self.nbytes * 8 * MAX_RUN * POSITIONS[self.structure]
-
-    @property
     def nbytes_decoded(self) -> int:
         """Bytes that decoding takes at least: a byte for each symbol and mask bit. Values as they are lie in the file."""
         if self.is_bare:
@@ -90,6 +85,11 @@ class WeightEntry:
     @property
     def is_aligned(self) -> bool:
         return self.is_bare and self.nbytes >= ALIGNED_FROM
+
+
+def most_elements(nbytes: int, structure: str) -> int:
+    """How many elements a blob of these bytes can stand for."""
+    return nbytes * 8 * MAX_RUN * POSITIONS[structure]
 
 
 def little_endian(dtype: str) -> np.dtype:

@@ -79,10 +79,10 @@ class _HeaderReader:
             cursor.fail(CodeError, f"{where} is marked as float16 in place of its dtype, but that is float16")
         entry = WeightEntry(name, shape, dtype, axis, coder, structure, kind, nbytes=0, crc=0)
         nbytes = entry.size * np.dtype(entry.stored).itemsize if entry.is_bare else cursor.varint(f"the length of {where}")
-        entry = replace(entry, nbytes=nbytes)
-        if entry.size > entry.most_elements:
-            cursor.fail(ShapeError, f"{where} has {entry.size} elements, but {nbytes} bytes stand for {entry.most_elements} at most")
-        return replace(entry, crc=int.from_bytes(cursor.take(4, f"the CRC-32 of {where}"), "little"))
+        most = codes.most_elements(nbytes, structure)
+        if entry.size > most:
+            cursor.fail(ShapeError, f"{where} has {entry.size} elements, but {nbytes} bytes stand for {most} at most")
+        return replace(entry, nbytes=nbytes, crc=int.from_bytes(cursor.take(4, f"the CRC-32 of {where}"), "little"))
 
     def new_value(self) -> str:
         """A name for a value that has none in the file."""

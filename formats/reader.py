@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from . import decoders
-from .blobs import decode_blob, outline_blob
+from .blobs import Tables, decode_blob, outline_blob
 from .checksum import crc32
 from .codes import WeightEntry
 from .decoders import Decoder, DecoderName
@@ -60,6 +60,7 @@ class WeightTable(Mapping[str, EncodedTensor]):
         self._buffer, self._decoder = buffer, decoder
         self._entries = {entry.name: entry for entry in entries}
         self._outlines: dict[str, EncodedTensor] = {}
+        self._tables: dict[str, Tables] = {}  # that outlines have brought, so that decoding need not
         self._checked: set[str] = set()
 
     def __getitem__(self, name: str) -> EncodedTensor:
@@ -90,8 +91,10 @@ class WeightTable(Mapping[str, EncodedTensor]):
         """
         if name not in self._outlines:
             entry = self._checked_entry(name)
-            tensor = self.decode(name) if entry.structure != "dense" else None
-            self._outlines[name] = outline_blob(entry, self._buffer, self._decoder) if tensor is None else tensor.outline()
+            if entry.structure != "dense":
+                self._outlines[name] = self.decode(name).outline()
+            else:
+                self._outlines[name], self._tables[name] = outline_blob(entry, self._buffer, self._decoder)
         return self._outlines[name]
 
     def _checked_entry(self, name: str) -> WeightEntry:
@@ -120,7 +123,9 @@ class WeightTable(Mapping[str, EncodedTensor]):
     def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:
         """As ``[name]``; ``report`` collects what was found in each stream."""
         entry = self._checked_entry(name)
-        tensor = decode_blob(entry, self._buffer, self._decoder, report)
+        tensor = decode_blob(entry, self._buffer, self._decoder, report, self._tables.get(name) if report is None else None)
+        if entry.is_bare:  # nothing in it can be wrong that the header is not
+            return tensor
         found = weight_problems(name, tensor)
         if found:
             raise InconsistentGraphError("; ".join(found))

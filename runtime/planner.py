@@ -22,25 +22,48 @@ Shapes = tuple[tuple[int, ...], ...]
 # What makes plans is imported when one is made: a plan that was kept needs none of it, and the imports take as long as the rest of its load.
 
 
+class _Model:
+    """A model's graph, parsed and checked when somebody needs it. Planner and weights share it, so that neither holds the other: sessions shall be
+    freed when their last user lets go of them, not when Python looks for cycles."""
+
+    def __init__(self, given: Graph | ModelFile) -> None:
+        self.file = given if isinstance(given, ModelFile) else None
+        self._given = given
+
+    @cached_property
+    def graph(self) -> Graph:
+        from .shapes import check
+
+        return check(self._given.graph() if isinstance(self._given, ModelFile) else self._given)
+
+    @cached_property
+    def explicit(self) -> Graph:
+        """With nodes for what is quantized."""
+        from .explicit import explicit
+
+        return explicit(self.graph)
+
+
 class Planner:
     """``plan`` gives the plan for some shapes of the inputs; it is to be called by one thread at a time. ``weights`` are shared by all plans."""
 
     def __init__(self, model: Graph | ModelFile, target: Target, cache: str | os.PathLike[str] | None) -> None:
         """``cache``: the folder of kept plans, if any. Raises now what is wrong with the model, unless a plan of it was kept: then it was right."""
-        self._model, self._target = model, target
-        self.weights = PackedWeights(lambda: self.graph.weights)
+        held = _Model(model)
+        self._model, self._target = held, target
+        self.weights = PackedWeights(lambda: held.graph.weights)
         self._cache = self._opened(cache)
         if not self.kept:
             self.graph  # noqa: B018
 
     def _opened(self, folder: str | os.PathLike[str] | None) -> PlanCache | None:
         """The cache, if there is to be one; weights that it holds are taken from there."""
-        if not folder or self._target.isa is None or not isinstance(self._model, ModelFile):
+        if not folder or self._target.isa is None or self._model.file is None:
             return None
         from .plan_cache import PlanCache
 
         factors = sorted((self._target.factors or {}).items())
-        found = PlanCache(folder, self._model, f"{self._target.isa}; {self._target.threads} threads; costs {factors}")
+        found = PlanCache(folder, self._model.file, f"{self._target.isa}; {self._target.threads} threads; costs {factors}")
         for program in found.plans.values():
             for name, array in zip(program.names, program.weights):
                 if name is not None:
@@ -52,18 +75,9 @@ class Planner:
         """Whether the cache holds a plan."""
         return self._cache is not None and bool(self._cache.plans)
 
-    @cached_property
+    @property
     def graph(self) -> Graph:
-        """Checked."""
-        from .shapes import check
-
-        return check(self._model.graph() if isinstance(self._model, ModelFile) else self._model)
-
-    @cached_property
-    def _explicit(self) -> Graph:
-        from .explicit import explicit
-
-        return explicit(self.graph)
+        return self._model.graph
 
     @property
     def inputs(self) -> tuple[ValueInfo, ...]:
@@ -124,7 +138,7 @@ class Planner:
         from .plan import Plan
 
         kinds = {info.name: Type(info.dtype, shape) for info, shape in zip(self.inputs, shapes)}
-        return Plan(self._explicit, kinds, self.weights, self._target)
+        return Plan(self._model.explicit, kinds, self.weights, self._target)
 
     def _kept(self, shapes: Shapes) -> KeptPlan | None:
         cache = self._cache

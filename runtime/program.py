@@ -129,6 +129,7 @@ class ProgramBuilder:
     _unit: Unit | None = None
     _place: int = 0
     _option: Lowering | None = None
+    _ending: Ending | None = None
     _lane: int | None = None
     _group: int = 0
 
@@ -163,7 +164,7 @@ class ProgramBuilder:
         return True
 
     def _enter(self, place: int, unit: Unit, option: Lowering) -> None:
-        self._place, self._unit, self._option = place, unit, option
+        self._place, self._unit, self._option, self._ending = place, unit, option, None
         self.low, self.high = unit.low, unit.high
 
     def _emit_strips(self, links: Sequence[Link]) -> None:
@@ -217,6 +218,11 @@ class ProgramBuilder:
 
     @property
     def ending(self) -> Ending:
+        if self._ending is None:
+            self._ending = self._found_ending()
+        return self._ending
+
+    def _found_ending(self) -> Ending:
         unit, option = self._current()
         value = next((name for name in unit.outputs if name != unit.codes), None)
         addend = Ref("value", self._buffer(unit.addend, option.output)) if unit.addend else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import textwrap
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -100,6 +102,20 @@ def test_what_plans_is_not_imported(model: Path, tmp_path: Path) -> None:
     said = [subprocess.run([sys.executable, "-c", code, model, tmp_path / "plans"], check=True, capture_output=True, text=True).stdout.strip()
             for _ in range(2)]
     assert said == ["True", "False"]
+
+
+def test_sessions_are_freed_without_looking_for_cycles(model: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        session = runtime.load(model, cache=tmp_path / "plans")
+        session.run({"x": image()})
+        held = weakref.ref(session._weights)
+        gc.collect()
+        gc.disable()
+        try:
+            del session
+            assert held() is None
+        finally:
+            gc.enable()
 
 
 def test_the_folder_that_the_environment_names(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

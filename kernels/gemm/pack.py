@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -53,7 +55,7 @@ class Panels(Protocol):
         """Columns that are read together."""
         ...
 
-    def params(self) -> list[int]:
+    def params(self) -> Sequence[int]:
         """PackedParam of decode.h."""
         ...
 
@@ -110,11 +112,15 @@ class PanelLayout:
         """The weight in this layout."""
         return pack(tensor, self)
 
-    def params(self) -> list[int]:
+    def params(self) -> Sequence[int]:
         """PackedParam of decode.h."""
+        return self._params
+
+    @cached_property
+    def _params(self) -> tuple[int, ...]:
         tables, lanes, scale, _ = self.sections()
         per_table = 1 << 40 if self.tables <= 1 else max(self.run // PANEL, 1)
-        return [self.bits, self.panel_bytes, tables, per_table, lanes, scale]
+        return self.bits, self.panel_bytes, tables, per_table, lanes, scale
 
 
 def plan(tensor: EncodedTensor, groups: int, order: Order) -> PanelLayout | None:

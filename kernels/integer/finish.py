@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from zlib import crc32
 
 import numpy as np
@@ -23,12 +24,12 @@ class Finish:
     group_rows: int
     alpha: float = 1.0
 
-    @property
+    @cached_property
     def grid(self) -> Grid | None:
         ending = self.em.ending
         return None if ending.how is None else Grid(ending.how, self.em.low, self.em.high)
 
-    @property
+    @cached_property
     def near(self) -> float | None:
         """The threshold of the quick way to codes; None where floats have to be made."""
         ending, grid = self.em.ending, self.grid
