@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from native_harness import LEVELS, Recorder, check, every_level, pytestmark, site_of  # noqa: F401
 from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Values
-from thinfer.kernels import ops
+from thinfer.kernels import costs, ops
 from thinfer.kernels.lowering import Ref, lowerings
+from thinfer.kernels.sparse import grid
 from thinfer.kernels.sparse import pack as packing
 from thinfer.kernels.sparse.pack import kind_of
 
@@ -76,6 +77,7 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 12, 13, 11), (18, 12, 1, 1), {"strides": (2, 2)}),
     ((1, 3, 12, 15), (16, 3, 3, 3), {"pads": (1, 1, 1, 1)}),
     ((2, 4, 11, 9), (7, 4, 3, 3), {"strides": (2, 2), "pads": (0, 1, 2, 1)}),
+    ((1, 3, 23, 75), (7, 3, 11, 11), {"strides": (4, 4), "pads": (2, 2, 2, 2)}),
     ((1, 6, 9, 17), (10, 3, 3, 2), {"group": 2, "dilations": (2, 3), "pads": (2, 1, 1, 2)}),
     ((1, 9, 10, 10), (9, 1, 3, 3), {"group": 9, "pads": (1, 1, 1, 1)}),
     ((1, 5, 6, 6), (10, 1, 5, 5), {"group": 5, "auto_pad": "SAME_UPPER", "strides": (2, 2)}),
@@ -97,6 +99,20 @@ def test_conv(level: str, case: tuple[tuple[int, ...], tuple[int, ...], dict[str
     for low, high in ((-np.inf, np.inf), (0.0, 6.0)):
         check("Conv", [x, w.decode(), bias], np.clip(expected, low, high), attrs, level=level, rtol=1e-5, atol=1e-5, low=low, high=high,
               weights={1: w}, constants=(2,), least=2)
+
+
+@every_level
+@pytest.mark.parametrize("case", CONVS, ids=str)
+@pytest.mark.parametrize("cost", [0.0, 1e9], ids=["planes", "a plane for each tap"])
+def test_taps_by_offsets_and_copied(level: str, case: tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], cost: float,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways, whichever the costs prefer; blocks and chunks of few positions and columns, too."""
+    monkeypatch.setitem(costs.SPARSE, "taps", cost)
+    test_conv(level, case, "fp32")
+    monkeypatch.setattr(grid, "L1_FLOATS", 256)
+    monkeypatch.setattr(grid, "PLANES", 0)
+    monkeypatch.setattr(grid, "SCRATCH", 1 << 12)
+    test_conv(level, case, "codebook4")
 
 
 @every_level

@@ -2,7 +2,8 @@
 //
 // Positions are numbered on a grid that is wider than the output by what the kernel reaches: then position + offset is where a tap reads, in
 // the plane of the input that holds every stride-th element from the tap's phase on, with its padding. What lies between the rows
-// of the output is computed and dropped.
+// of the output is computed and dropped. Or each tap has a plane of its own (COPIED): no position is wasted and all loads are aligned, but inputs
+// are copied once for each tap.
 #pragma once
 
 #include "shuffle.h"
@@ -10,10 +11,12 @@
 
 namespace {
 
+enum Inputs { PLANES, COPIED, IN_PLACE };  // IN_PLACE: x is [K][positions] already
+
 // Parameters of sparse_spmm, in this order. Strides in floats; axes are plane, row, column.
 struct Geometry {
   int64_t low, high;                        // floats
-  int64_t batch, positions, block, direct;  // positions of the grid, and of a work item; direct: x is already [K][positions]
+  int64_t batch, positions, block, inputs;  // positions of the grid, and of a work item; Inputs
   int64_t channels, groups;                 // of a group
   int64_t size[3], out[3], kernel[3], stride[3], dilation[3], begin[3];
   int64_t x_image, x_channel, x_axis[3];
@@ -27,15 +30,17 @@ struct Piece {
 
 struct Grid {
   const Geometry* g;
-  int64_t reach[3], phases[3];
+  int64_t reach[3], phases[3], apart[3];  // apart: elements of x from one phase to the next
   int64_t width, height;  // positions of a row, rows of a plane
   int64_t planes, plane;  // of a channel in scratch; floats of one
 
   explicit Grid(const Geometry* geometry) : g(geometry) {
     for (int a = 0; a < 3; a++) {
       const int64_t last = (g->kernel[a] - 1) * g->dilation[a];
-      reach[a] = last / g->stride[a];
-      phases[a] = smaller(g->stride[a], last + 1);
+      const bool copied = g->inputs == COPIED;
+      reach[a] = copied ? 0 : last / g->stride[a];
+      phases[a] = copied ? g->kernel[a] : smaller(g->stride[a], last + 1);
+      apart[a] = copied ? g->dilation[a] : 1;
     }
     width = g->out[2] + reach[2];
     height = g->out[1] + reach[1];
@@ -52,11 +57,13 @@ struct Grid {
       for (int64_t z = 0; z < g->kernel[0]; z++)
         for (int64_t y = 0; y < g->kernel[1]; y++)
           for (int64_t x = 0; x < g->kernel[2]; x++) {
-            const int64_t tap[3] = {z * g->dilation[0], y * g->dilation[1], x * g->dilation[2]};
+            const int64_t tap[3] = {z, y, x};
             int64_t at = c, offset = 0;
             for (int a = 0; a < 3; a++) {
-              at = at * phases[a] + tap[a] % g->stride[a];
-              offset = offset * (a == 1 ? height : width) + tap[a] / g->stride[a];
+              const bool copied = g->inputs == COPIED;
+              const int64_t element = tap[a] * g->dilation[a];
+              at = at * phases[a] + (copied ? tap[a] : element % g->stride[a]);
+              offset = offset * (a == 1 ? height : width) + (copied ? 0 : element / g->stride[a]);
             }
             *out++ = (int32_t)(at * plane + offset);
           }
@@ -94,6 +101,11 @@ inline void copy_strided(const float* x, int64_t step, float* y, int64_t n) {
   int64_t i = 0;
   if (step == 2)
     for (; i + VL < n; i += VL) store(y + i, evens(load(x + 2 * i), load(x + 2 * i + VL)));
+  if (step == 4)
+    for (; i + VL < n; i += VL) {
+      const float* from = x + 4 * i;
+      store(y + i, evens(evens(load(from), load(from + VL)), evens(load(from + 2 * VL), load(from + 3 * VL))));
+    }
   for (; i < n; i++) y[i] = x[i * step];
 }
 
@@ -145,8 +157,9 @@ inline void gather_planes(const Grid& grid, const float* x, int64_t first, float
   const Geometry* g = grid.g;
   const int64_t apart = grid.planes * grid.plane, step = g->stride[2] * g->x_axis[2];
   for (int64_t phase = 0; phase < grid.planes; phase++, out += grid.plane) {
-    const int64_t px = phase % grid.phases[2] - g->begin[2], py = phase / grid.phases[2] % grid.phases[1] - g->begin[1];
-    const int64_t pz = phase / grid.phases[2] / grid.phases[1] - g->begin[0];
+    const int64_t px = phase % grid.phases[2] * grid.apart[2] - g->begin[2];
+    const int64_t py = phase / grid.phases[2] % grid.phases[1] * grid.apart[1] - g->begin[1];
+    const int64_t pz = phase / grid.phases[2] / grid.phases[1] * grid.apart[0] - g->begin[0];
     // the columns of the grid that lie inside x
     const int64_t left = px < 0 ? (-px + g->stride[2] - 1) / g->stride[2] : 0;
     const int64_t right = smaller(grid.width, (g->size[2] - px + g->stride[2] - 1) / g->stride[2]);

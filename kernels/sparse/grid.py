@@ -21,27 +21,35 @@ PLANES = 320 << 10
 SCRATCH = 1 << 20
 """Bytes of the inputs of a block."""
 ITEMS_PER_THREAD = 4
+IN_PLACE = 2
+"""Of Inputs in columns.h: 0 are planes, 1 planes of each tap."""
 
 
 @dataclass(frozen=True)
 class Grid:
     """Positions of an image, numbered with what the kernel reaches beyond each row (Grid of columns.h). ``phases``: planes of a channel;
-    ``beyond``: floats of one that lie behind those of the positions."""
+    ``beyond``: floats of one that lie behind those of the positions. ``width``: positions of a row; ``step``: of x between two of them. ``copied``:
+    each tap has a plane of its own, and nothing lies beyond."""
 
     positions: int
     taps: int
     phases: int
     beyond: int
+    width: int
+    step: int
+    copied: bool
 
     @staticmethod
-    def of(geometry: Sequence[int]) -> Grid:
+    def of(geometry: Sequence[int], copied: bool) -> Grid:
         """``geometry``: from channels on."""
         out, kernel, stride, dilation = (geometry[i:i + 3] for i in (5, 8, 11, 14))
+        if copied:
+            return Grid(prod(out), prod(kernel), prod(kernel), 0, out[2], stride[2], True)
         last = [(k - 1) * d for k, d in zip(kernel, dilation)]
         reach = [n // s for n, s in zip(last, stride)]
         width, height = out[2] + reach[2], out[1] + reach[1]
         return Grid(((out[0] - 1) * height + out[1] - 1) * width + out[2], prod(kernel), prod(min(s, n + 1) for n, s in zip(last, stride)),
-                    (reach[0] * height + reach[1]) * width + reach[2])
+                    (reach[0] * height + reach[1]) * width + reach[2], width, stride[2], False)
 
     def floats(self, positions: int) -> int:
         """Of a channel, for so many positions."""
@@ -50,8 +58,8 @@ class Grid:
     def block(self, channels: int, threads: int) -> int:
         """Positions of a work item: blocks of nearly equal width."""
         vectors = -(-self.positions // ALIGNED)
-        if self.taps == 1:
-            blocks = -(-vectors // (MOST_VECTORS if channels <= FEW_COLUMNS else VECTORS))
+        if self.phases == self.taps:
+            blocks = -(-vectors // (MOST_VECTORS if channels * self.taps <= FEW_COLUMNS else VECTORS))
         else:
             most = max(PLANES // (4 * channels * self.phases) - self.beyond, SPAN)
             blocks = -(-self.positions // most)

@@ -16,7 +16,7 @@ from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from ..tables import with_table
 from .gemv import FREE, SLICES, operands
-from .grid import ALIGNED, ITEMS_PER_THREAD, SCRATCH, SPAN, Grid
+from .grid import ALIGNED, IN_PLACE, ITEMS_PER_THREAD, SCRATCH, SPAN, Grid
 from .matrix import Matrix, in_windows, matrix_of, with_bias
 from .pack import Kind, kind_of, pack
 from .rows import MOST_COLUMNS, TILE, pack_rows
@@ -169,11 +169,13 @@ def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layou
           rows: tuple[int, Callable[[int], list[int]]] | None = None, step: Step | None = None) -> Lowering:
     """``rows``: positions of a row of an image, and the geometry of so many positions, where it can run on some rows only. ``step``: what writes
     the step; None: the matrix does, on the node's own input and output."""
-    grid, columns, channels, per_group = Grid.of(geometry), m.tensor.size // m.outputs, geometry[0], m.outputs // m.groups
-    direct = direct and grid.positions % ALIGNED == 0 and columns * grid.positions < 1 << 31
+    columns, channels, per_group, tiled = m.tensor.size // m.outputs, geometry[0], m.outputs // m.groups, geometry[-1] != 1
+    grids = [Grid.of(geometry, copied) for copied in ((False,) if columns == channels else (False, True))]
+    direct = direct and grids[0].positions % ALIGNED == 0 and columns * grids[0].positions < 1 << 31
+    cost, grid = min(((_spmm_cost(m, batch, grid, channels, direct, reads, tiled), grid) for grid in grids), key=lambda found: found[0])
     block = grid.block(channels, m.site.threads)
     chunk = grid.chunk(channels, block)
-    chunks, tiled = -(-columns // chunk), geometry[-1] != 1
+    chunks = -(-columns // chunk)
     tile = _tile(per_group, batch * -(-grid.positions // block) * m.groups, m.site.threads)
     kind: Kind = "codebook" if m.kind == "binary" else m.kind
     name = f"rows {kind} {m.order} in tiles of {tile} x {chunk}" + ("" if m.groups == 1 else f" {m.groups} groups")
@@ -182,25 +184,33 @@ def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layou
         wide = min(block, -(-count // ALIGNED) * ALIGNED)
         items = batch * -(-count // wide) * m.groups * -(-per_group // tile)
         inputs = -(-columns // ALIGNED) * ALIGNED + (0 if direct else channels * grid.floats(wide))
-        params, scratch = [batch, count, wide, int(direct), *geometry], 4 * (inputs + tile * ((chunks > 1) * SPAN + tiled * wide))
+        params = [batch, count, wide, IN_PLACE if direct else int(grid.copied), *geometry]
         (step or partial(m.emit, x=x, y=y))(em, f"sparse_spmm_{kind}", name,
-                                            lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, tile, chunk), params, items, scratch)
+                                            lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, tile, chunk), params, items,
+                                            4 * (inputs + tile * ((chunks > 1) * SPAN + tiled * wide)))
 
     def emit_rows(em: Emitter, x: Ref, x0: int, y: Ref, first: int, last: int) -> None:
         assert rows is not None
         row, geometry_of = rows
         emit(em, (last - first) * row, geometry_of((last - first) * row), x.plus((first - x0) * row * columns * 4), y)
 
-    one = grid.block(channels, 1)  # one thread's, so that the choice of kernels does not depend on threads
-    blocks, padded = batch * -(-grid.positions // one), batch * -(-grid.positions // ALIGNED) * ALIGNED
-    deep = -(-channels // ALIGNED) * ALIGNED / channels if reads == "NHWC" else 1.0  # what is transposed of a group with few channels
-    gathered = 0 if direct else blocks * channels * grid.floats(one) * m.groups * deep
-    scattered = padded * m.outputs if tiled else 0
-    cost = costs.STEP + m.slower * costs.SPARSE["spmm" if grid.taps == 1 else "taps"] * m.tensor.held * padded \
-        + costs.SPARSE["columns"] * gathered + costs.SPARSE["scatter"] * scattered \
-        + costs.SPARSE["row"] * batch * -(-grid.positions // min(one, SPAN)) * m.outputs * -(-columns // grid.chunk(channels, one))
     return Lowering(f"sparse_spmm_{kind}", m.inputs(reads), makes, cost, emit, fuses=True,
                     strips=Strips(lambda first, last: (first, last), emit_rows) if rows else None)
+
+
+def _spmm_cost(m: Matrix, batch: int, grid: Grid, channels: int, direct: bool, reads: Layout, tiled: bool) -> float:
+    """Nanoseconds. One thread's blocks count, so that the choice of kernels does not depend on threads."""
+    per, block = costs.SPARSE, grid.block(channels, 1)
+    chunks = -(-channels * grid.taps // grid.chunk(channels, block))
+    padded = batch * -(-grid.positions // ALIGNED) * ALIGNED
+    gathered = 0 if direct else batch * -(-grid.positions // block) * channels * grid.floats(block) * m.groups
+    each = per["columns" if reads == "NHWC" or grid.step in (1, 2, 4) else "strided"]
+    if reads == "NHWC":  # all lanes of a vector of channels are transposed
+        each *= -(-channels // ALIGNED) * ALIGNED / channels
+    scattered = padded * m.outputs if tiled else 0
+    product = m.slower * per["spmm" if grid.phases == grid.taps else "taps"] * m.tensor.held * padded
+    rows = batch * -(-grid.positions // min(block, SPAN)) * m.outputs * chunks
+    return costs.STEP + product + (each + per["piece"] / grid.width) * gathered + per["row"] * rows + per["scatter"] * scattered
 
 
 @dataclass(frozen=True, eq=False)

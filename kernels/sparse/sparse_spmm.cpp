@@ -131,9 +131,10 @@ void spmm(const ThinCall* call, int64_t begin, int64_t end) {
   const int64_t blocks = (g->positions + g->block - 1) / g->block;
   int32_t* offset = (int32_t*)call->scratch;
   float* inputs = (float*)call->scratch + (m->columns + ROUND - 1) / ROUND * ROUND;
-  if (g->direct) grid.plane = g->positions;
+  const bool in_place = g->inputs == IN_PLACE;
+  if (in_place) grid.plane = g->positions;
   grid.offsets(offset);
-  float* sums = inputs + (g->direct ? 0 : grid.floats());
+  float* sums = inputs + (in_place ? 0 : grid.floats());
   float* results = sums + (m->chunks > 1 ? m->tile * SPAN : 0);
   int64_t held = -1;  // what scratch holds: number of block and group
   Block b = {};
@@ -142,8 +143,8 @@ void spmm(const ThinCall* call, int64_t begin, int64_t end) {
     const int64_t group = key % g->groups, image = key / g->groups / blocks, first = key / g->groups % blocks * g->block;
     if (key != held) {
       const float* x = (const float*)call->buf[1] + image * g->x_image + group * g->channels * g->x_channel;
-      b = {g->direct ? x + first : inputs, offset, first, smaller(g->block, g->positions - first)};
-      if (!g->direct) gather_planes(grid, x, first, inputs);
+      b = {in_place ? x + first : inputs, offset, first, smaller(g->block, g->positions - first)};
+      if (!in_place) gather_planes(grid, x, first, inputs);
       held = key;
     }
     const int64_t row0 = group * m->rows + part * m->tile, rows = smaller(m->tile, m->rows - part * m->tile);
