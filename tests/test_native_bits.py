@@ -39,7 +39,9 @@ def weight(kind: str, outputs: int, columns: int, by_rows: bool, seed: int) -> E
         return encode(np.zeros(shape, np.float32), kind, axis, seed)
     bits = 8 if kind == "groups" else int(kind[-1])
     entries = rng.integers(-128, 128, (min(3, outputs) if kind == "groups" else 1, 2 ** bits)).astype(np.int8)
-    entries[0, 0] = -128
+    entries[entries == -128] = -127
+    if seed % 2:
+        entries[0, 0] = -128
     scale = rng.uniform(0.5, 1.5, outputs).astype(np.float32)
     indices = rng.integers(0, 2 ** bits, outputs * columns).astype(np.uint8)
     return EncodedTensor(shape, "float32", Codebook(indices, bits, entries, scale), axis=axis)

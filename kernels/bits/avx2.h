@@ -1,5 +1,6 @@
-// Panels with AVX2. vpmaddubsw saturates, so it multiplies |entry| by the code with the entry's sign: 2 · 128 · 127 fits.
-// A code of -128, which dynamic int8 never has, would not; then 16-bit products serve.
+// Panels with AVX2. vpmaddubsw saturates, so it multiplies |code| by the entry with the code's sign: 2 · 128 · 127 fits. An entry of -128 has no
+// opposite; then 16-bit products serve. Entries of 8 bits are in no table that would show them: |entry| by the code with the entry's sign, and
+// 16-bit products where a code is -128, which dynamic int8 never is.
 #pragma once
 
 #include "rows.h"
@@ -13,7 +14,8 @@ template <int B>
 struct Tables {
   __m256i part[B == 6 ? 4 : 1];
   bool wide;
-  Tables(const uint8_t* entries, const Row& row) : wide(row.has_least) {
+  Tables(const uint8_t* entries, const Row& row) : wide(B == 8 && row.has_least) {
+    for (int i = 0; B < 8 && i < 1 << B; i++) wide |= entries[i] == 0;
     if constexpr (B < 8)
       for (int i = 0; i < (B == 6 ? 4 : 1); i++) {
         uint8_t lookup[32];
@@ -37,14 +39,13 @@ inline __m256i moved(__m256i v) {
   return SHIFT > 0 ? _mm256_srli_epi16(v, SHIFT > 0 ? SHIFT : 0) : _mm256_slli_epi16(v, SHIFT < 0 ? -SHIFT : 0);
 }
 
-template <bool WIDE>
-inline __m256i times(__m256i w, int32_t four, __m256i sum) {
-  const __m256i x = _mm256_set1_epi32(four);
+template <int B, bool WIDE>
+inline __m256i times(__m256i w, __m256i x, __m256i size, __m256i sum) {
   if constexpr (WIDE) {  // pairs of 16 bits in each lane: columns 0 and 2, then 1 and 3
     const __m256i even = _mm256_madd_epi16(_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
     return _mm256_add_epi32(sum, _mm256_add_epi32(even, _mm256_madd_epi16(_mm256_srai_epi16(w, 8), _mm256_srai_epi16(x, 8))));
   }
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+  const __m256i pairs = B == 8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(size, _mm256_sign_epi8(w, x));
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
@@ -68,6 +69,7 @@ inline void fields(const uint8_t* w, int64_t apart, const int8_t* x, const Table
   if constexpr (F < FIELDS<B>) {
     int32_t four;
     __builtin_memcpy(&four, x + 4 * F, 4);
+    const __m256i codes = _mm256_set1_epi32(four), sizes = _mm256_abs_epi8(codes);
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++)
       for (int half = 0; half < 2; half++) {
@@ -75,7 +77,7 @@ inline void fields(const uint8_t* w, int64_t apart, const int8_t* x, const Table
         __m256i entries;
         if constexpr (B == 8) entries = _mm256_xor_si256(load32(at), _mm256_set1_epi8((char)0x80));
         else entries = table(field<B, F>(at));
-        sum[p][half] = times<WIDE>(entries, four, sum[p][half]);
+        sum[p][half] = times<B, WIDE>(entries, codes, sizes, sum[p][half]);
       }
     fields<B, WIDE, F + 1, P>(w, apart, x, table, sum);
   }

@@ -115,6 +115,7 @@ def pack(tensor: EncodedTensor, layout: Layout) -> np.ndarray:
     packed[:] = 0
     _fill(packed[:table_at], symbols, layout)
     if layout.bits < 8:
+        packed[table_at:table_at + 256] = table[0][-1]
         packed[table_at:table_at + table.shape[1]] = table[0]
     _put(packed, zeros_at, zero)
     if layout.has_sums:
