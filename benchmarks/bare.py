@@ -11,7 +11,8 @@ import numpy as np
 
 from ..formats.tensor import EncodedTensor
 from ..kernels import isa
-from ..kernels.lowering import Ending, Lowering, Ref, aligned
+from ..kernels.lowering import Ending, Lowering, Ref
+from ..kernels.slabs import aligned
 
 
 @dataclass(eq=False)

@@ -38,7 +38,6 @@ ONLY = {
 
 DTYPES = ("float32", "bool", "int8", "uint8")
 """What values of native segments may be."""
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -212,13 +211,6 @@ def lowerings(site: Site) -> list[Lowering]:
 def f32(value: float) -> int:
     """A float as a step parameter; what float32 cannot hold becomes infinite."""
     return int(np.float64(value).astype(np.float32).view(np.int32))
-
-
-def aligned(nbytes: int) -> np.ndarray:
-    """uint8[nbytes] that starts at a multiple of 64 bytes; not initialised."""
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start:start + nbytes]
 
 
 def channels_last(shape: Sequence[int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..formats.record import dataclass
-from ..kernels.lowering import ALIGNMENT
+from ..kernels.slabs import ALIGNMENT
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..kernels.slabs import ALIGNMENT, Slabs, aligned, taken_from
+
 if TYPE_CHECKING:
     from ..formats.tensor import EncodedTensor
     from ..kernels.compact import CompactTensor
@@ -23,6 +25,7 @@ class PackedWeights:
         self._source = source
         self._packed: dict[tuple[str, str], np.ndarray] = {}
         self._compact: dict[str, CompactTensor] = {}
+        self._slabs = Slabs()
         self._lock = threading.Lock()
 
     @property
@@ -39,7 +42,8 @@ class PackedWeights:
         with self._lock:
             found = self._packed.get((name, layout))
             if found is None:
-                found = _aligned(pack(self.source[name]))
+                with taken_from(self._slabs):
+                    found = _aligned(pack(self.source[name]))
                 self._packed[name, layout] = found
                 release = getattr(self.source, "release", None)  # of a table that lies in a file
                 if release is not None:
@@ -68,8 +72,6 @@ class PackedWeights:
 
 def _aligned(array: np.ndarray) -> np.ndarray:
     """The array's bytes at a 64-byte boundary; copied only if they do not lie so."""
-    from ..kernels.lowering import ALIGNMENT, aligned
-
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     if flat.ctypes.data % ALIGNMENT == 0:
         return flat

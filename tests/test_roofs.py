@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from native_harness import LEVELS, NATIVE, every_level
 from thinfer.kernels import roofs
-from thinfer.kernels.lowering import aligned
 from thinfer.kernels.roofs import Roofs, measure
+from thinfer.kernels.slabs import aligned
 
 pytestmark = pytest.mark.skipif(NATIVE is None, reason="no compiled kernels")
 

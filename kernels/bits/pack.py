@@ -6,8 +6,8 @@ import numpy as np
 
 from ...formats.record import dataclass
 from ...formats.tensor import Affine, Binary, Codebook, Dense, EncodedTensor, Plain
-from ..lowering import aligned
 from ..quantized import weight_scale
+from ..slabs import aligned
 
 GROUP, PANEL_GROUPS = 16, 4
 IN_MEMORY = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 6, 7: 8, 8: 8}

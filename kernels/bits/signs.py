@@ -6,7 +6,7 @@ import numpy as np
 
 from ...formats.record import dataclass
 from ...formats.tensor import Binary, Dense, EncodedTensor
-from ..lowering import aligned
+from ..slabs import aligned
 
 GROUP, PANEL_GROUPS, WORD = 8, 4, 64
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...formats.record import dataclass
 from ...formats.tensor import Dense, EncodedTensor, Plain
-from ..lowering import ALIGNMENT, aligned
+from ..slabs import ALIGNMENT, aligned
 from ..tables import table_of
 
 PANEL = 16

@@ -24,7 +24,7 @@ from ...formats.tensor import (
     View,
     Windowed,
 )
-from ..lowering import ALIGNMENT, aligned
+from ..slabs import ALIGNMENT, aligned
 from .pack import PANEL, Order
 
 UNIT = 64

@@ -11,10 +11,11 @@ from ...formats.record import dataclass
 from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
-from ..lowering import ALIGNMENT, Emitter, Layout, Lowering, Site
+from ..lowering import Emitter, Layout, Lowering, Site
 from ..ops._integer import HOW, SCALE
 from ..ops._window import Window
 from ..quantized import largest_code
+from ..slabs import ALIGNMENT
 from .finish import Finish
 from .pack import Factors, fits, integers_of, joined, largest_weight
 

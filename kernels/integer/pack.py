@@ -11,8 +11,8 @@ from ...formats.record import dataclass
 from ...formats.tensor import Affine, Binary, Codebook, Dense, EncodedTensor, Ternary
 from ..gemm.pack import Order
 from ..isa import ARM_LEVELS
-from ..lowering import ALIGNMENT, aligned
 from ..quantized import LARGEST_SUM, code_range, largest_code, weight_integers
+from ..slabs import ALIGNMENT, aligned
 
 PANEL = 16
 FLOAT = np.float32

@@ -8,9 +8,10 @@ from ...formats.record import dataclass
 from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
-from ..lowering import ALIGNMENT, Emitter, Layout, Lowering, Ref, Site
+from ..lowering import Emitter, Layout, Lowering, Ref, Site
 from ..ops._integer import HOW, SCALE
 from ..quantized import largest_code
+from ..slabs import ALIGNMENT
 from .coded import bits_in_ram, coded, coded_bytes, decoded_bytes
 from .finish import Finish
 from .pack import PANEL, Factors, Matrix, fits, joined, largest_weight, weight_bytes

@@ -10,7 +10,7 @@ import numpy as np
 from ...formats.bits import pack as pack_bits
 from ...formats.record import dataclass
 from ...formats.tensor import Affine, Dense, EncodedTensor, Plain, Symbols
-from ..lowering import ALIGNMENT, aligned
+from ..slabs import ALIGNMENT, aligned
 from ..tables import table_of
 
 Order = Literal["rows", "columns"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...formats.record import dataclass
 from .. import isa
-from ..lowering import aligned
+from ..slabs import aligned
 
 MACS = 768 * 4096
 """Multiply-adds of a work item: some 50 µs."""

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ...formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse, Windowed
-from ..lowering import ALIGNMENT, aligned
+from ..slabs import ALIGNMENT, aligned
 
 ROWS = 16
 HEADER = 128

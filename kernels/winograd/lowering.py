@@ -14,8 +14,9 @@ from ..gemm.lowering import row_bias
 from ..gemm.pack import PANEL, PanelLayout, Panels, plan
 from ..gemm.product import bias_of
 from ..gemm.tiles import plan_tiles
-from ..lowering import Emitter, Lowering, Site, aligned, f32, lowers
+from ..lowering import Emitter, Lowering, Site, f32, lowers
 from ..ops._window import Window, window
+from ..slabs import aligned
 
 POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 0.625, -0.625, 1.5, -1.5)}
 """Outputs of a tile along an axis → the finite points; transforms.h has the same."""
