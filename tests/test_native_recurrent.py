@@ -77,6 +77,22 @@ def test_one_sequence(encoding: str, hidden: int, level: str, monkeypatch: pytes
         np.testing.assert_array_equal(one[key], three[key])
 
 
+@pytest.mark.parametrize("level", isa.levels())
+@pytest.mark.parametrize("hidden", [1, 15, 16, 17, 33, 67])
+def test_steps_of_one_sequence_are_one_kernel(hidden: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of float weights, with all that cells have; whether or not units fill a work item, and forwards and backwards through them."""
+    for name, (gates, states) in SHAPES.items():
+        own = {"linear_before_reset": 1} if name == "GRU" else {}
+        for attrs in ({}, {"direction": "bidirectional", "layout": 1, "initial": True, "clip": 0.7}):
+            peepholes = {"peepholes": True} if name == "LSTM" and attrs else {}
+            graph, feeds = graph_of(ops.get(name), case("", gates, states, sizes=(4, 1, 5, hidden), **attrs, **own, **peepholes))
+            check(graph, feeds, level, monkeypatch)
+            assert f"{name.lower()}_step" in runtime.load(graph, backend="native").profile(feeds)[0].kernels
+            one, three = run(graph, feeds), run(graph, feeds, 3)
+            for key in one:
+                np.testing.assert_array_equal(one[key], three[key])
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_do_not_change_results(threads: int) -> None:
     for name, (gates, states) in SHAPES.items():

@@ -54,4 +54,5 @@ def common_cases(gates: int, states: int, activations: Sequence[str], other: Seq
              activation_alpha=(0.3, 0.2, 0.9)[-len(other):], activation_beta=(0.4, 1.1) if len(other) > 2 else (1.1,)),
         case("both_activations", gates, states, activations=(*activations, *other), direction=both),
         case("speech", gates, states, sizes=(100, 1, 128, 256), bench=True),
+        case("speech_of_four", gates, states, sizes=(20, 4, 128, 256), bench=True),
     )

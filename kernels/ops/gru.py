@@ -40,4 +40,5 @@ OP = operator("GRU", Cell(3, 1, ("Sigmoid", "Tanh"), _cell), {"linear_before_res
     *common_cases(3, 1, ("Sigmoid", "Tanh"), ("HardSigmoid", "Softsign")),
     case("linear_before_reset", 3, 1, linear_before_reset=1, direction="bidirectional", initial=True),
     case("linear_before_reset_clipped", 3, 1, linear_before_reset=1, clip=0.5, lens=(5, 1, 3)),
+    case("speech_linear_before_reset", 3, 1, linear_before_reset=1, sizes=(100, 1, 128, 256), bench=True),
 ))

@@ -84,11 +84,13 @@ def _walk(site: Site, direction: int) -> _IntegerWalk | None:
 class _IntegerWalk(Walk):
     """One direction. Each sequence of the batch is a row of its own. ``late``: the last rows of R, where the reset gate comes first."""
 
-    is_integer = True
-
     def __init__(self, site: Site, direction: int, w: _Matrix, r: _Matrix, late: _Matrix | None) -> None:
         super().__init__(site, direction)
         self.w, self.r, self.late = w, r, late
+
+    @property
+    def meetings(self) -> int:
+        return 6 if self.resets_first else 3
 
     @property
     def parts_stride(self) -> int:

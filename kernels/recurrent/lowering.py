@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ...formats.record import dataclass, replace
-from ...formats.tensor import EncodedTensor
+from ...formats.tensor import Dense, EncodedTensor, Plain
 from .. import costs
 from ..gemm.lowering import every_layout
 from ..gemm.pack import Panels, by_panel
@@ -20,7 +20,25 @@ from ..sparse.lowering import Positions
 from . import walk
 from .integers import lower_integers
 from .slices import Slice
-from .walk import BIAS, CELLS, HIDDEN_STATE, LENGTHS, MOST_STEPS, PEEPHOLES, Lanes, Memory, R, W, Walk, X, present, resets_first, walked
+from .walk import (
+    BIAS,
+    CELLS,
+    HIDDEN_STATE,
+    LENGTHS,
+    MOST_STEPS,
+    PEEPHOLES,
+    Fused,
+    Lanes,
+    Memory,
+    R,
+    W,
+    Walk,
+    X,
+    pack_units,
+    present,
+    resets_first,
+    walked,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +99,9 @@ class FloatWalk(Walk):
                  late: Matrix | None) -> None:
         super().__init__(site, direction)
         self.block, self.inputs, self.steps, self.late = block, inputs, steps, late
+        r = site.weights[R]
+        is_plain = isinstance(r.structure, Dense) and isinstance(r.values, Plain) and r.dtype == "float32"
+        self.is_fused = is_plain and self.sizes[1] == 1 and late is None
 
     @staticmethod
     def of(site: Site, direction: int) -> FloatWalk | None:
@@ -112,6 +133,10 @@ class FloatWalk(Walk):
             step += self.late.way.cost + costs.STEP
         return self.inputs[0].way.cost * length / self.block, length * step
 
+    @property
+    def meetings(self) -> int:
+        return 1 if self.is_fused else super().meetings
+
     def emit(self, em: Emitter, lanes: Lanes) -> None:
         batch, rows = self.sizes[1], self.gates * self.hidden
         parts = em.temporary(4 * self.block * batch * rows)
@@ -125,9 +150,16 @@ class FloatWalk(Walk):
                 self._multiply_inputs(em, t // self.block, early_bias, parts)
                 em.lane(lanes.steps)
             h, stride = memory.hidden(None if k == 0 else times[k - 1])
-            self.steps[0 if k == 0 else 2 - k % 2].emit(em, h, late_bias, products)
+            made: Ref | Fused = products
+            if self.is_fused:
+                made = Fused(em.weight(R, f"units16 fp32, direction {self.direction}", self._pack_units), late_bias, k % 2 == 1)
+            else:
+                self.steps[0 if k == 0 else 2 - k % 2].emit(em, h, late_bias, products)
             mine = parts.plus(4 * (t % self.block) * (1 if self.site.attrs["layout"] else batch) * rows)
-            self.cell(em, memory, t, k == len(times) - 1, mine, products, (h, stride), k == 0)
+            self.cell(em, memory, t, k == len(times) - 1, mine, made, (h, stride), k == 0)
+
+    def _pack_units(self, tensor: EncodedTensor) -> np.ndarray:
+        return pack_units(tensor.values.data.reshape(tensor.shape)[self.direction], self.gates)  # type: ignore[union-attr]
 
     def emit_late(self, em: Emitter, memory: Memory, reset: Ref, y: Ref) -> None:
         assert self.late is not None

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...formats.record import dataclass
 from .. import costs
-from ..lowering import Emitter, Lowering, Ref, Site, f32
+from ..lowering import Emitter, Lowering, Ref, Site, aligned, f32
 from ..ops._cell_activations import KINDS, chosen
 from ..ops._integer import DOMAIN
 from ..ops._recurrence import DIRECTIONS
@@ -19,14 +19,14 @@ BLOCK = 128
 """Steps whose inputs are multiplied with W at a time, so that a long sequence takes no more memory than a short one."""
 CHUNK = 64
 """Hidden units of a work item of a cell (CHUNK of recurrent.cpp)."""
+UNITS = 16
+"""The same where the product with R is in that step (UNITS of steps.cpp)."""
 FUNCTIONS = tuple(KINDS)
 """In the order of recurrent.cpp's enum Function."""
 CELLS = {"RNN": ("rnn_cell", 1, ("Tanh",)), "LSTM": ("lstm_cell", 4, ("Sigmoid", "Tanh", "Tanh")),
          f"{DOMAIN}LSTM": ("lstm_cell", 4, ("Sigmoid", "Tanh", "Tanh")), "GRU": ("gru_cell", 3, ("Sigmoid", "Tanh")),
          f"{DOMAIN}GRU": ("gru_cell", 3, ("Sigmoid", "Tanh"))}
 """Operator → kernel, gates, its own activations."""
-MEETINGS = {(False, False): 2, (False, True): 3, (True, False): 4, (True, True): 6}
-"""Steps of the engine for a step in time: by whether the reset gate comes before a product, and whether codes are made ahead of products."""
 X, W, R, BIAS, LENGTHS, HIDDEN_STATE, CELL_STATE, PEEPHOLES = range(8)
 
 
@@ -46,8 +46,6 @@ def resets_first(site: Site) -> bool:
 
 class Walk:
     """One direction of a node."""
-
-    is_integer = False
 
     def __init__(self, site: Site, direction: int) -> None:
         self.site, self.direction = site, direction
@@ -70,6 +68,11 @@ class Walk:
     def resets_first(self) -> bool:
         """Whether the reset gate scales the hidden state ahead of a product."""
         return resets_first(self.site)
+
+    @property
+    def meetings(self) -> int:
+        """Steps of the engine for a step in time."""
+        return 4 if self.resets_first else 2
 
     @property
     def hidden(self) -> int:
@@ -98,43 +101,69 @@ class Walk:
         rows = self.gates * self.hidden
         return self.sizes[0] * rows if self.site.attrs["layout"] else rows
 
-    def cell(self, em: Emitter, memory: Memory, t: int, last: bool, mine: Ref, products: Ref, before: tuple[Ref, int], first: bool) -> None:
-        """The step of the cell at time ``t``. ``mine``: the inputs' part of the gates."""
+    def cell(self, em: Emitter, memory: Memory, t: int, last: bool, mine: Ref, products: Ref | Fused, before: tuple[Ref, int], first: bool) -> None:
+        """The step of the cell at time ``t``. ``mine``: the inputs' part of the gates. ``products``: with R, or what makes them in the same step."""
         batch, hidden, rows = self.sizes[1], self.hidden, self.gates * self.hidden
         y, y_stride = memory.hidden(t)
         end, end_stride = memory.end(1) if last and len(self.site.outputs) > 1 else (y, 0)
         has_end = int(last and len(self.site.outputs) > 1)
-        items = batch * -(-hidden // CHUNK)
+        items, fused = batch * -(-hidden // CHUNK), products if isinstance(products, Fused) else None
         product_stride = (self.gates - self.resets_first) * hidden
 
         def params(state_stride: int, out_stride: int, *own: int) -> list[int]:
             clip = self.site.attrs["clip"]
             listed = [(FUNCTIONS.index(one.name), f32(one.alpha), f32(one.beta)) for one in self.functions]
             listed += [(0, 0, 0)] * (3 - len(listed))
+            own = own if fused is None else (*own, int(fused.backwards))
             return [hidden, self.parts_stride, state_stride, product_stride, out_stride, end_stride, has_end,
                     f32(np.inf if clip is None else clip), *(number for one in listed for number in one), *own]
 
         kernel = CELLS[self.site.node.op][0]
-        if kernel == "rnn_cell":
-            em.step(kernel, [mine, products, before[0], y, end], params(before[1], y_stride), items)
-        elif kernel == "lstm_cell":
+        of_r = products if isinstance(products, Ref) else products.r
+        if fused is not None:
+            kernel, items = kernel.replace("_cell", "_step"), -(-hidden // UNITS)
+        if kernel.startswith("rnn"):
+            em.step(kernel, [mine, of_r, before[0], y, end], params(before[1], y_stride), items)
+        elif kernel.startswith("lstm"):
             (c, c_stride), (c_after, after_stride) = memory.cell(first)
             peepholes = self._peepholes(em)
-            em.step(kernel, [mine, products, c, y, end, c_after, peepholes or c],
+            em.step(kernel, [mine, of_r, c, y, end, c_after, peepholes or c, before[0]],
                     params(c_stride, y_stride, after_stride, int(peepholes is not None), self.site.attrs["input_forget"]), items)
         elif not self.resets_first:
-            em.step(kernel, [mine, products, before[0], y, end, products.plus(8 * hidden)], params(before[1], y_stride, rows, 1), items)
+            inner = of_r.plus(8 * hidden) if fused is None else fused.bias.plus(8 * hidden)
+            em.step(kernel, [mine, of_r, before[0], y, end, inner], params(before[1], y_stride, rows, 1), items)
         else:
             reset, inner = memory.between()
-            em.step("gru_reset", [mine, products, before[0], reset], params(before[1], hidden), items)
+            em.step("gru_reset", [mine, of_r, before[0], reset], params(before[1], hidden), items)
             self.emit_late(em, memory, reset, inner)
-            em.step(kernel, [mine, products, before[0], y, end, inner], params(before[1], y_stride, hidden, 0), items)
+            em.step(kernel, [mine, of_r, before[0], y, end, inner], params(before[1], y_stride, hidden, 0), items)
 
     def _peepholes(self, em: Emitter) -> Ref | None:
         if not present(self.site, PEEPHOLES):
             return None
         return em.weight(PEEPHOLES, f"fp32 of direction {self.direction}",
                          lambda tensor: np.ascontiguousarray(tensor.decode()[self.direction].astype(np.float32)))
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The product with R in the step of the cell. ``r``: packed by ``pack_units``; ``bias``: of the gates' products, of which a GRU's gate h has one;
+    ``backwards``: from the last units on."""
+
+    r: Ref
+    bias: Ref
+    backwards: bool
+
+
+def pack_units(matrix: np.ndarray, gates: int) -> np.ndarray:
+    """uint8: R [gates · hidden, hidden] as [hidden / UNITS, hidden, gates, UNITS], rows that fill up zero."""
+    hidden = matrix.shape[1]
+    packed = aligned(4 * -(-hidden // UNITS) * hidden * gates * UNITS)
+    packed[:] = 0
+    body = packed.view(np.float32).reshape(-1, hidden, gates, UNITS)
+    for at, rows in enumerate(np.split(matrix.reshape(gates, hidden, hidden), range(UNITS, hidden, UNITS), axis=1)):
+        body[at, :, :, :rows.shape[1]] = rows.transpose(2, 0, 1)
+    return packed
 
 
 @dataclass(frozen=True)
@@ -150,7 +179,7 @@ def lanes_of(walks: Sequence[Walk], threads: int) -> list[Lanes]:
     a direction, and directions run side by side."""
     costs_of = [walk.cost for walk in walks]
     inputs, steps = (sum(part) for part in zip(*costs_of))
-    meetings = MEETINGS[walks[0].resets_first, walks[0].is_integer] * sum(walk.sizes[0] for walk in walks)
+    meetings = sum(walk.meetings * walk.sizes[0] for walk in walks)
     together = (inputs + steps) / threads + meetings * costs.MEETING
     alone = max(map(sum, costs_of)) if len(walks) > 1 else inputs / threads + steps
     if threads == 1 or together <= alone:
