@@ -8,10 +8,11 @@ import numpy as np
 
 from ...formats.record import dataclass
 from .. import costs
-from ..lowering import Emitter, Lowering, Ref, Site, aligned, f32
+from ..lowering import Emitter, Lowering, Ref, Site, f32
 from ..ops._cell_activations import KINDS, chosen
 from ..ops._integer import DOMAIN
 from ..ops._recurrence import DIRECTIONS
+from ..slabs import aligned
 
 MOST_STEPS = 4096
 """Steps in time of a node, over both directions; with more of them, a program would grow too long, and NumPy runs the node."""
