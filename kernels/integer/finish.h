@@ -99,6 +99,10 @@ struct Finish {
 
   bool is_quick() const { return flags & QUICK; }
 
+  // Which dynamic scale a row has, and whether n rows from `row` on have the same.
+  int64_t group(int64_t row) const { return p[F_GROUP_ROWS] == 1 ? row : row / p[F_GROUP_ROWS]; }
+  bool share(int64_t row, int64_t n) const { return n == 1 || row % p[F_GROUP_ROWS] + n <= p[F_GROUP_ROWS]; }
+
   // n outputs from `column` on of `rows` rows from `row` on, whose sums lie in order, `lds` apart, and whose entries of the table begin at `t`.
   [[gnu::noinline]] void exactly(const int32_t* sums, int64_t lds, int64_t rows, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
     const bool together = !(flags & DYNAMIC) && grid.inverse != 0.0f;
@@ -147,7 +151,7 @@ struct Finish {
 
   void row_apart(const int32_t* sums, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
     const vf floor = splat(thin_f32(p[F_LOW])), ceiling = splat(thin_f32(p[F_HIGH])), alpha = splat(thin_f32(p[F_ALPHA]));
-    const vf scale = splat((flags & DYNAMIC) ? scales[row / p[F_GROUP_ROWS]] : 1.0f);
+    const vf scale = splat((flags & DYNAMIC) ? scales[group(row)] : 1.0f);
     const int64_t place = row * ld + column;
     for (int64_t i = 0; i < n; i += VL) {
       const int left = n - i < VL ? (int)(n - i) : VL;

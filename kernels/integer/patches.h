@@ -22,8 +22,22 @@ inline void copy_run(int8_t* to, const int8_t* from, int64_t n) {
   }
 }
 
-// `count` runs of `bytes`, `step` and `ldto` bytes apart.
-inline void copy_runs(int8_t* to, int64_t ldto, const int8_t* from, int64_t step, int64_t bytes, int64_t count) {
+// `count` runs as above, BYTES at a time: behind each the last ones are lost, and there must be such in both places.
+template <int BYTES>
+inline void copy_beyond(int8_t* to, int64_t ldto, const int8_t* from, int64_t step, int64_t count) {
+  for (int64_t i = 0; i < count; i++, to += ldto, from += step) __builtin_memcpy(to, from, BYTES);
+}
+
+// `count` runs of `bytes`, `step` and `ldto` bytes apart. `room`: from the beginning of one to the end of its row.
+inline void copy_runs(int8_t* to, int64_t ldto, const int8_t* from, int64_t step, int64_t bytes, int64_t count, int64_t room) {
+  const int64_t reach = bytes <= 4 ? 4 : 8;
+  if (bytes < 8 && reach <= room) {  // colours or points of a small filter; what a run writes too much the next one of its row mends
+    const int64_t last = (reach - bytes + step - 1) / step, first = count - last > 0 ? count - last : 0;
+    if (reach == 4) copy_beyond<4>(to, ldto, from, step, first);
+    else copy_beyond<8>(to, ldto, from, step, first);
+    for (int64_t i = first; i < count; i++) copy_run(to + i * ldto, from + i * step, bytes);
+    return;
+  }
   if (bytes >= 8 && bytes <= 16) {  // three pixels of a photo
     for (int64_t i = 0; i < count; i++, to += ldto, from += step) {
       int64_t first, last;
@@ -79,7 +93,7 @@ struct CodePatches {
           const int64_t inside = outside ? n : clip((step - 1 - iw) / step, 0, n);
           const int64_t beyond = width - run < iw ? inside : clip((width - run - iw) / step + 1, inside, n);
           for (int64_t i = 0; i < inside; i++) part(at + i * ldto, pixels, iw + i * step, run, outside, zero);
-          copy_runs(at + inside * ldto, ldto, pixels + (iw + inside * step) * ldx, step * ldx, bytes, beyond - inside);
+          copy_runs(at + inside * ldto, ldto, pixels + (iw + inside * step) * ldx, step * ldx, bytes, beyond - inside, ldto - (at - to));
           for (int64_t i = beyond; i < n; i++) part(at + i * ldto, pixels, iw + i * step, run, outside, zero);
         }
       }

@@ -53,14 +53,15 @@ struct Tile {
   int64_t row, column, columns;
 };
 
-inline int32_t word_of(const int8_t* x, int64_t n) {
-  int32_t word = 0;
-  for (int64_t i = 0; i < n && i < 4; i++) ((int8_t*)&word)[i] = x[i];
-  return word;
+// The last `tail` bytes (1 to 3) of a row of K, the lowest of a word of which the others are 0.
+inline int32_t last_word(const int8_t* row, int64_t k, int64_t tail) {
+  if (k >= 4) return (int32_t)((uint32_t)load_word(row + k - 4) >> (8 * (4 - tail)));
+  const uint8_t* x = (const uint8_t*)row;
+  return x[0] | (tail > 1 ? x[1] << 8 : 0) | (tail > 2 ? x[2] << 16 : 0);
 }
 
 // The zero point of a row of dynamic codes, as the codes that dot sees have it.
-inline int32_t zero_of(const Finish& f, int64_t row) { return (int32_t)f.zeros[row / f.p[F_GROUP_ROWS]] - CODE_SHIFT; }
+inline int32_t zero_of(const Finish& f, int64_t row) { return (int32_t)f.zeros[f.group(row)] - CODE_SHIFT; }
 
 #if defined(__ARM_FEATURE_DOTPROD)
 // Four columns of a panel, whose codes are word LANE of the sixteen that `x` holds.
@@ -77,11 +78,20 @@ template <int R, int LANE>
 
 template <int R, int P>
 [[gnu::always_inline]] inline void sums_of(vi (&sum)[R][P * NV], const Tile& t) {
+  int32_t zeros[R];
+  if (t.finish->flags & DYNAMIC_ZERO) {
+    const bool share = t.finish->share(t.row, R);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) zeros[r] = r > 0 && share ? zeros[0] : -zero_of(*t.finish, t.row + r);
+  } else {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) zeros[r] = 1;
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < P * NV; i++) {
     const vi start = loadi(t.table.start + t.at + i * VL);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) sum[r][i] = (t.finish->flags & DYNAMIC_ZERO) ? start * -zero_of(*t.finish, t.row + r) : start;
+    for (int r = 0; r < R; r++) sum[r][i] = (t.finish->flags & DYNAMIC_ZERO) ? start * zeros[r] : start;
   }
   const int8_t* x[(R + 2) / 3];
 #pragma GCC unroll 16
@@ -118,7 +128,7 @@ template <int R, int P>
   if (t.tail)
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {  // unrolled, as all loops over sums: what is indexed at run time lies in memory
-      const X value = unsigned_words(splati(word_of(t.x + r * ldx + 4 * whole, t.tail)) ^ flip);
+      const X value = unsigned_words(splati(last_word(t.x + r * ldx, 4 * whole + t.tail, t.tail)) ^ flip);
 #pragma GCC unroll 16
       for (int i = 0; i < P * NV; i++) sum[r][i] = dot(sum[r][i], value, signed_words(loadi(w + i / NV * t.ldw + i % NV * VL * 4)));
     }
@@ -132,6 +142,37 @@ template <int R, int P>
 #pragma GCC unroll 16
     for (int i = 0; i < P * NV; i++) storei(rows[r] + i * VL, sum[r][i]);
   t.finish->exactly(rows[0], P * PANEL, R, t.table, t.at, t.row, t.column, t.columns);
+}
+
+// Floats and nothing else, from the registers.
+template <int R, int P>
+[[gnu::always_inline]] inline void to_floats(const vi (&sum)[R][P * NV], const Tile& t) {
+  const Finish& f = *t.finish;
+  const vf floor = splat(thin_f32(f.p[F_LOW])), ceiling = splat(thin_f32(f.p[F_HIGH])), alpha = splat(thin_f32(f.p[F_ALPHA]));
+  vf scale[R];
+  const bool is_dynamic = f.flags & DYNAMIC, differ = is_dynamic && !f.share(t.row, R);
+  if (is_dynamic) scale[0] = splat(f.scales[f.group(t.row)]);
+  if (differ)
+#pragma GCC unroll 16
+    for (int r = 1; r < R; r++) scale[r] = splat(f.scales[f.group(t.row + r)]);
+  const int64_t ld = f.ld, place = t.row * ld + t.column, flags = f.flags;
+#pragma GCC unroll 16
+  for (int i = 0; i < P * NV; i++) {
+    const int left = t.columns - i * VL < VL ? (int)(t.columns - i * VL) : VL;
+    if (left <= 0) break;
+    const vf own = load(t.table.m + t.at + i * VL), bias = load(t.table.bias + t.at + i * VL);
+    vf m = is_dynamic ? apart(apart(scale[0] * own) * alpha) : own;
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      const int64_t at = place + r * ld + i * VL;
+      if (r > 0 && differ) m = apart(apart(scale[r] * own) * alpha);
+      vf v = apart(__builtin_convertvector(sum[r][i], vf) * m) + bias;
+      if (flags & ADDS) v += left == VL ? load(f.addend + at) : load_n(f.addend + at, left);
+      v = clamped(v, floor, ceiling);
+      if (__builtin_expect(left == VL, 1)) store(f.y + at, v);
+      else store_n(f.y + at, v, left);
+    }
+  }
 }
 
 // The first n <= MOST bytes of a vector.
@@ -191,6 +232,10 @@ template <int R, int P>
 void tile(const Tile& t) {
   vi sum[R][P * NV];
   sums_of<R, P>(sum, t);
+  if ((t.finish->flags & (TO_FLOATS | TO_CODES)) == TO_FLOATS) {
+    to_floats<R, P>(sum, t);
+    return;
+  }
   if (!t.finish->is_quick()) {
     exactly<R, P>(sum, t);
     return;
