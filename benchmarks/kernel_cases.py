@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..formats.graph import ActivationQuantization, Graph, Node, ValueInfo
-from ..formats.tensor import Codebook, EncodedTensor
+from ..formats.tensor import Affine, Codebook, EncodedTensor
 from ..kernels import ops
 from ..kernels.lowering import Lowering, Site, lowerings
 from ..kernels.movement.copies import emit_reorder
@@ -176,6 +176,10 @@ def quantized(width: int = 4096) -> dict[str, Graph]:
         found[f"{kind} 1 × {width} → {width}, {encoding}"] = _with(graph, {"w": integers((width, width), encoding, rng)}, {"x": how})
     for name, how in (("static int8", STATIC), ("static uint8", UNSIGNED), ("dynamic", BY_SAMPLE)):
         found[f"{name} bottleneck"] = _with(bottleneck(), {}, {value: how for value in ("x", "r0", "r1", "r2")})
+    shape = (64, 32, 2, 2)
+    graph = single("ConvTranspose", (1, 64, 28, 28), (1, 32, 56, 56), {"w": np.zeros(shape, np.float32)}, {"strides": (2, 2)})
+    one_scale = Affine(rng.integers(0, 256, 8192).astype(np.uint8), 8, np.full((1, 1), 0.01, np.float32), None, 8192)
+    found["static int8, doubled"] = _with(graph, {"w": EncodedTensor(shape, "float32", one_scale)}, {"x": STATIC})
     return found
 
 

@@ -31,7 +31,7 @@ ONLY = {
     "fold": ("ConvTranspose",),
     "resample": ("Pad", "Resize"),
     "logic": ("And", "Cast", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Where", "Xor"),
-    "integer": ("thinfer::Conv", "thinfer::Gemm", "thinfer::MatMul", "thinfer::Quantize", "thinfer::Quantized"),
+    "integer": ("thinfer::Conv", "thinfer::ConvTranspose", "thinfer::Gemm", "thinfer::MatMul", "thinfer::Quantize", "thinfer::Quantized"),
     "bits": ("thinfer::Gemm", "thinfer::MatMul", "thinfer::Quantize"),
 }
 """All the operators of families that are imported when a graph has one of them, and not before; the others always are."""

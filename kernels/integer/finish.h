@@ -25,7 +25,8 @@ enum FinishParam {
   F_GROUP_ROWS,            // rows of y that share a dynamic scale
   F_PARAMS
 };
-enum FinishFlag { TO_FLOATS = 1, TO_CODES = 2, ADDS = 4, DYNAMIC = 8, DYNAMIC_ZERO = 16, QUICK = 32, UNSIGNED = 64 };
+// AS_SUMS: of product_i8, which leaves int32 in the place of y to others.
+enum FinishFlag { TO_FLOATS = 1, TO_CODES = 2, ADDS = 4, DYNAMIC = 8, DYNAMIC_ZERO = 16, QUICK = 32, UNSIGNED = 64, AS_SUMS = 128 };
 
 // Per output: start of the sums, then m, bias, m / s, bias / s. One after another, each `stride` long.
 struct Table {

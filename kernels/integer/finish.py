@@ -11,7 +11,7 @@ from ...formats.record import dataclass
 from ..lowering import Emitter, Ref, f32
 from .pack import Factors, Grid, quick
 
-TO_FLOATS, TO_CODES, ADDS, DYNAMIC, DYNAMIC_ZERO, QUICK, UNSIGNED = (1 << i for i in range(7))
+TO_FLOATS, TO_CODES, ADDS, DYNAMIC, DYNAMIC_ZERO, QUICK, UNSIGNED, AS_SUMS = (1 << i for i in range(8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +62,8 @@ class Finish:
         """y, codes, addend, scales, zeros; ``unused`` in the place of those that are not there."""
         ending = self.em.ending
         return [unused if ref is None else ref for ref in (ending.value, ending.codes, ending.addend, *(*dynamic, None, None)[:2])]
+
+
+def as_sums(has_zeros: bool, group_rows: int) -> list[int]:
+    """FinishParam of a product whose int32 sums are finished later. ``has_zeros``: its codes have zero points of their own."""
+    return [AS_SUMS + DYNAMIC_ZERO * has_zeros, f32(-np.inf), f32(np.inf), f32(1.0), 0, 0, 0, f32(0.0), f32(1.0), group_rows]

@@ -13,6 +13,7 @@ from ..ops._window import window
 from .depthwise import Depthwise
 from .pack import Matrix
 from .product import Product
+from .transposed import Transposed
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 CODES = ("int8", "uint8")
@@ -73,6 +74,17 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
     rows, ldx, geometry = rows_of(x.shape, groups, win, True)
     group_rows = rows if how[0].granularity == "tensor" else rows // x.shape[0]
     found = Product(site, Matrix.of(tensor, groups, "conv"), rows, ldx, group_rows, geometry).lowering()
+    if found is not None:
+        yield found
+
+
+@lowers(f"{DOMAIN}ConvTranspose", takes=("float32", *CODES))
+def lower_conv_transpose(site: Site) -> Iterator[Lowering]:
+    """Images whose weight is known."""
+    x, how = site.inputs[0], site.attrs[HOW]
+    if x is None or 1 not in site.weights or how[1] is not None or len(x.shape) > 5:
+        return
+    found = Transposed(site, x.shape).lowering()
     if found is not None:
         yield found
 

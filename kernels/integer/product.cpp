@@ -144,6 +144,23 @@ template <int R, int P>
   t.finish->exactly(rows[0], P * PANEL, R, t.table, t.at, t.row, t.column, t.columns);
 }
 
+// Sums that others finish.
+template <int R, int P>
+[[gnu::always_inline]] inline void as_they_are(const vi (&sum)[R][P * NV], const Tile& t) {
+  const int64_t ld = t.finish->ld;
+  float* to = t.finish->y + t.row * ld + t.column;
+#pragma GCC unroll 16
+  for (int i = 0; i < P * NV; i++) {
+    const int left = t.columns - i * VL < VL ? (int)(t.columns - i * VL) : VL;
+    if (left <= 0) break;
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      if (__builtin_expect(left == VL, 1)) store(to + r * ld + i * VL, (vf)sum[r][i]);
+      else store_n(to + r * ld + i * VL, (vf)sum[r][i], left);
+    }
+  }
+}
+
 // Floats and nothing else, from the registers.
 template <int R, int P>
 [[gnu::always_inline]] inline void to_floats(const vi (&sum)[R][P * NV], const Tile& t) {
@@ -232,6 +249,10 @@ template <int R, int P>
 void tile(const Tile& t) {
   vi sum[R][P * NV];
   sums_of<R, P>(sum, t);
+  if (t.finish->flags & AS_SUMS) {
+    as_they_are<R, P>(sum, t);
+    return;
+  }
   if ((t.finish->flags & (TO_FLOATS | TO_CODES)) == TO_FLOATS) {
     to_floats<R, P>(sum, t);
     return;

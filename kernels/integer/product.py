@@ -54,7 +54,7 @@ class Product:
         per_mac = costs.INTEGER["product"] * costs.SLOWER.get(site.isa, 1.0)
         gathered = costs.INTEGER["gather"] * self.matrix.columns if self.geometry else 0.0
         weights = weight_bytes(self.matrix)
-        decoding = costs.INTEGER["decode"] * weights * -(-self.rows // self._cut(1)[0]) if self._bits else 0.0
+        decoding = costs.INTEGER["decode"] * weights * -(-self.rows // self.cut(1)[0]) if self._bits else 0.0
         cost = costs.STEP + self.rows * (weights * per_mac + gathered) + weights * costs.INTEGER["read"] + decoding
         return Lowering("product_i8", layouts, self.scheme, cost, lambda em: self._emit(em, factors), fuses=True, ends=True)
 
@@ -71,7 +71,7 @@ class Product:
             return joined([panels, *(matrix.by_panel(part) for part in (starts, *table))])[0]
 
         packed = em.weight(1, f"panel16 {f'{bits} bits' if bits else 'int8'} for {self.site.node.outputs[0]}{finish.name}", pack)
-        rows, block, chunks = self._cut(self.site.threads)
+        rows, block, chunks = self.cut(self.site.threads)
         words = -(-matrix.columns // 4)
         patches = -(-block * words * 4 // ALIGNMENT) * ALIGNMENT if self.geometry else 0
         panels = coded_bytes(matrix, bits) if bits else weight_bytes(matrix)
@@ -87,7 +87,7 @@ class Product:
     def _bits(self) -> int:
         return bits_in_ram(self.site.weights[1], self.matrix)
 
-    def _cut(self, threads: int) -> tuple[int, int, int]:
+    def cut(self, threads: int) -> tuple[int, int, int]:
         """(rows of a work item, of these as many as have their patches copied at a time, parts of the panels).
 
         Threads take equal numbers of items that follow each other: by rows, so that what a thread wrote it reads again in the next product; by
