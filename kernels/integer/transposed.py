@@ -10,10 +10,11 @@ from ...formats.record import dataclass
 from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
-from ..lowering import ALIGNMENT, Emitter, Layout, Lowering, Ref, Site
+from ..lowering import Emitter, Layout, Lowering, Ref, Site
 from ..ops._integer import HOW, SCALE
 from ..ops.conv_transpose import geometry
 from ..quantized import largest_code
+from ..slabs import ALIGNMENT
 from .finish import Finish, as_sums
 from .pack import PANEL, Factors, Matrix, fits, integers_of, joined, largest_weight, weight_bytes
 from .product import Product
@@ -73,9 +74,9 @@ class Transposed:
 
         def pack(found: EncodedTensor) -> np.ndarray:
             w = integers_of(found).reshape(self.groups, matrix.columns, channels // self.groups, self.taps)
-            w = w.transpose(0, 3, 2, 1).reshape(self.groups, matrix.outputs, matrix.columns)
-            starts = factors.starts(w.sum(-1, dtype=np.int64), self.site.isa)
-            return joined([matrix.panelled(w), matrix.by_panel(starts)])[0]
+            by_tap = w.transpose(0, 3, 2, 1).reshape(self.groups, matrix.outputs, matrix.columns)
+            starts = factors.starts(by_tap.sum(-1, dtype=np.int64), self.site.isa)
+            return joined([matrix.panelled(by_tap), matrix.by_panel(starts)])[0]
 
         packed = em.weight(1, f"panel16 int8 of taps for {self.site.node.outputs[0]} of {how.kind} {how.dtype} {how.zero_point}", pack)
         rows, block, chunks = product.cut(self.site.threads)
