@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 
 from .compiled import native
 
-crc32: Callable[..., int] = getattr(native, "crc32", zlib.crc32)
+crc32: Callable[..., int]
+if hasattr(native, "crc32"):
+    crc32 = native.crc32
+else:
+    import zlib
+
+    crc32 = zlib.crc32

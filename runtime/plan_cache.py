@@ -2,17 +2,18 @@
 
 A cache file is one model's, for one way of running it, and holds a plan for each of a few shapes:
 
-    magic · CRC-32 of everything behind it · bytes of the description · bytes of the file · description (JSON) · arrays, at multiples of 64 bytes
+    magic · CRC-32 of everything behind it · bytes of the description · bytes of the file · description · arrays, at multiples of 64 bytes
 
-Steps name memory by (space, index, offset), never by address, and the engine checks each of these (runtime/native/engine.cpp). A file counts only if
-its CRC-32 is right, if it was made of this very model (the header, which holds the size and CRC-32 of every weight, byte for byte), in this way, by
-the same files of Thinfer's (size and time of each that was loaded, as Python holds it with ``__pycache__``), and if nobody else may write to it.
-Whatever else lies there is ignored and, if the folder allows, replaced. So weights are not read again from the model's file, which may be damaged
-where no plan notices.
+The description is plain data as ``marshal`` writes it: to import ``json`` would take longer than to sum 14 MB. Steps name memory by (space, index,
+offset), never by address, and the engine checks each of these (runtime/native/engine.cpp). A file counts only if its CRC-32 is right, if it was made
+of this very model (the header, which holds the size and CRC-32 of every weight, byte for byte), in this way, by the same files of Thinfer's (size and
+time of each that was loaded, as Python holds it with ``__pycache__``), and if nobody else may write to it. What else lies there is ignored and, if
+the folder allows, replaced. So weights are not read again from the model's file, which may be damaged where no plan notices.
 """
 
 from __future__ import annotations
 
+import marshal
 import mmap
 import os
 import struct
@@ -36,13 +37,15 @@ MAGIC = b"THINPLN0"
 PREAMBLE = struct.Struct("<8sIIQ")
 SUMMED = struct.calcsize("<8sI")
 """Where the bytes begin that the CRC-32 covers."""
+MARSHAL = 2
+"""Version of what marshal writes: numbers, texts and lists are the same in every Python since 2.5."""
 ALIGNMENT = 64
 MOST_PLANS = 8
 """Plans in a file: those of the first shapes that were run."""
 PACKAGES = tuple(f"{__package__.rpartition('.')[0]}.{name}" for name in ("formats", "kernels", "runtime"))
 """Whose files decide what a plan is."""
 STARTED = time.time_ns()
-UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+UNUSABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What reading something else than a cache file of this version ends with."""
 
 
@@ -66,13 +69,11 @@ class PlanCache:
 
     def _read(self, view: memoryview) -> None:
         """Takes over what the file holds if it is whole and for us."""
-        import json
-
         magic, crc, length, nbytes = PREAMBLE.unpack_from(view)
         start = PREAMBLE.size + length
         if magic != MAGIC or nbytes != len(view) or start > len(view) or crc32(view[SUMMED:]) != crc:
             return
-        found = json.loads(bytes(view[PREAMBLE.size:start]))
+        found = marshal.loads(view[PREAMBLE.size:start])
         if found["settings"] != self._settings or found["nbytes"] != self._model.nbytes or _identities(found["files"]) != found["files"]:
             return
         start = _aligned(start)
@@ -100,15 +101,14 @@ class PlanCache:
                 self._write()
 
     def _write(self) -> None:
-        import json
-
         from ..formats.replacing import replacing
 
         arrays = _Arrays()
         arrays.index(np.frombuffer(self._model.header, np.uint8))
-        plans = [{**_plain(program, arrays), "shapes": shapes} for shapes, program in self.plans.items()]
-        description = json.dumps({"settings": self._settings, "nbytes": self._model.nbytes, "files": self._files, "plans": plans,
-                                  "inputs": _slots(self.inputs), "outputs": _slots(self.outputs), "arrays": arrays.places}).encode()
+        plans = [{**_plain(program, arrays), "shapes": [list(map(int, shape)) for shape in shapes]} for shapes, program in self.plans.items()]
+        inputs, outputs = ([_plain_slot(info.name, info.dtype, info.shape) for info in infos] for infos in (self.inputs, self.outputs))
+        description = marshal.dumps({"settings": self._settings, "nbytes": self._model.nbytes, "files": self._files, "plans": plans,
+                                     "inputs": inputs, "outputs": outputs, "arrays": arrays.places}, MARSHAL)
         parts = [description, bytes(-(PREAMBLE.size + len(description)) % ALIGNMENT), *arrays.parts()]
         start = PREAMBLE.pack(MAGIC, 0, len(description), PREAMBLE.size + sum(map(len, parts)))
         crc = 0
@@ -145,8 +145,14 @@ class _Arrays:
 
 
 def _plain(program: EngineProgram, arrays: _Arrays) -> dict[str, Any]:
-    """The program as JSON, but for its arrays."""
-    return {**vars(program), "code": arrays.index(program.code), "weights": [arrays.index(array) for array in program.weights]}
+    """The program as Python's own numbers, texts and lists, without its arrays."""
+    return {**vars(program), "code": arrays.index(program.code), "weights": [arrays.index(array) for array in program.weights],
+            "inputs": [_plain_slot(*slot) for slot in program.inputs], "outputs": [_plain_slot(*slot) for slot in program.outputs],
+            "arena_bytes": int(program.arena_bytes), "scratch_bytes": int(program.scratch_bytes), "cost": float(program.cost)}
+
+
+def _plain_slot(name: str, dtype: str, shape: Sequence[int | str]) -> tuple[str, str, list[int | str]]:
+    return name, dtype, [dim if isinstance(dim, str) else int(dim) for dim in shape]
 
 
 def _program(plan: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> EngineProgram:
@@ -160,10 +166,6 @@ def _program(plan: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> EnginePro
 def _slot(found: Sequence[Any]) -> Slot:
     name, dtype, shape = found
     return name, dtype, tuple(shape)
-
-
-def _slots(infos: Sequence[ValueInfo]) -> list[tuple[str, str, Sequence[int | str]]]:
-    return [(info.name, info.dtype, info.shape) for info in infos]
 
 
 def _aligned(nbytes: int) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
+from _thread import allocate_lock
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,7 +15,6 @@ import numpy as np
 from ..formats.errors import ThinferError
 from ..formats.value_info import ValueInfo
 from ..kernels import isa
-from ..kernels.tuned import read as read_costs
 from .errors import enough_memory
 from .feeds import Feeds, InputError, checked_bound_inputs, checked_bound_outputs, checked_feeds
 from .model_file import ModelFile
@@ -68,7 +67,7 @@ class Session:
         if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS:
             raise BackendError(f"threads is {threads!r}; it must be a whole number from 1 to {MOST_THREADS}")
         self._plans: OrderedDict[Shapes, Plan | KeptPlan] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._quick: Callable[[Feeds], dict[str, np.ndarray] | None] | None = None  # how the last plan that ran is called without detours
         native = isa.native() if self.backend == "native" else None
         self.isa = isa.selected() if native else None
@@ -78,12 +77,20 @@ class Session:
         except RuntimeError as error:
             raise BackendError(f"the system does not grant {threads} threads ({error}); use fewer") from None
         self._target = Target(self.isa, threads, pools[0], pools[1], native.ArenaPool() if native else None, self._numba_nodes(),
-                              read_costs(costs, self.isa) if self.isa else None)
+                              self._factors(costs))
         self._planner = Planner(model, self._target, cache or os.environ.get("THINFER_PLANS"))
         self._weights = self._planner.weights
         shapes, plan = self._planner.first()
         if plan is not None:
             self._plans[shapes] = plan
+
+    def _factors(self, costs: str | os.PathLike[str] | None) -> Mapping[str, float] | None:
+        """Measured costs, if there is a file of such."""
+        if self.isa is None or (costs is None and not os.environ.get("THINFER_COSTS")):
+            return None
+        from ..kernels.tuned import read
+
+        return read(costs, self.isa)
 
     def _numba_nodes(self) -> NumbaNodes | None:
         if self.backend != "numba":

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock  # which threading would take half a millisecond to import
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..kernels.slabs import ALIGNMENT, Slabs, aligned, taken_from
-
 if TYPE_CHECKING:
     from ..formats.tensor import EncodedTensor
     from ..kernels.compact import CompactTensor
+    from ..kernels.slabs import Slabs
 
 Pack = Callable[["EncodedTensor"], np.ndarray]
 
@@ -25,8 +24,8 @@ class PackedWeights:
         self._source = source
         self._packed: dict[tuple[str, str], np.ndarray] = {}
         self._compact: dict[str, CompactTensor] = {}
-        self._slabs = Slabs()
-        self._lock = threading.Lock()
+        self._slabs: Slabs | None = None
+        self._lock = allocate_lock()
 
     @property
     def source(self) -> Mapping[str, EncodedTensor]:
@@ -42,13 +41,23 @@ class PackedWeights:
         with self._lock:
             found = self._packed.get((name, layout))
             if found is None:
-                with taken_from(self._slabs):
-                    found = _aligned(pack(self.source[name]))
-                self._packed[name, layout] = found
+                found = self._packed[name, layout] = self._made(name, pack)
                 release = getattr(self.source, "release", None)  # of a table that lies in a file
                 if release is not None:
                     release(name)
             return found
+
+    def _made(self, name: str, pack: Pack) -> np.ndarray:
+        from ..kernels.slabs import ALIGNMENT, Slabs, aligned, taken_from
+
+        self._slabs = self._slabs or Slabs()
+        with taken_from(self._slabs):
+            flat = np.ascontiguousarray(pack(self.source[name])).reshape(-1).view(np.uint8)
+            if flat.ctypes.data % ALIGNMENT == 0:
+                return flat
+            out = aligned(flat.nbytes)
+            out[:] = flat
+            return out
 
     def compact(self, name: str) -> CompactTensor:
         """The weight as the NumPy backend keeps it."""
@@ -68,13 +77,3 @@ class PackedWeights:
             for name, tensor in self._compact.items():
                 found.setdefault(name, []).append((tensor.layout, tensor.nbytes))
         return found
-
-
-def _aligned(array: np.ndarray) -> np.ndarray:
-    """The array's bytes at a 64-byte boundary; copied only if they do not lie so."""
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    if flat.ctypes.data % ALIGNMENT == 0:
-        return flat
-    out = aligned(flat.nbytes)
-    out[:] = flat
-    return out

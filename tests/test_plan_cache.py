@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import marshal
 import os
 import subprocess
 import sys
@@ -169,7 +170,7 @@ def described(whole: bytes, change: Mapping[str, object]) -> bytes:
     """The cache file with another description and sums that are right."""
     length = int.from_bytes(whole[12:16], "little")
     start = -(-(24 + length) // 64) * 64
-    description = json.dumps(json.loads(whole[24:24 + length]) | change).encode()
+    description = marshal.dumps(marshal.loads(whole[24:24 + length]) | change, 2)
     rest = description + bytes(-(24 + len(description)) % 64) + whole[start:]
     tail = len(description).to_bytes(4, "little") + (24 + len(rest)).to_bytes(8, "little") + rest
     return whole[:8] + crc32(tail).to_bytes(4, "little") + tail
@@ -180,7 +181,7 @@ def test_descriptions_that_are_foreign(model: Path, tmp_path: Path) -> None:
     wanted = runtime.load(model, cache=cache).run(feeds_of(small_cnn()))
     path = only_file(cache)
     whole = path.read_bytes()
-    found = json.loads(whole[24:24 + int.from_bytes(whole[12:16], "little")])
+    found = marshal.loads(whole[24:24 + int.from_bytes(whole[12:16], "little")])
     path.write_bytes(described(whole, {}))
     assert is_kept(runtime.load(model, cache=cache))  # so it is the change that counts
     used = dict(found["files"])
