@@ -173,13 +173,13 @@ def quantized(width: int = 4096) -> dict[str, Graph]:
              ("binary", "binary", SIGNS_BY_ROW))
     for kind, encoding, how in codes:
         graph = single("Gemm", (1, width), (1, width), {"w": np.zeros((width, width), np.float32)}, {"transB": 1})
-        found[f"{kind} 1 × {width} → {width}, {encoding}"] = _with(graph, {"w": integers((width, width), encoding, rng)}, {"x": how})
+        found[f"{kind} 1 × {width} → {width}, {encoding}"] = with_codes(graph, {"w": integers((width, width), encoding, rng)}, {"x": how})
     for name, how in (("static int8", STATIC), ("static uint8", UNSIGNED), ("dynamic", BY_SAMPLE)):
-        found[f"{name} bottleneck"] = _with(bottleneck(), {}, {value: how for value in ("x", "r0", "r1", "r2")})
+        found[f"{name} bottleneck"] = with_codes(bottleneck(), {}, {value: how for value in ("x", "r0", "r1", "r2")})
     shape = (64, 32, 2, 2)
     graph = single("ConvTranspose", (1, 64, 28, 28), (1, 32, 56, 56), {"w": np.zeros(shape, np.float32)}, {"strides": (2, 2)})
     one_scale = Affine(rng.integers(0, 256, 8192).astype(np.uint8), 8, np.full((1, 1), 0.01, np.float32), None, 8192)
-    found["static int8, doubled"] = _with(graph, {"w": EncodedTensor(shape, "float32", one_scale)}, {"x": STATIC})
+    found["static int8, doubled"] = with_codes(graph, {"w": EncodedTensor(shape, "float32", one_scale)}, {"x": STATIC})
     return found
 
 
@@ -207,7 +207,8 @@ def bottleneck(channels: int = 32, hidden: int = 96, size: int = 14) -> Graph:
     return Graph((ValueInfo("x", "float32", shape),), (ValueInfo("y", "float32", shape),), tuple(nodes), weights)
 
 
-def _with(graph: Graph, weights: Mapping[str, EncodedTensor], how: Mapping[str, ActivationQuantization]) -> Graph:
+def with_codes(graph: Graph, weights: Mapping[str, EncodedTensor], how: Mapping[str, ActivationQuantization]) -> Graph:
+    """The graph with other weights, and values that are quantized."""
     return replace(graph, weights={**graph.weights, **weights}, quantized=dict(how))
 
 

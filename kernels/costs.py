@@ -77,8 +77,8 @@ GEMM: dict[str, float] = {
     "gemv_runs1": 0.0065,
     "gemv_runs2": 0.0125,
     **{f"gemv_codebook{bits}": 0.024 for bits in (1, 2, 3, 4, 5)},
-    "gemv_codebook6": 0.06,
-    "gemv_codebook7": 0.1,
+    "gemv_codebook6": 0.053,
+    "gemv_codebook7": 0.053,
     "gemv_codebook8": 0.075,
 }
 

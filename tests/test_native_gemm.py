@@ -131,8 +131,9 @@ def test_matrices_larger_than_caches(level: str, kind: str, n: int, k: int) -> N
 @every_level
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 31, 260])
 @pytest.mark.parametrize("groups", [1, 2, 3])
-def test_columns_of_a_large_codebook(level: str, k: int, groups: int) -> None:
-    gemm(1, encoded((96, k), "codebook8", groups=groups), level, 1)
+@pytest.mark.parametrize("bits", [6, 7, 8])
+def test_columns_of_a_large_codebook(level: str, k: int, groups: int, bits: int) -> None:
+    gemm(1, encoded((96, k), f"codebook{bits}", groups=groups), level, 1)
 
 
 @every_level
@@ -215,7 +216,7 @@ def test_first_layers_otherwise(level: str, kind: str, attrs: dict[str, Any]) ->
 @every_level
 def test_infinities_meet_no_padding(level: str) -> None:
     """Inf and NaN stay in the sums that they belong to; the zeros that fill up panels and words touch nothing."""
-    for kind in ("fp32", "codebook4", "codebook2", "codebook1", "binary"):
+    for kind in ("fp32", "codebook8", "codebook7", "codebook6", "codebook4", "codebook2", "codebook1", "binary"):
         w = encoded((37, 19), kind)
         for m in (1, 3):
             x = normal(m, 19)

@@ -187,24 +187,32 @@ inline void singles(const Layer& layer, int64_t item, const float* x, float* tot
 #endif
 
 #if defined(__AVX512VBMI__)
-// One table of 256 entries: four columns of all rows at once, a byte of their floats at a time (bytes.h). Lanes of the sums are then
-// columns and rows: vector q has, four by four, the sums of rows q, 4 + q, 8 + q and 12 + q over every fourth column.
-inline void bytes_of_words(const Layer& layer, const ByteTable& table, int64_t item, const float* x, float* total) {
-  const int64_t n = layer.p[K], whole = n / 4;
+// One table of 64, 128 or 256 entries: four columns of all rows at once, a byte of their floats at a time (bytes.h). Lanes of the sums are then
+// columns and rows: vector q has, four by four, the sums of rows q, 4 + q, 8 + q and 12 + q over every fourth column. The fifth column of a word,
+// which 6 bits have room for, is looked up row by row.
+template <int BITS>
+inline void bytes_of_words(const Layer& layer, const ByteTable<BITS>& table, int64_t item, const float* x, float* total) {
+  constexpr int PER = per_word(BITS);
+  const int64_t n = layer.p[K];
   const char* w = layer.packed.panel(item);
+  const Table<BITS> fifth(layer.packed.table(item), nullptr, 0);
   __m512 sums[4] = {};
-  for (int64_t k = 0; k < whole; k++, w += 64) {
+  vf fifths = {};
+  int64_t k = 0;
+  for (; k + PER <= n; k += PER, w += 64) {
     __builtin_prefetch(w + AHEAD);
     __m512 rows[4];
-    table.rows(_mm512_loadu_si512(w), rows);
-    const __m512 four = _mm512_broadcast_f32x4(_mm_loadu_ps(x + 4 * k));
+    const __m512i words = _mm512_loadu_si512(w);
+    table.rows(words, rows);
+    const __m512 four = _mm512_broadcast_f32x4(_mm_loadu_ps(x + k));
     for (int q = 0; q < 4; q++) sums[q] = _mm512_fmadd_ps(rows[q], four, sums[q]);
+    if constexpr (PER == 5) fifths += fifth((vi)words >> (4 * BITS)) * x[k + 4];
   }
-  if (n % 4) {
+  if (k < n) {
     __m512 rows[4];
     table.rows(_mm512_loadu_si512(w), rows);
-    const __mmask8 there = (__mmask8)((1 << n % 4) - 1);
-    const __m512 four = _mm512_broadcast_f32x4(_mm_maskz_loadu_ps(there, x + 4 * whole));
+    const __mmask8 there = (__mmask8)((1 << (n - k)) - 1);
+    const __m512 four = _mm512_broadcast_f32x4(_mm_maskz_loadu_ps(there, x + k));
     const __mmask16 lanes = (__mmask16)(there * 0x1111);  // codes past the last column are nothing that a sum may see
     for (int q = 0; q < 4; q++) sums[q] = _mm512_mask3_fmadd_ps(rows[q], four, sums[q], lanes);
   }
@@ -212,16 +220,17 @@ inline void bytes_of_words(const Layer& layer, const ByteTable& table, int64_t i
   for (int q = 0; q < 4; q++) _mm512_store_ps(lanes[q], sums[q]);
   for (int row = 0; row < PANEL; row++) {
     const float* four = lanes[row % 4] + row / 4 * 4;
-    total[row] = (four[0] + four[1]) + (four[2] + four[3]);
+    total[row] = (four[0] + four[1]) + (four[2] + four[3]) + fifths[row];
   }
 }
 
 // Panels [begin, end), which have one table.
+template <int BITS>
 void bytes_of_panels(const Layer& layer, int64_t begin, int64_t end) {
-  const ByteTable table(layer.packed.table(begin));
+  const ByteTable<BITS> table(layer.packed.table(begin));
   for (int64_t item = begin; item < end; item++) {
     float total[PANEL];
-    bytes_of_words(layer, table, item, layer.x(item), total);
+    bytes_of_words<BITS>(layer, table, item, layer.x(item), total);
     layer.write(item, total);
   }
 }
@@ -241,6 +250,22 @@ void codebook(const ThinCall* call, int64_t begin, int64_t end) {
   }
 }
 
+// Tables that do not fit a register or two.
+template <int BITS>
+void large(const ThinCall* call, int64_t begin, int64_t end) {
+#if defined(__AVX512VBMI__)
+  if (const Layer layer(call); !call->p[PACKED + W_LANES_AT]) {
+    const int64_t run = call->p[PACKED + W_PANELS_PER_TABLE];
+    for (int64_t at = begin, next; at < end; at = next) {
+      next = (at / run + 1) * run < end ? (at / run + 1) * run : end;
+      bytes_of_panels<BITS>(layer, at, next);
+    }
+    return;
+  }
+#endif
+  codebook<BITS>(call, begin, end);
+}
+
 }  // namespace
 
 // buf: x, packed weights, bias [panels * 16], y. p: Param. One work item per panel.
@@ -253,21 +278,8 @@ THIN_KERNEL(gemv_codebook) {
     case 3: return codebook<3>(call, begin, end);
     case 4: return codebook<4>(call, begin, end);
     case 5: return codebook<5>(call, begin, end);
-    case 6: return codebook<6>(call, begin, end);
-    case 7: return codebook<7>(call, begin, end);
-#if defined(__AVX512VBMI__)
-    default:
-      if (const Layer layer(call); !call->p[PACKED + W_LANES_AT]) {
-        const int64_t run = call->p[PACKED + W_PANELS_PER_TABLE];
-        for (int64_t at = begin, next; at < end; at = next) {
-          next = (at / run + 1) * run < end ? (at / run + 1) * run : end;
-          bytes_of_panels(layer, at, next);
-        }
-        return;
-      }
-      return codebook<8>(call, begin, end);
-#else
-    default: return codebook<8>(call, begin, end);
-#endif
+    case 6: return large<6>(call, begin, end);
+    case 7: return large<7>(call, begin, end);
+    default: return large<8>(call, begin, end);
   }
 }
