@@ -60,6 +60,9 @@ class Grid:
         vectors = -(-self.positions // ALIGNED)
         if self.phases == self.taps:
             blocks = -(-vectors // (MOST_VECTORS if channels * self.taps <= FEW_COLUMNS else VECTORS))
+            if blocks % threads and vectors >= MOST_VECTORS // 2 * threads:  # as many for each thread, and of nearly the same width
+                fewer = blocks // threads * threads
+                blocks = fewer if fewer and -(-vectors // fewer) <= MOST_VECTORS else fewer + threads
         else:
             most = max(PLANES // (4 * channels * self.phases) - self.beyond, SPAN)
             blocks = -(-self.positions // most)
