@@ -17,6 +17,7 @@ enum Param {
   PAD,     // the code of zero
   PERIOD,  // channels after which weights and table begin again: C, or a multiple of it and of CHUNK
   STRIDE,  // of the table
+  ROOM,    // where in scratch there is room for the codes of a band; 0: nowhere
   FINISH
 };
 
@@ -429,6 +430,16 @@ THIN_KERNEL(depthwise_i8) {
       const int64_t iy = first * p[SH] - p[PH] + r;
       copy_row(l, iy >= 0 && iy < p[H] ? x + iy * p[WIDTH] * p[C] : nullptr, scratch + r * l.row_bytes, pad);
     }
-    output_rows(l, f, scratch, image * p[OH] + first, last - first, (W*)(scratch + needed * l.row_bytes));
+    const int64_t row = image * p[OH] + first;
+    W* const wide = (W*)(scratch + needed * l.row_bytes);
+    if (!p[ROOM] || item + 1 < end) {
+      output_rows(l, f, scratch, row, last - first, wide);
+      continue;
+    }
+    // Columns of codes are written with strides that prefetchers follow into the rows below, which another thread has in its cache.
+    Finish beside = f;
+    beside.codes = beside.quick.codes = scratch + p[ROOM] - row * f.ld;
+    output_rows(l, beside, scratch, row, last - first, wide);
+    __builtin_memcpy(f.codes + row * f.ld, scratch + p[ROOM], (size_t)((last - first) * f.ld));
   }
 }

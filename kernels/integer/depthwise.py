@@ -87,13 +87,15 @@ class Depthwise:
             band = shared_band(out_height, self.site.threads, band, lambda rows: rows * strides[0] + beside)
         bands = -(-out_height // band)
         band = -(-out_height // bands)
+        scratch = (band * strides[0] + beside) * row_bytes + taps * WIDE
+        room = -(-scratch // ALIGNMENT) * ALIGNMENT if self.site.threads > 1 and finish.near is not None else 0
         params = [channels, height, width, out_height, out_width, *kernel, *strides, *pads, *dilations, band, int(how.dtype != "uint8"),
-                  how.zero_point, period, stride, *finish.params()]
+                  how.zero_point, period, stride, room, *finish.params()]
         x = em.input(0)
         dynamic = [em.input(i) for i in range(3, len(self.site.inputs))]
         table = packed.plus(-(-stride * taps // ALIGNMENT) * ALIGNMENT)
         em.step("depthwise_i8", [x, packed, table, *finish.buffers(dynamic, x)], params, batch * -(-out_height // band),
-                scratch=(band * strides[0] + beside) * row_bytes + taps * WIDE)
+                scratch=room + band * out_width * channels if room else scratch)
 
 
 def shared_band(height: int, threads: int, most: int, read: Callable[[int], int]) -> int:
