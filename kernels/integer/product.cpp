@@ -51,6 +51,7 @@ struct Tile {
   Table table;
   int64_t at;          // of the first output in the table
   int64_t row, column, columns;
+  bool upwards;        // from the last row to the first one
 };
 
 // The last `tail` bytes (1 to 3) of a row of K, the lowest of a word of which the others are 0.
@@ -292,25 +293,29 @@ void tile(const Tile& t) {
     if (rows & 1) again<P>(t, r);
 }
 
-// All rows in tiles of R; the last one begins where it ends with the rows, so that some are computed twice.
+// `rows` rows from `first` on in tiles of R; the last one ends with them, so that some are computed twice. Upwards: beginning with the last ones.
 template <int R, int P>
-inline void rows_in_tiles(int64_t rows, Tile t) {
-  const int8_t* x = t.x;
-  const int64_t row = t.row;
+inline void rows_in_tiles(int64_t first, int64_t rows, const Tile& block) {
+  Tile t = block;
   for (int64_t r = 0; r < rows; r += R) {
-    const int64_t from = r + R <= rows ? r : rows - R;
-    t.x = x + from * t.ldx;
-    t.row = row + from;
+    const int64_t whole = r + R <= rows ? r : rows - R, from = first + (block.upwards ? rows - R - whole : whole);
+    t.x = block.x + from * t.ldx;
+    t.row = block.row + from;
     tile<R, P>(t);
   }
 }
 
+// All rows: tiles of R, then what is left in a smaller one if that holds it.
 template <int P>
 inline void all_rows(int64_t rows, const Tile& t) {
   constexpr int R = rows_of(P), HALF = R > 4 ? 4 : 2;
-  if (rows >= R) rows_in_tiles<R, P>(rows, t);
-  else if (rows >= HALF) rows_in_tiles<HALF, P>(rows, t);
-  else rows_in_tiles<1, P>(rows, t);
+  const int64_t left = rows % R, whole = rows >= R && left <= HALF ? rows - left : rows;
+  if (rows >= R) rows_in_tiles<R, P>(0, whole, t);
+  if (rows >= R && whole == rows) return;
+  const int64_t first = rows >= R ? whole : 0, rest = rows - first;
+  if (rest == 1) rows_in_tiles<1, P>(first, 1, t);
+  else if (rows >= HALF) rows_in_tiles<HALF, P>(rest < HALF ? rows - HALF : first, rest < HALF ? HALF : rest, t);
+  else rows_in_tiles<1, P>(first, rest, t);
 }
 
 template <int P>
@@ -319,7 +324,7 @@ inline void panels_of(int panels, int64_t rows, const Tile& t) {
   else if constexpr (P > 1) panels_of<P - 1>(panels, rows, t);
 }
 
-void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t chunk, int64_t row0, int64_t rows) {
+void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t chunk, int64_t row0, int64_t rows, bool upwards) {
   const int64_t* p = call->p;
   const int64_t words = (p[K] + 3) / 4, panels = (p[N] + PANEL - 1) / PANEL, bits = p[BITS];
   const int64_t panel_bytes = bits ? coded_bytes(words, bits) : words * 4 * PANEL, ldw = bits ? (words + WORDS - 1) / WORDS * WORDS * 4 * PANEL : panel_bytes;
@@ -329,7 +334,7 @@ void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t ch
   for (int64_t r = 0; r < rows; r += step) {
     const int64_t now = rows - r < step ? rows - r : step;
     Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, ldw, words, p[K] % 4, flip_of(p[SIGNED]), &finish,
-              Table(call->buf[2], p[OUTPUTS]), 0, row0 + r, 0, 0};
+              Table(call->buf[2], p[OUTPUTS]), 0, row0 + r, 0, 0, upwards};
     if (p[GATHER]) {
       const int8_t pad = (int8_t)p[PAD];
       const bool own = (finish.flags & DYNAMIC_ZERO) && finish.p[F_GROUP_ROWS] < p[M];
@@ -366,6 +371,8 @@ THIN_KERNEL(product_i8) {
                          (const uint8_t*)call->buf[7], p[GROUPS] * p[N]};
   for (int64_t item = begin; item < end; item++) {
     const int64_t group = item / p[CHUNKS] % p[GROUPS], row = item / p[CHUNKS] / p[GROUPS] * p[ROWS];
-    block(call, finish, group, item % p[CHUNKS], row, p[M] - row < p[ROWS] ? p[M] - row : p[ROWS]);
+    // Prefetchers follow the columns that are written: of a thread's last rows not into those of another, which has them in its cache.
+    const bool upwards = item + 1 == end && row + p[ROWS] < p[M];
+    block(call, finish, group, item % p[CHUNKS], row, p[M] - row < p[ROWS] ? p[M] - row : p[ROWS], upwards);
   }
 }

@@ -26,6 +26,8 @@ CODED_ROWS = 48
 """Of a work item whose weights are decoded, at least."""
 ROW_TILE = 6
 """Rows of the micro-kernel's tile with AVX-512 VNNI."""
+BETTER = 0.85
+"""So much less time panels have to take than rows, since then a thread reads what another one wrote."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +102,14 @@ class Product:
             return most, most, 1
         rows = -(-self.rows // (-(-self.rows // (most * threads)) * threads))
         chunks = min(-(-threads // self.matrix.groups), -(-panels // TILE_PANELS))
-        by_rows = -(-self.rows // (rows * threads)) * -(-rows // ROW_TILE) * panels
-        by_panels = -(-self.rows // ROW_TILE) * -(-panels // chunks)
-        if chunks > 1 and by_panels < 0.95 * by_rows:
+        by_rows = -(-self.rows // (rows * threads)) * tiles(rows) * panels
+        by_panels = tiles(self.rows) * -(-panels // chunks)
+        if chunks > 1 and by_panels < BETTER * by_rows:
             return self.rows, most, chunks
         return rows, rows, 1
+
+
+def tiles(rows: int) -> float:
+    """What rows cost, in whole tiles: what is left over goes into a smaller one."""
+    left = rows % ROW_TILE
+    return rows // ROW_TILE + (0.0, 0.35, 0.75, 0.75, 0.75, 1.0)[left]
