@@ -118,15 +118,15 @@ def _strips(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -
 
 def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Shape) -> Lowering:
     """Columns in lanes: NCHW."""
-    cut = _cut_planes(shape, layout.panels, site.threads)
+    cut = _cut_planes(shape, site.threads)
     taps = costs.DEPTHWISE["rolled" if shape.rolls and shape.out[1] >= PANEL else "tap"] * shape.channels * -(-shape.out[1] // PANEL) * PANEL
     option = _lowering(site, "depthwise_planes", "NCHW", layout, bias, shape, cut, taps, 4 * _strip_floats(shape, cut))
-    return replace(option, expands=lambda em, planes: _expanded(em, planes, layout, bias, shape))
+    return replace(option, expands=lambda em, planes: _expanded(em, planes, layout, bias, shape, site.threads))
 
 
-def _expanded(em: Emitter, planes: Planes, layout: PanelLayout, bias: np.ndarray | None, shape: Shape) -> None:
+def _expanded(em: Emitter, planes: Planes, layout: PanelLayout, bias: np.ndarray | None, shape: Shape, threads: int) -> None:
     """One step that makes its input's planes itself, some channels of a panel at a time."""
-    cut = _cut_planes(shape, layout.panels, 1)
+    cut = _cut_planes(shape, threads)
     floats = prod(shape.size)
     reach = (cut.strip - 1) * shape.strides[0] + (shape.kernel[0] - 1) * shape.dilations[0] + 1
     plane = -(-min(reach, shape.size[0]) * shape.size[1] // PANEL) * PANEL + 2 * PANEL
@@ -171,10 +171,12 @@ def _cut_rows(shape: Shape, panels: int, threads: int) -> Cut:
     return Cut(-(-shape.out[0] // blocks), -(-panels // chunks))
 
 
-def _cut_planes(shape: Shape, panels: int, threads: int) -> Cut:
-    """Work items are panels; for several threads also blocks of rows, where there are few of those."""
-    blocks = -(-ITEMS_PER_THREAD * threads // (shape.batch * panels)) if threads > 1 else 1
-    rows = _whole_tiles(-(-shape.out[0] // blocks))
+def _cut_planes(shape: Shape, threads: int) -> Cut:
+    """Work items are panels; of one image for several threads, panels of a band of its rows each: sparse products before and after it are cut by
+    positions, too, and a thread reads what it wrote."""
+    bands = threads if shape.batch % threads else 1
+    rows = -(-shape.out[0] // bands)
+    rows = rows if shape.rolls else _whole_tiles(rows)
     reach = (shape.kernel[1] - 1) * shape.dilations[1] // shape.strides[1]
     spare = PANEL - 1 if shape.strides[1] == 1 else PANEL + shape.pads[1]  # Strip::shift; what Strip::halve writes past a row's end
     pitch = -(-(spare + max(shape.out[1], PANEL) + reach) // PANEL) * PANEL

@@ -17,7 +17,6 @@ enum Inputs { PLANES, COPIED, IN_PLACE };  // IN_PLACE: x is [K][positions] alre
 struct Geometry {
   int64_t low, high;                        // floats
   int64_t batch, positions, block, inputs;  // positions of the grid, and of a work item; Inputs
-  int64_t by_tiles;                         // 1: items are tile by tile, 0: block by block
   int64_t channels, groups;                 // of a group
   int64_t size[3], out[3], kernel[3], stride[3], dilation[3], begin[3];
   int64_t x_image, x_channel, x_axis[3];

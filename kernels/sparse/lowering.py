@@ -178,8 +178,7 @@ def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layou
     block = grid.block(channels, m.site.threads)
     chunk = grid.chunk(channels, block)
     chunks = -(-columns // chunk)
-    by_tiles = m.site.threads > 1 and grid.taps == 1 == m.groups and not tiled and m.outputs >= max(columns, LEAST_TILE * m.site.threads)
-    tile = -(-m.outputs // m.site.threads) if by_tiles else _tile(per_group, batch * -(-grid.positions // block) * m.groups, m.site.threads)
+    tile = _tile(per_group, batch * -(-grid.positions // block) * m.groups, m.site.threads)
     kind: Kind = "codebook" if m.kind == "binary" else m.kind
     name = f"rows {kind} {m.order} in tiles of {tile} x {chunk}" + ("" if m.groups == 1 else f" {m.groups} groups")
 
@@ -187,7 +186,7 @@ def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layou
         wide = min(block, -(-count // ALIGNED) * ALIGNED)
         items = batch * -(-count // wide) * m.groups * -(-per_group // tile)
         inputs = -(-columns // ALIGNED) * ALIGNED + (0 if direct else channels * grid.floats(wide))
-        params = [batch, count, wide, IN_PLACE if direct else int(grid.copied), int(by_tiles), *geometry]
+        params = [batch, count, wide, IN_PLACE if direct else int(grid.copied), *geometry]
         (step or partial(m.emit, x=x, y=y))(em, f"sparse_spmm_{kind}", name,
                                             lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, tile, chunk), params, items,
                                             4 * (inputs + tile * ((chunks > 1) * SPAN + tiled * wide)))

@@ -140,13 +140,13 @@ void scatter(const Grid& grid, const Block& b, const float* results, int64_t row
 // buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: offset of each column; inputs of
 // a block, where these cannot be read in place, [channels][phases][plane]; sums of a tile [tile][SPAN] where there are several chunks; results
 // [tile][block] where outputs lie side by side in y, which are then transposed into it. Items are (image, block of positions, group, tile), tiles
-// fastest, so that a block is brought into scratch once; or tiles slowest, so that a thread makes whole rows.
+// fastest, so that a block is brought into scratch once.
 template <class Weights, class Columns>
 void run(const ThinCall* call, int64_t begin, int64_t end) {
   const RowTiles* m = (const RowTiles*)call->buf[0];
   const Geometry* g = (const Geometry*)call->p;
   Grid grid(g);
-  const int64_t blocks = (g->positions + g->block - 1) / g->block, keys = g->batch * blocks * g->groups;
+  const int64_t blocks = (g->positions + g->block - 1) / g->block;
   int32_t* offset = (int32_t*)call->scratch;
   float* inputs = (float*)call->scratch + (m->columns + ROUND - 1) / ROUND * ROUND;
   const bool in_place = g->inputs == IN_PLACE;
@@ -158,8 +158,7 @@ void run(const ThinCall* call, int64_t begin, int64_t end) {
   int64_t held = -1;  // what scratch holds: number of block and group
   Block b = {};
   for (int64_t item = begin; item < end; item++) {
-    const int64_t key = g->by_tiles ? item % keys : item / m->tiles_per_group;
-    const int64_t part = g->by_tiles ? item / keys : item % m->tiles_per_group;
+    const int64_t key = item / m->tiles_per_group, part = item % m->tiles_per_group;
     const int64_t group = key % g->groups, image = key / g->groups / blocks, first = key / g->groups % blocks * g->block;
     if (key != held) {
       const float* x = (const float*)call->buf[1] + image * g->x_image + group * g->channels * g->x_channel;
