@@ -104,11 +104,16 @@ def resample(level: str) -> Iterator[Line]:
 
 
 def recurrent(level: str) -> Iterator[Line]:
-    """100 steps of one sequence."""
-    for kind in ("fp32", "fp16", "codebook8", "codebook4", "codebook2", "binary", "sparse fp32", "sparse codebook4"):
-        tables = {i: encode(floats(1, 1024, columns) / 16, kind, 1) for i, columns in ((1, 128), (2, 256))}
-        arrays = [floats(100, 1, 128), *(tensor.decode() for tensor in tables.values()), floats(1, 2048)]
-        yield from node(f"128 → 256, 100 steps, {kind}", "LSTM", arrays, (100, 1, 1, 256), level, {"hidden_size": 256}, tables, (3,))
+    """100 steps of one sequence. Sparse weights and blocks: 30 % of them are there."""
+    kinds = ("fp32", "fp16", "codebook8", "codebook4", "codebook2", "binary", "affine4-block", "affine8-channel-symmetric", "8:32 codebook4",
+             "6:32 fp16", "2:32 fp32", "4x1 fp32", "sparse fp32", "sparse codebook4")
+    for hidden in (256, 512):
+        for op, gates, attrs in (("LSTM", 4, {}), ("GRU", 3, {"linear_before_reset": 1})):
+            for kind in kinds:
+                tables = {i: encode(floats(1, gates * hidden, columns) / 16, kind, 1) for i, columns in ((1, 128), (2, hidden))}
+                arrays = [floats(100, 1, 128), *(tensor.decode() for tensor in tables.values()), floats(1, 2 * gates * hidden)]
+                yield from node(f"{op} 128 → {hidden}, 100 steps, {kind}", op, arrays, (100, 1, 1, hidden), level, {"hidden_size": hidden, **attrs},
+                                tables, (3,))
 
 
 def fold(level: str) -> Iterator[Line]:

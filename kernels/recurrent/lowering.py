@@ -100,8 +100,8 @@ class FloatWalk(Walk):
         super().__init__(site, direction)
         self.block, self.inputs, self.steps, self.late = block, inputs, steps, late
         r = site.weights[R]
-        is_plain = isinstance(r.structure, Dense) and isinstance(r.values, Plain) and r.dtype == "float32"
-        self.is_fused = is_plain and self.sizes[1] == 1 and late is None
+        self.plain = r.values.data.dtype.name if isinstance(r.structure, Dense) and isinstance(r.values, Plain) else None
+        self.is_fused = self.plain in ("float32", "float16") and self.sizes[1] == 1 and late is None
 
     @staticmethod
     def of(site: Site, direction: int) -> FloatWalk | None:
@@ -152,7 +152,8 @@ class FloatWalk(Walk):
             h, stride = memory.hidden(None if k == 0 else times[k - 1])
             made: Ref | Fused = products
             if self.is_fused:
-                made = Fused(em.weight(R, f"units16 fp32, direction {self.direction}", self._pack_units), late_bias, k % 2 == 1)
+                packed = em.weight(R, f"units16 {self.plain}, direction {self.direction}", self._pack_units)
+                made = Fused(packed, late_bias, k % 2 == 1, self.plain == "float16")
             else:
                 self.steps[0 if k == 0 else 2 - k % 2].emit(em, h, late_bias, products)
             mine = parts.plus(4 * (t % self.block) * (1 if self.site.attrs["layout"] else batch) * rows)

@@ -115,7 +115,7 @@ class Walk:
             clip = self.site.attrs["clip"]
             listed = [(FUNCTIONS.index(one.name), f32(one.alpha), f32(one.beta)) for one in self.functions]
             listed += [(0, 0, 0)] * (3 - len(listed))
-            own = own if fused is None else (*own, int(fused.backwards))
+            own = own if fused is None else (*own, int(fused.backwards), int(fused.halves))
             return [hidden, self.parts_stride, state_stride, product_stride, out_stride, end_stride, has_end,
                     f32(np.inf if clip is None else clip), *(number for one in listed for number in one), *own]
 
@@ -149,19 +149,20 @@ class Walk:
 @dataclass(frozen=True)
 class Fused:
     """The product with R in the step of the cell. ``r``: packed by ``pack_units``; ``bias``: of the gates' products, of which a GRU's gate h has one;
-    ``backwards``: from the last units on."""
+    ``backwards``: from the last units on; ``halves``: R is of fp16."""
 
     r: Ref
     bias: Ref
     backwards: bool
+    halves: bool
 
 
 def pack_units(matrix: np.ndarray, gates: int) -> np.ndarray:
-    """uint8: R [gates · hidden, hidden] as [hidden / UNITS, hidden, gates, UNITS], rows that fill up zero."""
+    """uint8: R [gates · hidden, hidden] as [hidden / UNITS, hidden, gates, UNITS] of its dtype, rows that fill up zero."""
     hidden = matrix.shape[1]
-    packed = aligned(4 * -(-hidden // UNITS) * hidden * gates * UNITS)
+    packed = aligned(matrix.itemsize * -(-hidden // UNITS) * hidden * gates * UNITS)
     packed[:] = 0
-    body = packed.view(np.float32).reshape(-1, hidden, gates, UNITS)
+    body = packed.view(matrix.dtype).reshape(-1, hidden, gates, UNITS)
     for at, rows in enumerate(np.split(matrix.reshape(gates, hidden, hidden), range(UNITS, hidden, UNITS), axis=1)):
         body[at, :, :, :rows.shape[1]] = rows.transpose(2, 0, 1)
     return packed
