@@ -74,6 +74,7 @@ GEMM: dict[str, float] = {
     "gemv_f32": 0.14,  # per weight, as all below
     "gemv_f16": 0.068,
     "gemv_affine": 0.03,
+    "gemv_affine in windows": 0.1,  # per kept weight
     "gemv_runs1": 0.0065,
     "gemv_runs2": 0.0125,
     **{f"gemv_codebook{bits}": 0.024 for bits in (1, 2, 3, 4, 5)},
@@ -86,6 +87,7 @@ GEMV_AVX2 = {  # per weight, at that level
     "gemv_f32": 0.14,
     "gemv_f16": 0.068,
     "gemv_affine": 0.046,
+    "gemv_affine in windows": 0.3,
     "gemv_runs1": 0.018,
     "gemv_runs2": 0.035,
     "gemv_codebook1": 0.04,

@@ -10,7 +10,7 @@ from graphs import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_harness import LEVELS, check, every_level, pytestmark, site_of
-from random_weights import STRUCTURES, VALUES, random_weight
+from random_weights import STRUCTURES, VALUES, random_weight, random_windows
 from thinfer import runtime
 from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import Affine, EncodedTensor, Symbols, View
@@ -117,6 +117,32 @@ def test_grids_that_change_along_a_row(bits: int, block: int, level: str) -> Non
         with np.errstate(invalid="ignore"):
             expected = x @ tensor.decode().T
         check("Gemm", [x, tensor.decode()], expected, {"transB": 1}, level=level, rtol=1e-5, atol=1e-4, weights={1: tensor})
+
+
+@every_level
+@pytest.mark.parametrize("length", [16, 32, 64])
+def test_grids_in_windows(length: int, level: str) -> None:
+    """One row of x: last windows that are shorter, runs of one window and of several, and x that is not finite where nothing is held."""
+    rng = np.random.default_rng(length)
+    for i, (outputs, columns, n) in enumerate(((1, 1, 1), (16, 65, 3), (17, 127, 8), (33, 200, length), (15, 320, 5))):
+        view, x = View((outputs, columns)), rng.standard_normal((1, columns)).astype(np.float32)
+        structure = random_windows(rng, view, n, length)
+        for bits, block, zeros in ((4, length, False), (2, 2 * length, True), (8, columns, True), (5, length, True), (3, length + 1, False)):
+            table, held = (outputs, -(-columns // block)), structure.held(view)
+            zero = rng.integers(0, 2**bits, table).astype(np.uint8) if zeros else None
+            codes = rng.integers(0, 2**bits, held).astype(np.uint8)
+            scale = rng.uniform(0.01, 0.1, table).astype(np.float32)
+            tensor = EncodedTensor(view.shape, "float32", Affine(codes, bits, scale, zero, block), structure)
+            compare("Gemm", x, tensor, level, transB=1)
+            site = site_of("Gemm", [x, tensor.decode()], np.zeros((1, outputs), np.float32), {"transB": 1}, {1: tensor}, level)
+            kernels = {option.kernel for option in lowerings(site)}
+            assert ("gemv_affine" in kernels) == (block % length == 0 or block >= columns)
+            other = x.copy()
+            other[0, columns // 2] = (np.inf, -np.inf, np.nan)[i % 3]
+            kept = tensor.kept().reshape(view.shape)
+            with np.errstate(invalid="ignore"):
+                expected = np.where(kept, tensor.decode() * other, 0).sum(axis=1, dtype=np.float64)[None]
+            check("Gemm", [other, tensor.decode()], expected, {"transB": 1}, level=level, rtol=1e-5, atol=1e-4, weights={1: tensor})
 
 
 @each_encoding

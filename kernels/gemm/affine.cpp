@@ -1,7 +1,6 @@
 // y[N] = clamp(alpha * (W · x) + bias) for one row of activations and codes of 2 to 8 bits whose scale, and zero point, may change along a row:
 // packed as for the kernels *_tiles (README.md), decoded in registers.
-#include "layer.h"
-#include "tiles.h"
+#include "grid_windows.h"
 
 namespace {
 
@@ -179,10 +178,25 @@ void all(const ThinCall* call, int64_t begin, int64_t end) {
   else panels<BITS, false>(call, begin, end);
 }
 
+void windows(const ThinCall* call, int64_t begin, int64_t end) {
+  const Layer layer(call);
+  const char* base = (const char*)call->buf[1];
+  const int64_t length = ((const int64_t*)base)[T_M];
+  for (int64_t item = begin; item < end; item++) {
+    const Runs runs(base, item);
+    float total[PANEL];
+    if (length == 16) grid_windows<4>(base, item, layer.x(item), runs, total);
+    else if (length == 32) grid_windows<5>(base, item, layer.x(item), runs, total);
+    else grid_windows<6>(base, item, layer.x(item), runs, total);
+    layer.write(item, total);
+  }
+}
+
 }  // namespace
 
-// buf: x, packed weights (dense, affine), bias [panels * 16], y. p: Param. One work item per panel.
+// buf: x, packed weights (dense or windowed, affine), bias [panels * 16], y. p: Param. One work item per panel.
 THIN_KERNEL(gemv_affine) {
+  if (((const int64_t*)call->buf[1])[T_STRUCTURE] == T_WINDOWED) return windows(call, begin, end);
   switch (((const int64_t*)call->buf[1])[T_BITS]) {
     case 2: return all<2>(call, begin, end);
     case 3: return all<3>(call, begin, end);

@@ -152,7 +152,8 @@ def _grid(product: Product, layout: TileLayout, isa: str) -> Way:
     def emit(em: Emitter, buffers: list[Ref]) -> None:
         em.step("gemv_affine", buffers, [layout.columns, layout.outputs, layout.groups, *_finish(product, em), 0, *layout.params()], layout.panels)
 
-    return Way("gemv_affine", product.weights * _cost_per_weight("gemv_affine", isa), emit)
+    per_weight = _cost_per_weight("gemv_affine" if layout.kept == 1.0 else "gemv_affine in windows", isa)
+    return Way("gemv_affine", product.weights * layout.kept * per_weight, emit)
 
 
 def _few(product: Product) -> Iterator[Way]:

@@ -41,7 +41,8 @@ FLOATS, HALVES, SYMBOLS, CODES = range(4)
 @dataclass(frozen=True, eq=False)
 class TileLayout:
     """A matrix as ``PanelLayout``; where everything lies in it is in the packed weight. ``taps``: elements of a channel that lie together;
-    ``is_grid``: dense and affine, which ``gemv_affine`` reads."""
+    ``is_grid``: affine, and dense or in windows of which runs of a scale hold whole ones, which ``gemv_affine``
+    reads; ``kept``: the fraction of positions that hold a value."""
 
     name: str
     groups: int
@@ -50,6 +51,7 @@ class TileLayout:
     order: Order
     taps: int
     is_grid: bool
+    kept: float
     kind = "tiles"
 
     @property
@@ -87,7 +89,14 @@ def plan_tiles(tensor: EncodedTensor, groups: int, order: Order) -> TileLayout |
     block = f"/{values.block}" if isinstance(values, Affine) and values.scale.shape[1] > 1 else ""
     structure = tensor.structure if tensor.axis == out_axis or isinstance(tensor.structure, Dense) else Sparse(np.empty(0, np.uint8))
     return TileLayout(f"tile16 {structure.label} {values.name}{block}{place}", groups, outputs // groups, tensor.size // outputs, order,
-                      prod(tensor.shape[2:]) if order == "conv" else 1, isinstance(values, Affine) and isinstance(structure, Dense))
+                      prod(tensor.shape[2:]) if order == "conv" else 1, _is_grid(values, structure), tensor.held / tensor.size)
+
+
+def _is_grid(values: Values, structure: Structure) -> bool:
+    if not isinstance(values, Affine):
+        return False
+    in_runs = isinstance(structure, Windowed) and (values.scale.shape[1] == 1 or values.block % structure.m == 0)
+    return isinstance(structure, Dense) or in_runs
 
 
 def _is_uniform(values: Values) -> bool:
