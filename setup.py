@@ -20,6 +20,8 @@ from setuptools.extension import Extension
 
 ROOT = Path(__file__).parent
 TOP_PACKAGES = ("formats", "kernels", "runtime", "toolchain", "benchmarks")
+SHARED = "formats/shared/names.cpp"
+"""A source of every extension."""
 SANITIZE = os.environ.get("THINFER_SANITIZE", "")
 """Of ``-fsanitize=``, as in "address,undefined": a build for tests (tools/sanitize.sh)."""
 SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g1"] if SANITIZE else []
@@ -113,7 +115,7 @@ class BuildNative(build_ext):
 def extension(name: str, folders: list[str], per_isa: bool) -> Extension:
     isa_macros: list[tuple[str, str | None]] = [(f"THIN_HAVE_{isa.upper()}", "1") for isa in isa_flags()]
     per_level = {src for isa in isa_flags() for src in kernel_sources(isa)} if per_isa else set()
-    ext = Extension(name, [src for folder in folders for src in sources(folder)], depends=[*headers(), *sorted(per_level)], language="c++",
+    ext = Extension(name, [*(src for folder in folders for src in sources(folder)), SHARED], depends=[*headers(), *sorted(per_level)], language="c++",
                     include_dirs=["kernels/native"], define_macros=isa_macros,
                     extra_compile_args=[*COMMON_FLAGS, *SANITIZE_FLAGS, "-pthread"],  # kernels have flags of their own
                     extra_link_args=["-pthread", *([f"-fsanitize={SANITIZE}"] if SANITIZE else ["-s"]), "-Wl,--gc-sections"], optional=False)

@@ -184,7 +184,7 @@ template <typename F>
 #endif
 }
 
-constexpr int64_t MOST_ROWS = 64;
+[[maybe_unused]] constexpr int64_t MOST_ROWS = 64;
 
 // What becomes of the sums of row o of a chunk. Taken by value, as `Quick`.
 

@@ -67,7 +67,7 @@ void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
 }
 #else
 constexpr int ANY = 0;     // slots of a word: as many as the weight says
-constexpr int BYTES = -1;  // no words: places byte by byte (NEON)
+[[maybe_unused]] constexpr int BYTES = -1;  // no words: places byte by byte (NEON)
 
 // With 4 lanes: the sums of one panel, whose vectors are those from `at` on of a slot's n; `first` is the panel whose slots these are.
 // Inputs are read one by one, so windows cost nothing to set up twice, and code for each number of slots of a word would only be large.

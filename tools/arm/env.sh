@@ -6,6 +6,7 @@ tools=$work/tools/bin
 py=3.11          # of Debian 12 and of Raspberry Pi OS 12: the wheels are for this version
 suite=bookworm
 glibc=2.28       # the oldest C library that the wheels run on (Debian 10)
+export ZIG_GLOBAL_CACHE_DIR=${ZIG_GLOBAL_CACHE_DIR:-$work/zig}
 mkdir -p "$work"
 
 # target TARGET: sets what differs between aarch64 and armv7l.
@@ -14,7 +15,8 @@ target() {
   case $machine in
     aarch64) debian=arm64 triple=aarch64-linux-gnu qemu=qemu-aarch64 zig="-target aarch64-linux-gnu.$glibc" ;;
     armv7l) debian=armhf triple=arm-linux-gnueabihf qemu=qemu-arm zig="-target arm-linux-gnueabihf.$glibc -mcpu=cortex_a7" ;;
-    *) echo "unknown target $machine; there are aarch64 and armv7l" >&2; return 1 ;;
+    x86_64) debian=amd64 triple=x86_64-linux-gnu qemu=qemu-x86_64 zig="-target x86_64-linux-gnu.$glibc" ;;
+    *) echo "unknown target $machine; there are aarch64, armv7l and x86_64" >&2; return 1 ;;
   esac
   sysroot=$work/$machine/root
   site=$work/$machine/site

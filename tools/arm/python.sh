@@ -24,6 +24,8 @@ done)
 mkdir -p "$sysroot/proc"
 [ "$(cat "$sysroot/proc/cpuinfo" 2>/dev/null)" = "$info" ] || echo "$info" > "$sysroot/proc/cpuinfo"
 
-export QEMU_CPU=$cpu PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH} OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1
+export QEMU_CPU=$cpu PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH} OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+# What qemu has compiled once, the next process finds.
+export PYTHONPYCACHEPREFIX=$work/$machine/pycache
 [ -z "${THINFER_QEMU_PLUGIN:-}" ] || export QEMU_PLUGIN=$THINFER_QEMU_PLUGIN
 exec "$sysroot/usr/bin/python$py" "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Cross-builds the wheels of 64-bit and 32-bit ARM on x86-64 (or any machine that zig runs on): clang of `pip install ziglang`, a
 # Python to compile against unpacked from Debian's packages. From nothing some two minutes, then about 15 s a wheel.
-# Usage: tools/arm/wheels.sh [TARGET…] (aarch64 armv7l); the wheels come to dist/.
+# Usage: tools/arm/wheels.sh [TARGET…] (aarch64 armv7l; x86_64 can be named); the wheels come to dist/.
 # A wheel of more than 1.5 MB, or one that needs more than NumPy, is refused.
 set -euo pipefail
 source "$(dirname "$0")/env.sh"
