@@ -135,9 +135,9 @@ SPARSE = {
     "window_f16": 0.045,
     "window_codebook": 0.05,
     "window_tables": 0.2,
-    "spmm": 0.018,  # per kept weight and position
+    "spmm": 0.0145,  # per kept weight and position
     "taps": 0.021,  # the same where kernels have several taps, whose loads lie across cache lines
-    "row": 6.0,  # per row, block of positions and chunk of columns
+    "row": 5.0,  # per row, block of positions and chunk of columns
     "columns": 0.07,  # per float brought into scratch
     "strided": 0.45,  # the same in NCHW where strides are not 1, 2 or 4
     "piece": 2.0,  # per row of them

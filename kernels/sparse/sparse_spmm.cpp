@@ -58,9 +58,9 @@ struct List {
   bool first, last;             // of the chunks
 };
 
-// N vectors of each row.
-template <class Weights, class Columns, int N>
-[[gnu::noinline]] void rows(const RowTiles* m, const List& list, const float* x, const Columns& columns, const Out& out) {
+// N vectors of each row. ONLY: there is one chunk.
+template <class Weights, class Columns, int N, bool ONLY>
+inline void rows(const RowTiles* m, const List& list, const float* x, const Columns& columns, const Out& out) {
   const bool one_piece = out.found == 1 && out.pieces->at == 0;
   const int last = one_piece ? (int)(out.pieces->count - (N - 1) * VL) : 0;  // of its vectors
   int64_t weight = list.weight;
@@ -68,9 +68,11 @@ template <class Weights, class Columns, int N>
     const int64_t row = list.rows[l].row, count = list.rows[l].count;
     const Weights weights(m, weight, list.row0 + row);
     weight += count;
-    vf sum[N];
+    vf sum[N] = {};
+    if (!ONLY && !list.first) {
 #pragma GCC unroll 8
-    for (int n = 0; n < N; n++) sum[n] = list.first ? vf{} : load(out.sums + row * SPAN + n * VL);
+      for (int n = 0; n < N; n++) sum[n] = load(out.sums + row * SPAN + n * VL);
+    }
     for (int64_t i = 0; i < count; i++) {
       const One w = weights.at(i);
       const float* at = x + columns[w.column];
@@ -78,7 +80,7 @@ template <class Weights, class Columns, int N>
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) sum[n] += value * load(at + n * VL);
     }
-    if (!list.last) {
+    if (!ONLY && !list.last) {
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) store(out.sums + row * SPAN + n * VL, sum[n]);
       continue;
@@ -99,9 +101,16 @@ template <class Weights, class Columns, int N>
   }
 }
 
+// Never inlined: eight of these in one function keep less in registers.
+template <class Weights, class Columns, int N>
+[[gnu::noinline]] void rows_of_chunk(const RowTiles* m, const List& list, const float* x, const Columns& columns, const Out& out) {
+  rows<Weights, Columns, N, false>(m, list, x, columns, out);
+}
+
 template <class Weights, class Columns, int N>
 inline void vectors(int n, const RowTiles* m, const List& list, const float* x, const Columns& columns, const Out& out) {
-  if (n == N) rows<Weights, Columns, N>(m, list, x, columns, out);
+  const bool only = list.first && list.last;
+  if (n == N) only ? rows<Weights, Columns, N, true>(m, list, x, columns, out) : rows_of_chunk<Weights, Columns, N>(m, list, x, columns, out);
   else if constexpr (N > 1) vectors<Weights, Columns, N - 1>(n, m, list, x, columns, out);
 }
 
