@@ -6,6 +6,7 @@ namespace {
 
 constexpr int64_t BLOCK = 4096;  // floats per work item
 constexpr int64_t PIXELS = 512;  // pixels per work item
+constexpr int64_t NEAR = 64;     // of these at a time
 
 enum StaticParam { N, SCALE, ZERO, SIGNED };
 
@@ -44,6 +45,21 @@ inline void three_planes(const float* x, int64_t plane, int8_t* to, int64_t n, c
     int8_t codes[VL];
     store_codes(codes, codes_of(load_n(x + c * plane + i, (int)(n - i)), grid));
     for (int64_t j = i; j < n; j++) to[3 * j + c] = codes[j - i];
+  }
+}
+
+// Four channels of n pixels, of which all have `channels`: planes lie `plane` floats apart.
+inline void four_planes(const float* x, int64_t plane, int8_t* to, int64_t channels, int64_t n, const Grid& grid) {
+  for (int64_t i = 0; i < n; i += VL) {
+    const int64_t count = n - i < VL ? n - i : VL;
+    vi words = {};
+    for (int c = 0; c < 4; c++) {
+      const float* from = x + c * plane + i;
+      words |= ((__builtin_convertvector(steps_of(count == VL ? load(from) : load_n(from, (int)count), grid), vi) + grid.zero) & 255) << 8 * c;
+    }
+    int32_t lanes[VL];
+    __builtin_memcpy(lanes, &words, sizeof words);
+    for (int64_t j = 0; j < count; j++) __builtin_memcpy(to + (i + j) * channels, lanes + j, 4);
   }
 }
 
@@ -94,12 +110,17 @@ THIN_KERNEL(quantize_planes) {
       three_planes((const float*)call->buf[0] + image * 3 * pixels + first, pixels, (int8_t*)call->buf[1] + (image * pixels + first) * 3, last - first, grid);
       continue;
     }
-    for (int64_t c = 0; c < channels; c++) {
-      const float* x = (const float*)call->buf[0] + (image * channels + c) * pixels;
-      int8_t* to = (int8_t*)call->buf[1] + image * pixels * channels + c;
-      int8_t row[PIXELS];
-      quantize_row(x + first, row, last - first, grid);
-      for (int64_t i = first; i < last; i++) to[i * channels] = row[i - first];
+    const float* x = (const float*)call->buf[0] + image * channels * pixels;
+    int8_t* to = (int8_t*)call->buf[1] + image * pixels * channels;
+    for (int64_t i = first; i < last; i += NEAR) {  // so few pixels that their codes stay in L1
+      const int64_t n = last - i < NEAR ? last - i : NEAR;
+      int64_t c = 0;
+      for (; c + 4 <= channels; c += 4) four_planes(x + c * pixels + i, pixels, to + i * channels + c, channels, n, grid);
+      for (; c < channels; c++) {
+        int8_t row[NEAR];
+        quantize_row(x + c * pixels + i, row, n, grid);
+        for (int64_t j = 0; j < n; j++) to[(i + j) * channels + c] = row[j];
+      }
     }
   }
 }
