@@ -27,6 +27,7 @@ RECIPES = {
     "static, percentile 99.9": CORRECTED + "activations: {kind: static, calibration: percentile, percentile: 99.9}\n",
     "static, percentile 99.99": CORRECTED + "activations: {kind: static, calibration: percentile, percentile: 99.99}\n",
     "static, percentile 99.999": CORRECTED + "activations: {kind: static, calibration: percentile, percentile: 99.999}\n",
+    "static, output": CORRECTED + "activations: {kind: static, calibration: output}\n",
     "dynamic": CORRECTED + "activations: {kind: dynamic}\n",
     "static, percentile 99.99, biases not corrected": WEIGHTS + "activations: {kind: static, calibration: percentile, percentile: 99.99}\n",
     "static, percentile 99.99, depthwise fp16": CORRECTED + "depthwise: {values: fp16}\nactivations: {kind: static, calibration: percentile}\n",

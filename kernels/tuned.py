@@ -17,6 +17,8 @@ class CostsError(ThinferError, ValueError):
 
 def read(path: str | os.PathLike[str] | None, isa: str) -> Mapping[str, float]:
     """Kernel → factor, from the file; from that which THINFER_COSTS names if ``path`` is None; none if there is neither. Raises CostsError."""
+    if not isinstance(path, (str, os.PathLike, type(None))):
+        raise CostsError(f"costs is {path!r}; it must be the path of a file that toolchain tune wrote")
     source = os.fspath(path) if path is not None else os.environ.get("THINFER_COSTS")
     if not source:
         return {}

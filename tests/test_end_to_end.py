@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_cli import works
+from command_line import works
 from thinfer import runtime
 from thinfer.formats import reader, writer
 from thinfer.formats.graph import Graph

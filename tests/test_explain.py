@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,38 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_costs_at_lengths_that_must_be_equal(tmp_path: Path) -> None:
     node = helper.make_node("MatMul", ["x", "h"], ["y"])
-    graph = importers.load(saved(model_of([node], [value("x", 2, "A"), value("h", "B", 3)], [value("y", 2, 3)], []), tmp_path))
-    assert [row.macs for row in costs(graph)] == [6]
-    assert np.isfinite(graph.source.macs)
+    path = saved(model_of([node], [value("x", "A", 2), value("h", 2, 3)], [value("y", "A", 3)], []), tmp_path)
+    assert [row.macs for row in costs(importers.load(path))] == [6]
+    path = saved(model_of([node], [value("x", 2, "A"), value("h", "B", 3)], [value("y", 2, 3)], []), tmp_path)
+    assert [row.macs for row in costs(importers.load(path))] == [None]
+    shapes = {"x": (2, 5), "h": (5, 3)}
+    assert [row.macs for row in costs(importers.load(path, input_shapes=shapes))] == [30]
+
+
+def test_no_figure_is_at_a_length_that_nobody_gave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A convolution of images of any size: neither its multiply-accumulates nor, where no plan fits, its bytes in RAM can be told."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("GlobalAveragePool", ["c"], ["y"])]
+    model = saved(model_of(nodes, [value("x", "N", 3, "H", "W")], [value("y", "N", 4, 1, 1)], [weight("w", 4, 3, 5, 5)]), tmp_path)
+
+    def said(*arguments: object) -> str:
+        assert cli.execute([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    hint = "give it with --input-shape x:N,3,H,W with numbers for names"
+    text = said("explain", model)
+    assert f"MACs need the length of H, W; {hint}" in text
+    assert re.search(r"^total +– +300 +1,200$", text, re.MULTILINE)
+    found = json.loads(said("explain", model, "--json"))
+    assert (found["needed_lengths"], found["lengths"], [row["macs"] for row in found["nodes"]]) == (["H", "W"], {}, [None, None])
+    text = said("explain", model, "--input-shape", "x:N,3,9,8")
+    assert "MACs at N = 1" in text
+    assert re.search(rf"^total +{300 * 5 * 4:,} ", text, re.MULTILINE)
+    thin = tmp_path / "m.thin"
+    said("pack", model, "-o", thin)
+    text = said("inspect", thin)
+    assert f"bytes in RAM need the length of N, H, W; {hint}" in text
+    assert "an unknown number of multiply-accumulates" in text
+    assert json.loads(said("inspect", thin, "--json"))["total"]["nbytes_ram"] is None
+    shaped = ("inspect", thin, "--input-shape", "x:1,3,9,8")
+    assert json.loads(said(*shaped, "--json"))["total"]["nbytes_ram"] >= 1200
+    assert "length" not in said(*shaped)

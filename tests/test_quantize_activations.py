@@ -14,8 +14,8 @@ import onnx.parser
 import onnxruntime
 import pytest
 import torch
+from command_line import works as run
 from graphs import error
-from test_cli import works as run
 from thinfer import runtime
 from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from thinfer.formats.reader import from_bytes
@@ -260,8 +260,8 @@ def test_pack_says_what_is_true_of_branches(tmp_path: Path) -> None:
     onnx.save(to_onnx(branching()), tmp_path / "m.onnx")
     several = {**branch_feeds(True), "x": branch_feeds(True, 6)["x"][:, None], "flag": np.array([True] * 5 + [False])}
     for arrays, said in ((branch_feeds(True), "2 int8 dynamic per sample, 3 int8 static; 5 of 5 products compute in integers "
-                          "(calibration percentile; what no sample reaches finds its scale at run time)"),
-                         (several, "5 int8 static; 5 of 5 products compute in integers (calibration percentile)")):
+                          "(calibration output; what no sample reaches finds its scale at run time)"),
+                         (several, "5 int8 static; 5 of 5 products compute in integers (calibration output)")):
         np.savez(tmp_path / "x.npz", **arrays)
         text = run("pack", tmp_path / "m.onnx", "-o", tmp_path / "m.thin", "--recipe", "int8", "--data", tmp_path / "x.npz")
         counted, _, rest = text.partition("activations: ")[2].partition("; ")
@@ -341,7 +341,7 @@ def test_a_histogram_of_nothing_or_zeros() -> None:
 @pytest.mark.parametrize(("text", "said"), [
     ("activations: {kind: sometimes}", "activations.kind is 'sometimes'; it must be one of static, dynamic, auto"),
     ("activations: {dtype: int4}", "activations.dtype is 'int4'; it must be one of int8, uint8"),
-    ("activations: {calibration: mean}", "activations.calibration is 'mean'; it must be one of minmax, percentile, entropy"),
+    ("activations: {calibration: mean}", "activations.calibration is 'mean'; it must be one of minmax, percentile, entropy, output"),
     ("activations: {calibration: percentile, percentile: 100}", "activations.percentile is 100; it must be a number of at least 50 and below 100"),
     ("activations: {percentile: 99}", "activations has a percentile, but its calibration is 'minmax'"),
     ("activations: {kind: dynamic, calibration: entropy}", "activations is dynamic, which is int8 without calibration"),
@@ -372,7 +372,7 @@ def test_commands_say_what_is_int8(program: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", **{name: np.random.default_rng(0).normal(size=(40, 64)).astype(F)})
     thin = tmp_path / "net.thin"
     said = run("pack", program, "-o", thin, "--recipe", "int8", "--data", tmp_path / "x.npz")
-    assert "activations: 2 int8 static; 2 of 2 products compute in integers (calibration percentile)" in said
+    assert "activations: 2 int8 static; 2 of 2 products compute in integers (calibration output)" in said
     assert "activations: 2 int8 static; 2 of 2 products compute in integers" in run("inspect", thin)
     shown = json.loads(run("inspect", thin, "--json"))
     assert [node["activations"] for node in shown["nodes"] if node["op"] == "Gemm"] == ["int8 static"] * 2

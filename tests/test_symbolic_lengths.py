@@ -91,12 +91,15 @@ def test_passes_and_files_do_not_need_length_1(name: str, tmp_path) -> None:
         np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
 
 
-def test_macs_are_those_of_the_first_lengths_that_fit() -> None:
-    graph = convert(unet(), "the model", {})
+def test_macs_need_the_lengths_of_all_but_batches() -> None:
+    graph = convert(unet(), "the model", {"x": (1, 3, 2, 2)})
     assert graph.source.macs == 4 * (4 * 27) + 1 * (4 * 5 * 4) + 4 * (2 * 9)  # 2 × 2, and 1 × 1 below
-    nowhere = convert(MODELS["nothing_common"][0], "the model", {})
-    assert nowhere.source.macs == 0
-    assert [row.macs for row in costs(nowhere)] == [None, None]
+    for name in ("unet", "nothing_common"):
+        unknown = convert(MODELS[name][0], "the model", {})
+        assert unknown.source.macs == 0
+        assert {row.macs for row in costs(unknown)} == {None}
+    batches = convert(MODELS["matmul"][0], "the model", {})  # which only fit at 6, so that they count at 6
+    assert (batches.source.macs, [row.macs for row in costs(batches)]) == (2 * 6 * 4, [48])
 
 
 def test_channels_of_a_unet_are_pruned() -> None:

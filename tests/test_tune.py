@@ -82,3 +82,5 @@ def test_files_that_do_not_fit(tmp_path: Path, content: str, said: str) -> None:
         read(path, "avx2")
     with pytest.raises(CostsError, match="cannot read the costs"):
         read(tmp_path / "none.json", "avx2")
+    with pytest.raises(CostsError, match="costs is 3; it must be the path of a file"):
+        read(3, "avx2")  # type: ignore[arg-type]

@@ -14,8 +14,8 @@ from . import importers
 from .estimate import Estimate, estimates
 from .importers import UnsupportedModel
 from .importers._obstacles import Obstacle, of_operators, scan
-from .importers._source import fitting_macs
-from .report import as_infos, as_json_text, ratio_text, shape_text, table
+from .importers._source import batch_lengths, fitting_macs, needed_lengths
+from .report import as_infos, as_json_text, ratio_text, shape_hint, shape_text, table
 
 LISTED = 6
 """Most names of nodes that the text lists."""
@@ -23,7 +23,7 @@ LISTED = 6
 
 @dataclass(frozen=True)
 class Cost:
-    """``macs``: of one inference at batch 1, None if the shapes cannot be known. ``nbytes``: of the node's own weights as the source has
+    """``macs``: of one inference, None if the shapes cannot be known. ``nbytes``: of the node's own weights as the source has
     them; a weight that several nodes read is counted where it is read first."""
 
     label: str
@@ -35,11 +35,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Either ``obstacles``, or everything else."""
+    """Either ``obstacles``, or everything else. ``needed_lengths``: symbolic dimensions that have to be known before anything is counted;
+    ``lengths``: what the others, which are batches, were counted at."""
 
     model: str
     obstacles: tuple[Obstacle, ...]
     source: SourceInfo
+    needed_lengths: tuple[str, ...]
+    lengths: Mapping[str, int]
     inputs: tuple[dict[str, Any], ...]
     outputs: tuple[dict[str, Any], ...]
     nodes: tuple[Cost, ...]
@@ -62,11 +65,12 @@ def explain(model: Path, *, trust_pickle: bool = False, arch: str | None = None,
         return _refused(model, _all_obstacles(model) or of_operators(error.missing))
     except UnsupportedModel as error:
         return _refused(model, _all_obstacles(model) or [Obstacle(str(error), (), "")])
-    return Explanation(str(model), (), graph.source, as_infos(graph.inputs), as_infos(graph.outputs), tuple(costs(graph)), tuple(estimates(graph)))
+    return Explanation(str(model), (), graph.source, needed_lengths(graph), batch_lengths(graph) or {}, as_infos(graph.inputs),
+                       as_infos(graph.outputs), tuple(costs(graph)), tuple(estimates(graph)))
 
 
 def _refused(model: Path, found: Sequence[Obstacle]) -> Explanation:
-    return Explanation(str(model), tuple(found), SourceInfo(), (), (), (), ())
+    return Explanation(str(model), tuple(found), SourceInfo(), (), {}, (), (), (), ())
 
 
 def _all_obstacles(model: Path) -> list[Obstacle]:
@@ -107,16 +111,24 @@ def as_text(found: Explanation) -> str:
             for cost in found.nodes if cost.macs or cost.nbytes]
     s = found.source
     known = [cost.macs for cost in found.nodes if cost.macs is not None]
-    costly.append(("total", "", f"{sum(known):,}", f"{s.parameters:,}", f"{s.nbytes:,}"))
+    costly.append(("total", "", f"{sum(known):,}" if known else "–", f"{s.parameters:,}", f"{s.nbytes:,}"))
     sizes = [(e.recipe, "–", f"– {e.problem}") if e.nbytes is None or e.ratio is None else (e.recipe, f"{e.nbytes:,}", ratio_text(e.ratio))
              for e in found.recipes]
     interface = "\n".join(f"{what} {info['name']}: {info['dtype']}{shape_text(info['shape'])}"
                           for what, infos in (("input", found.inputs), ("output", found.outputs)) for info in infos)
     bare = len(found.nodes) - len(costly) + 1
     return "\n".join([f"{found.model} is supported", interface, "", table(("node", "op", "MACs", "parameters", "bytes"), costly, right=range(2, 5)),
-                      f"{len(found.nodes)} nodes, {bare} of them without products and weights", "",
+                      f"{len(found.nodes)} nodes, {bare} of them without products and weights", *_lengths_text(found), "",
                       table(("recipe", "bytes, about", "ratio"), sizes, right=range(1, 3)),
                       "sizes are estimates from samples of the weights; int8 recipes need calibration data for static activations"])
+
+
+def _lengths_text(found: Explanation) -> list[str]:
+    """A line on the lengths that MACs were counted at, or that they need."""
+    if found.lengths:
+        return [f"MACs at {', '.join(f'{name} = {length}' for name, length in found.lengths.items())}"]
+    symbolic = found.needed_lengths or tuple(dict.fromkeys(dim for info in found.inputs for dim in info["shape"] if isinstance(dim, str)))
+    return [f"MACs need the length of {', '.join(symbolic)}; give it with {shape_hint(found.inputs)}"] if symbolic else []
 
 
 def _listed(names: Sequence[str]) -> str:

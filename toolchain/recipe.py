@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
@@ -156,11 +157,15 @@ def load(name: str) -> Recipe:
         return parse((resources.files(__package__) / "recipes" / f"{name}.yaml").read_text("utf-8"), f"recipe {name}")
     path = Path(name)
     if not path.is_file():
-        raise RecipeError(f"there is no recipe {name!r}: it is no file, and the presets are {', '.join(presets())}")
+        close = get_close_matches(name.lower(), presets(), 1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise RecipeError(f"there is no recipe {name!r}: it is no file, and the presets are {', '.join(presets())}{meant}")
     try:
         content = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the recipe {name} cannot be read: {error}") from None
+    except OSError as error:
+        raise RecipeError(f"the recipe {name} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"the recipe {name} is no text, so it is no YAML") from None
     return parse(content, f"recipe {name}")
 
 

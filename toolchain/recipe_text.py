@@ -25,7 +25,9 @@ def value_of(content: str, where: str) -> Any:
     try:
         value = yaml.load(content, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+        raise RecipeError(f"{where} is not YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}{place}") from None
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
     return {} if value is None else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from ..formats.graph import Graph, Node, SourceInfo
 from ..formats.reader import WeightInfo
 from ..formats.tensor import Affine, Codebook, EncodedTensor, Plain
 from .arithmetic import Arithmetic, arithmetic, input_text
+
+UNPLANNED = "not planned yet"
+"""What a session says of weights that wait for a first run."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class WeightRow:
     coder: str
     sparsity: float
     nbytes_dense: int
-    nbytes_ram: int
+    nbytes_ram: int | None
     layout: str
     nbytes_file: int
     bits_per_weight: float | None
@@ -64,10 +67,10 @@ class NodeRow:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the weights; ``nbytes_file`` is the whole file."""
+    """Sums over the weights; ``nbytes_file`` is the whole file. ``nbytes_ram`` is None where no length of 1 tells how weights are packed."""
 
     nbytes_dense: int
-    nbytes_ram: int
+    nbytes_ram: int | None
     nbytes_file: int
     nbytes_header: int
     ratio: float | None
@@ -76,11 +79,13 @@ class Totals:
 @dataclass(frozen=True)
 class FileReport:
     """Everything that ``inspect`` says. ``quantized``: name and quantization of each value that is. ``source``: what the model was
-    before compression. ``backend``, ``isa``: what the bytes in RAM are packed for; ``isa`` is None where the backend has no levels."""
+    before compression. ``backend``, ``isa``: what the bytes in RAM are packed for; ``isa`` is None where the backend has no levels.
+    ``lengths``: the symbolic dimensions, which they are packed for at length 1."""
 
     file: str
     backend: str
     isa: str | None
+    lengths: tuple[str, ...]
     source: SourceInfo
     inputs: tuple[dict[str, Any], ...]
     outputs: tuple[dict[str, Any], ...]
@@ -93,13 +98,13 @@ class FileReport:
         return as_json_text(asdict(self))
 
 
-def file_report(path: str | os.PathLike[str]) -> FileReport:
-    """Opens the file, packs its weights for this machine as a session does, and counts."""
+def file_report(path: str | os.PathLike[str], shaped: Callable[[Graph], Graph] = lambda graph: graph) -> FileReport:
+    """Opens the file, packs its weights for this machine as a session does, and counts. ``shaped`` may give the graph's inputs other shapes."""
     from ..formats import reader
     from ..runtime import load
 
     in_file = reader.file_info(path).weights
-    with_sizes = load(path)
+    with_sizes = load(shaped(reader.read(path)))
     graph, in_ram = with_sizes.graph, with_sizes.weight_memory()
     seen: set[str] = set()
     nodes = tuple(_node_row(graph, scope, node, in_ram, in_file, seen) for scope in graph.scopes() for node in scope.nodes)
@@ -107,10 +112,12 @@ def file_report(path: str | os.PathLike[str]) -> FileReport:
     nbytes = os.stat(path).st_size
     dense = sum(row.nbytes_dense for row in rows)
     header = nbytes - sum(info.entry.nbytes for info in in_file.values())
-    total = Totals(dense, sum(entry["nbytes"] for entry in in_ram.values()), nbytes, header, ratio(dense, nbytes))
+    ram = None if any(row.nbytes_ram is None for row in rows) else sum(entry["nbytes"] for entry in in_ram.values())
+    total = Totals(dense, ram, nbytes, header, ratio(dense, nbytes))
     quantized = tuple({"name": name, **asdict(how)} for scope in graph.scopes() for name, how in scope.quantized.items())
-    return FileReport(os.fspath(path), with_sizes.backend, with_sizes.isa, graph.source, as_infos(graph.inputs), as_infos(graph.outputs), nodes,
-                      quantized, arithmetic(graph), total)
+    lengths = tuple(dict.fromkeys(dim for info in graph.inputs for dim in info.shape if isinstance(dim, str)))
+    return FileReport(os.fspath(path), with_sizes.backend, with_sizes.isa, lengths, graph.source, as_infos(graph.inputs),
+                      as_infos(graph.outputs), nodes, quantized, arithmetic(graph), total)
 
 
 def as_infos(infos: Sequence[Any]) -> tuple[dict[str, Any], ...]:
@@ -137,12 +144,12 @@ def _plain(value: Any) -> Any:
 
 def _weight_row(name: str, tensor: EncodedTensor, in_ram: Mapping[str, Mapping[str, Any]], in_file: Mapping[str, WeightInfo]) -> WeightRow:
     ram, nbytes = in_ram.get(name, {"nbytes": 0, "layout": "in the plan"}), in_file[name].entry.nbytes
-    structure = tensor.structure.label
+    structure, held = tensor.structure.label, None if ram["layout"] == UNPLANNED else ram["nbytes"]
     values = tensor.values
     book = values if isinstance(values, Codebook) else None
     return WeightRow(name, tuple(tensor.shape), tensor.dtype, structure, values_text(tensor),
                      book.bits if book else None, book.entries.dtype.name if book else None, len(book.entries) if book else None, tensor.coder,
-                     tensor.sparsity, tensor.nbytes_dense, ram["nbytes"], ram["layout"], nbytes, ratio(8 * nbytes, tensor.size),
+                     tensor.sparsity, tensor.nbytes_dense, held, ram["layout"], nbytes, ratio(8 * nbytes, tensor.size),
                      ratio(in_file[name].entropy, tensor.size), ratio(tensor.nbytes_dense, nbytes))
 
 
@@ -165,22 +172,42 @@ def file_table(report: FileReport) -> str:
     """The report as people read it: a line per weight, then totals."""
     head = ("node", "op", "shape", "encoding", "sparsity", "dense", "RAM", "file", "bits", "entropy", "ratio", "layout in RAM", "activations")
     rows = [(node.label, node.op, shape_text(w.shape), f"{w.structure} {w.values} {w.coder}", f"{100 * w.sparsity:.1f} %",
-             f"{w.nbytes_dense:,}", f"{w.nbytes_ram:,}", f"{w.nbytes_file:,}",
+             f"{w.nbytes_dense:,}", bytes_text(w.nbytes_ram), f"{w.nbytes_file:,}",
              ratio_text(w.bits_per_weight), ratio_text(w.entropy_per_weight), ratio_text(w.ratio), w.layout, node.activations if place == 0 else "")
             for node in report.nodes for place, w in enumerate(node.weights)]
     t = report.total
     rows.append(("header", "", "", "", "", "", "", f"{t.nbytes_header:,}", "", "", "", "", ""))
-    rows.append(("total", "", "", "", "", f"{t.nbytes_dense:,}", f"{t.nbytes_ram:,}", f"{t.nbytes_file:,}", "", "", ratio_text(t.ratio), "", ""))
+    rows.append(("total", "", "", "", "", f"{t.nbytes_dense:,}", bytes_text(t.nbytes_ram), f"{t.nbytes_file:,}", "", "", ratio_text(t.ratio), "", ""))
     bare = sum(not node.weights for node in report.nodes)
     s = report.source
     return "\n".join([
         table(head, rows, right=range(4, 11)),
         "bits: in the file for each element of the weight, and what the entropy of its symbols is",
         f"bytes, in RAM for the backend {report.backend}, ISA level {report.isa or '–'}; {len(report.nodes)} nodes, "
-        f"{bare} of them without weights of their own",
+        f"{bare} of them without weights of their own", *_lengths_text(report),
         report.arithmetic.text(),
-        f"before compression: {s.parameters:,} parameters, {s.macs:,} multiply-accumulates, {s.nbytes:,} bytes of weights; "
+        f"before compression: {s.parameters:,} parameters, {f'{s.macs:,}' if s.macs else 'an unknown number of'} multiply-accumulates, "
+        f"{s.nbytes:,} bytes of weights; "
         f"ratio to the file {ratio_text(ratio(s.nbytes, t.nbytes_file))}"])
+
+
+def _lengths_text(report: FileReport) -> list[str]:
+    """A line on the lengths that weights are packed for, or that they need."""
+    names = ", ".join(report.lengths)
+    if report.total.nbytes_ram is None:
+        return [f"bytes in RAM need the length of {names}; give it with {shape_hint(report.inputs)}"]
+    is_one = "is 1" if len(report.lengths) == 1 else "are 1"
+    return [f"bytes in RAM where {names} {is_one}; for others give {shape_hint(report.inputs)}"] if names else []
+
+
+def shape_hint(infos: Sequence[Mapping[str, Any]]) -> str:
+    """The option that gives the inputs with symbolic dimensions their lengths, as it is to be written."""
+    return " ".join(f"--input-shape {info['name']}:{','.join(map(str, info['shape']))}" for info in infos
+                    if any(isinstance(dim, str) for dim in info["shape"])) + " with numbers for names"
+
+
+def bytes_text(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
 
 
 def shape_text(shape: Sequence[object]) -> str:

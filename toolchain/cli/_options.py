@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ...formats.codes import MAGIC
 from ...formats.graph import Dim, Graph, ValueInfo
 from ...runtime.session import MOST_THREADS
 from ..arrays import MOST_ELEMENTS
@@ -36,9 +38,19 @@ class Threads(click.ParamType):
 threads_option = click.option("--threads", type=Threads(), default=1, show_default=True, metavar="N", help="Threads per run.")
 
 
+def _packed(_: click.Context, __: click.Parameter, file: Path) -> Path:
+    """The file, unless it is of another kind. What cannot be read, the reader says."""
+    with suppress(OSError), file.open("rb") as stream:
+        start = stream.read(len(MAGIC))
+        if len(start) == len(MAGIC) and start != MAGIC:
+            raise UsageError(f"{file} is no packed file: it begins with {start!r}, not with {MAGIC!r}; "
+                             "if it is a model, toolchain pack makes a packed file of it, and toolchain explain says what it is")
+    return file
+
+
 def file_argument(function: F) -> F:
     """FILE, a ``.thin`` file."""
-    return click.argument("file", type=click.Path(path_type=Path), metavar="FILE")(function)
+    return click.argument("file", type=click.Path(path_type=Path), metavar="FILE", callback=_packed)(function)
 
 
 def model_options(function: F) -> F:
@@ -49,7 +61,7 @@ def model_options(function: F) -> F:
 
 
 def input_shape_option(function: F) -> F:
-    return click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input that is made up.")(function)
+    return click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input.")(function)
 
 
 def inputs_options(function: F) -> F:
@@ -62,11 +74,16 @@ def shaped_inputs(graph: Graph, data: Path | None, input_shape: tuple[str, ...])
     """The graph's inputs with the shapes that ``--input-shape`` gives. Raises UsageError or InputShapeError."""
     if data is not None and input_shape:
         raise UsageError("--input-shape is for inputs that are made up; those of --data have shapes of their own")
+    return shaped_graph(graph, input_shape).inputs
+
+
+def shaped_graph(graph: Graph, input_shape: tuple[str, ...]) -> Graph:
+    """The graph whose inputs have the shapes that ``--input-shape`` gives. Raises UsageError or InputShapeError."""
     if not input_shape:
-        return graph.inputs
+        return graph
     from ..importers._interface import with_input_shapes
 
-    return with_input_shapes(graph, read_shapes(input_shape)).inputs
+    return with_input_shapes(graph, read_shapes(input_shape))
 
 
 @dataclass(frozen=True)

@@ -80,10 +80,11 @@ def _why(asked: Activations, has_data: bool, found: Arithmetic, before: Arithmet
 
 def _files_read(model: Path, recipe: str, data: Path | None) -> Iterator[tuple[str, Path]]:
     """Every file that the command reads, and what it is. Raises ModelError where the model cannot be read for it."""
+    beside = data_files(model)
     if recipe not in recipes.presets():
         yield "the recipe", Path(recipe)
     if data is not None:
         yield "the calibration data", data
     yield "the model", model
-    for path in data_files(model):
+    for path in beside:
         yield "the model's external data", path

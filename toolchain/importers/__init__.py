@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...formats.codes import MAGIC
 from ...formats.graph import Dim, Graph
 from ._errors import ArchitectureError, InputShapeError, MissingModel, ModelError, UnreadableModel, UnsupportedModel, UntrustedModel
 from ._files import first_bytes, is_name, is_safetensors
@@ -54,4 +55,6 @@ def is_for_torch(path: str | Path) -> bool:
     if is_name(path):
         return True
     start = first_bytes(Path(path))
+    if start.startswith(MAGIC):
+        raise UnreadableModel(f"{path} is a packed file, which inspect, run, bench, tune and convert take; give the model that it was made from")
     return start.startswith((b"PK\x03\x04", *PICKLE_STARTS)) or is_safetensors(start)

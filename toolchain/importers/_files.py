@@ -15,6 +15,9 @@ SAFETENSORS_HEADER = 8
 NAMES = re.compile(r"(timm|torchvision):[A-Za-z0-9_.]+")
 """How an architecture of a package is written."""
 
+BARE = re.compile(r"[A-Za-z0-9_]+")
+"""What might be meant for one."""
+
 
 def is_name(path: str | Path) -> bool:
     """Whether it is the name of an architecture, and no file is called so."""
@@ -34,7 +37,8 @@ def first_bytes(file: Path) -> bytes:
         with file.open("rb") as stream:
             start = stream.read(64)
     except FileNotFoundError:
-        raise MissingModel(f"there is no file {file}") from None
+        named = f"; architectures of packages are written timm:{file} or torchvision:{file}" if BARE.fullmatch(str(file)) else ""
+        raise MissingModel(f"there is no file {file}{named}") from None
     except OSError as error:
         raise MissingModel(f"{file} cannot be read: {error.strerror}") from None
     if not start:

@@ -31,7 +31,7 @@ def _is_parameter(tensor: EncodedTensor) -> bool:
 
 
 def macs(graph: Graph) -> int:
-    """Multiply-accumulates at batch 1 (``fitting_macs``); 0 if the shapes cannot be known so.
+    """Multiply-accumulates at batch 1 (``fitting_macs``); 0 if the shapes cannot be known so, as where they need a length.
 
     A body counts once, whatever the number of its iterations, and of an If the dearer branch.
     """
@@ -40,12 +40,26 @@ def macs(graph: Graph) -> int:
 
 
 def fitting_macs(graph: Graph) -> dict[int, int] | None:
-    """``node_macs`` with symbolic dimensions at 1 or else the first lengths that fit; None where none are found."""
+    """``node_macs`` at ``batch_lengths``; None where there are none."""
+    found = batch_lengths(graph)
     try:
-        found = fit(graph)
-        return None if found is None else node_macs(graph, found.input_shapes(graph))
+        return None if found is None else node_macs(graph, {info.name: shapes.concrete(info, found) for info in graph.inputs})
     except ThinferError:
         return None
+
+
+def needed_lengths(graph: Graph) -> tuple[str, ...]:
+    """Symbolic dimensions on whose length costs hang and that nobody could guess: all that some input has not first, where batches are."""
+    return tuple(dict.fromkeys(dim for info in graph.inputs for dim in info.shape[1:] if isinstance(dim, str)))
+
+
+def batch_lengths(graph: Graph) -> dict[str, int] | None:
+    """Symbolic dimension → length, where all are batches: 1, or else the first ones that fit; None where a length is needed or none fits."""
+    try:
+        found = None if needed_lengths(graph) else fit(graph)
+    except ThinferError:
+        return None
+    return None if found is None else dict(found.lengths)
 
 
 def node_macs(graph: Graph, input_shapes: Mapping[str, Sequence[int]]) -> dict[int, int]:

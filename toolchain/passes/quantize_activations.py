@@ -14,20 +14,21 @@ from ...runtime.explicit import integer_scale
 from ._calibration import Progress, coarse, observe
 from ._edit import fresh, taken_names, throughout
 from ._histogram import Histogram
+from ._ranges import Range, searched
 from .encode import EncodingError
 
-CALIBRATIONS = ("minmax", "percentile", "entropy")
+CALIBRATIONS = ("minmax", "percentile", "entropy", "output")
 
 
 @dataclass(frozen=True)
 class Activations:
     """How activations are quantized. ``kind``: static (calibrated on data), dynamic (from the data at run time), auto: static if there is
-    calibration data, else dynamic; or binary: signs times a scale from the data. ``calibration``: how a range is taken from the data;
-    ``percentile``: of 100, on each side."""
+    calibration data, else dynamic; or binary: signs times a scale from the data. ``calibration``: how a range is taken from the data: all of it,
+    ``percentile`` of 100 on each side, what tells most of the distribution, or what harms the outputs least."""
 
     kind: Literal["static", "dynamic", "auto", "binary"] = "auto"
     dtype: Literal["int8", "uint8"] = "int8"
-    calibration: Literal["minmax", "percentile", "entropy"] = "minmax"
+    calibration: Literal["minmax", "percentile", "entropy", "output"] = "minmax"
     percentile: float = 99.99
 
     def is_static(self, has_data: bool) -> bool:
@@ -145,7 +146,7 @@ def grid(low: float, high: float, dtype: str) -> ActivationQuantization:
 
 
 def calibrated(graph: Graph, readings: Sequence[Reading], choice: Activations, data: Mapping[str, np.ndarray],
-               progress: Progress | None = None) -> dict[int, tuple[float, float]]:
+               progress: Progress | None = None) -> dict[int, Range]:
     """id of a reading → the range of its value over the data, from a histogram. Without those in branches that no sample takes.
 
     Raises EncodingError for those if all must be static.
@@ -156,10 +157,20 @@ def calibrated(graph: Graph, readings: Sequence[Reading], choice: Activations, d
     if missed is not None and choice.kind == "static":
         raise EncodingError(f"the calibration data never reach the value {missed.value!r}, which lies in a branch or loop; "
                             "give data that take it, or use activations of the kind auto")
-    return {id(reading): _range(histogram, choice) for reading, histogram in zip(readings, found) if histogram.counts.sum()}
+    reached = [(reading, histogram) for reading, histogram in zip(readings, found) if histogram.counts.sum()]
+    if choice.calibration != "output":
+        return {id(reading): _range(histogram, choice) for reading, histogram in reached}
+
+    def quantized_one(number: int, tried: Range) -> Graph:
+        how = grid(*tried, choice.dtype)
+        hows, taken = {id(node): how for node in reached[number][0].nodes}, taken_names(graph)
+        return throughout(graph, lambda scope: _annotated(scope, hows, taken))
+
+    ranges = searched(graph, [histogram for _, histogram in reached], quantized_one, data, progress)
+    return {id(reading): best for (reading, _), best in zip(reached, ranges)}
 
 
-def _range(histogram: Histogram, choice: Activations) -> tuple[float, float]:
+def _range(histogram: Histogram, choice: Activations) -> Range:
     if choice.calibration == "percentile":
         return histogram.percentile(choice.percentile)
     return histogram.entropy() if choice.calibration == "entropy" else (histogram.least, histogram.most)
