@@ -67,7 +67,8 @@ class NodeRow:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the weights; ``nbytes_file`` is the whole file. ``nbytes_ram`` is None where no length of 1 tells how weights are packed."""
+    """Sums over the weights; ``nbytes_file`` is the whole file. ``nbytes_ram`` is None where a first run, or the length of dimensions that
+    may vary, has to tell how weights are packed."""
 
     nbytes_dense: int
     nbytes_ram: int | None
@@ -194,6 +195,8 @@ def file_table(report: FileReport) -> str:
 def _lengths_text(report: FileReport) -> list[str]:
     """A line on the lengths that weights are packed for, or that they need."""
     names = ", ".join(report.lengths)
+    if report.total.nbytes_ram is None and not names:
+        return ["bytes in RAM are known after a first run, which tells the shapes"]
     if report.total.nbytes_ram is None:
         return [f"bytes in RAM need the length of {names}; give it with {shape_hint(report.inputs)}"]
     is_one = "is 1" if len(report.lengths) == 1 else "are 1"

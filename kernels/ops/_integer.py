@@ -29,7 +29,7 @@ HOW, SCALE = "quantized", "weight_scale"
 """Attributes beside the operator's own: how operands 0 and 1 are quantized (an ActivationQuantization each; None where operand 1 is a
 weight), and the scales of the operands that are weights, float32[1 or channels] each; these operands are then the weights' integers."""
 TELL: Final = "tell"
-"""Attribute of Observed: called with the array, which it must not keep."""
+"""Attribute of Observed: called with the array, which it must not keep; an array that it returns is handed on in that one's place."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ def _infer_observed(node: Node, attrs: Mapping[str, Any], args: Sequence[Type | 
 
 
 def _run_observed(attrs: Mapping[str, Any], x: np.ndarray) -> tuple[np.ndarray, ...]:
-    attrs[TELL](x)
-    return (x,)
+    given = attrs[TELL](x)
+    return (x if given is None else given,)
 
 
 def _infer(base: Op, node: Node, attrs: Mapping[str, Any], args: Sequence[Type | None]) -> list[Type | None]:

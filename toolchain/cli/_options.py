@@ -38,19 +38,24 @@ class Threads(click.ParamType):
 threads_option = click.option("--threads", type=Threads(), default=1, show_default=True, metavar="N", help="Threads per run.")
 
 
-def _packed(_: click.Context, __: click.Parameter, file: Path) -> Path:
-    """The file, unless it is of another kind. What cannot be read, the reader says."""
+def packed(_: click.Context, __: click.Parameter, files: Any) -> Any:
+    """A file, or several, unless one is of another kind. What cannot be read, the reader says."""
+    for file in files if isinstance(files, tuple) else (files,):
+        _check_packed(file)
+    return files
+
+
+def _check_packed(file: Path) -> None:
     with suppress(OSError), file.open("rb") as stream:
         start = stream.read(len(MAGIC))
         if len(start) == len(MAGIC) and start != MAGIC:
             raise UsageError(f"{file} is no packed file: it begins with {start!r}, not with {MAGIC!r}; "
                              "if it is a model, toolchain pack makes a packed file of it, and toolchain explain says what it is")
-    return file
 
 
 def file_argument(function: F) -> F:
     """FILE, a ``.thin`` file."""
-    return click.argument("file", type=click.Path(path_type=Path), metavar="FILE", callback=_packed)(function)
+    return click.argument("file", type=click.Path(path_type=Path), metavar="FILE", callback=packed)(function)
 
 
 def model_options(function: F) -> F:

@@ -13,13 +13,13 @@ from ..arrays import fitting_lengths, random_feeds
 from ..errors import UsageError
 from ..report import as_json_text, table
 from ..tune import Factor, cpu, factors
-from ._options import input_shape_option, json_option, quiet_option, shaped_inputs
+from ._options import input_shape_option, json_option, packed, quiet_option, shaped_inputs
 from ._outputs import checked_output
 from ._progress import progress
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...", callback=packed)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("costs.json"), show_default=True, metavar="OUT.json",
               help="Where the costs are written.")
 @input_shape_option

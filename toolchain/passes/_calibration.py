@@ -20,13 +20,15 @@ BATCH = 4
 Progress = Callable[[int, int], None]
 
 
-Tell = Callable[[np.ndarray], None]
+Tell = Callable[[np.ndarray], "np.ndarray | None"]
+"""Is called with what a node reads; what it returns, if anything, is read instead."""
 
 
 def observe(graph: Graph, tells: Mapping[int, Tell], data: Mapping[str, np.ndarray], progress: Progress | None = None) -> None:
     """Runs the graph on the data and tells what nodes read as their input 0, as often as they run: ``tells`` is by id of the node, which
     may lie in a subgraph. Raises EncodingError if a value is not finite."""
-    session = load(_watched(graph, tells))
+    watching = {id(node): _finite(node.inputs[0], tells[id(node)]) for scope in graph.scopes() for node in scope.nodes if id(node) in tells}
+    session = load(watched(graph, watching))
     runs = in_runs(graph.inputs, data, BATCH)
     for count, feeds in enumerate(runs):
         session.run(feeds)
@@ -34,28 +36,28 @@ def observe(graph: Graph, tells: Mapping[int, Tell], data: Mapping[str, np.ndarr
             progress(count + 1, len(runs))
 
 
-def _watched(graph: Graph, tells: Mapping[int, Tell]) -> Graph:
-    """The graph with a node before each of those that shows what it reads."""
+def watched(graph: Graph, tells: Mapping[int, Tell]) -> Graph:
+    """The graph with a node before each of those, by id, that shows what it reads."""
     taken = taken_names(graph)
 
-    def watched(scope: Graph) -> Graph:
+    def changed(scope: Graph) -> Graph:
         nodes: list[Node] = []
         for node in scope.nodes:
             if id(node) in tells:
                 seen = fresh(f"{node.inputs[0]}.observed", taken)
-                nodes.append(Node(f"{DOMAIN}Observed", (node.inputs[0],), (seen,), {TELL: _finite(node.inputs[0], tells[id(node)])}))
+                nodes.append(Node(f"{DOMAIN}Observed", (node.inputs[0],), (seen,), {TELL: tells[id(node)]}))
                 node = node.with_inputs((seen, *node.inputs[1:]))
             nodes.append(node)
         return replace(scope, nodes=tuple(nodes))
 
-    return throughout(graph, watched)
+    return throughout(graph, changed)
 
 
 def _finite(name: str, tell: Tell) -> Tell:
-    def checked(array: np.ndarray) -> None:
+    def checked(array: np.ndarray) -> np.ndarray | None:
         if not np.isfinite(array).all():
             raise EncodingError(f"the value {name!r} is infinite or no number on the calibration data, so it cannot be quantized")
-        tell(array)
+        return tell(array)
 
     return checked
 

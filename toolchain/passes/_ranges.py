@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from ...formats.graph import Graph
-from ...runtime import load
+from ...formats.graph import ActivationQuantization, Graph, Node
+from ...kernels.quantized import dequantized
+from ...runtime import Session, load
 from ..arrays import in_runs
-from ._calibration import Progress
+from ._calibration import Progress, watched
 from ._histogram import Histogram
 
 PERCENTILES = (99.9, 99.97, 99.99, 99.999, 100.0)
@@ -23,13 +25,21 @@ RUNS = 32
 """Most samples of the calibration data that a range is judged by, evenly chosen, each by itself."""
 
 Range = tuple[float, float]
-QuantizedOne = Callable[[int, Range], Graph]
-"""(a value's number, its range) → the graph in which that value alone is quantized."""
 
 
-def searched(graph: Graph, histograms: Sequence[Histogram], quantized_one: QuantizedOne, data: Mapping[str, np.ndarray],
-             progress: Progress | None = None) -> list[Range]:
-    """For each value the range with the least error at the graph's outputs while it alone is quantized.
+@dataclass
+class Trial:
+    """Reads a value as codes of a grid: what the nodes that are given it read (``_calibration.watched``)."""
+
+    how: ActivationQuantization | None = None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray | None:
+        return None if self.how is None else dequantized(x, self.how)
+
+
+def searched(graph: Graph, readers: Sequence[Sequence[Node]], histograms: Sequence[Histogram], on_grid: Callable[[Range], ActivationQuantization],
+             data: Mapping[str, np.ndarray], progress: Progress | None = None) -> list[Range]:
+    """For each value, told by the nodes that read it, the range with the least error at the graph's outputs while it alone is quantized.
 
     What a range cuts off may be all that a net looks at or nothing to it, which no histogram tells: MobileNetV2's last residual has corners
     that are thirty times as large as the rest, and the widest range is fifty times as bad there as the best, the narrowest elsewhere.
@@ -37,16 +47,19 @@ def searched(graph: Graph, histograms: Sequence[Histogram], quantized_one: Quant
     """
     runs = in_runs(graph.inputs, data, 1)
     runs = [runs[place] for place in np.unique(np.linspace(0, len(runs) - 1, RUNS).astype(int))]
-    expected = _outputs(graph, runs)
-
-    def judged(number: int, tried: Range) -> float:
-        return _error(expected, _outputs(quantized_one(number, tried), runs))
-
+    expected = _outputs(load(graph), runs)
     found = []
-    for number, histogram in enumerate(histograms):
-        found.append(_best(histogram, partial(judged, number)))
+    for nodes, histogram in zip(readers, histograms):
+        trial = Trial()
+        session = load(watched(graph, {id(node): trial for node in nodes}))
+
+        def judged(tried: Range, trial: Trial = trial, session: Session = session) -> float:
+            trial.how = on_grid(tried)
+            return _error(expected, _outputs(session, runs))
+
+        found.append(_best(histogram, judged))
         if progress is not None:
-            progress(number + 1, len(histograms))
+            progress(len(found), len(histograms))
     return found
 
 
@@ -65,9 +78,8 @@ def _walked(error: Callable[[int], float], place: int, step: int, count: int) ->
     return place
 
 
-def _outputs(graph: Graph, runs: Sequence[Mapping[str, np.ndarray]]) -> list[list[np.ndarray]]:
+def _outputs(session: Session, runs: Sequence[Mapping[str, np.ndarray]]) -> list[list[np.ndarray]]:
     """Of each run the outputs that are floats."""
-    session = load(graph)
     return [[array for array in session.run(feeds).values() if array.dtype.kind == "f"] for feeds in runs]
 
 

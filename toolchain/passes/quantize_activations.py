@@ -161,12 +161,8 @@ def calibrated(graph: Graph, readings: Sequence[Reading], choice: Activations, d
     if choice.calibration != "output":
         return {id(reading): _range(histogram, choice) for reading, histogram in reached}
 
-    def quantized_one(number: int, tried: Range) -> Graph:
-        how = grid(*tried, choice.dtype)
-        hows, taken = {id(node): how for node in reached[number][0].nodes}, taken_names(graph)
-        return throughout(graph, lambda scope: _annotated(scope, hows, taken))
-
-    ranges = searched(graph, [histogram for _, histogram in reached], quantized_one, data, progress)
+    ranges = searched(graph, [reading.nodes for reading, _ in reached], [histogram for _, histogram in reached],
+                      lambda tried: grid(*tried, choice.dtype), data, progress)
     return {id(reading): best for (reading, _), best in zip(reached, ranges)}
 
 
