@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ...formats.codes import MAGIC
 from ...formats.graph import Dim, Graph, ValueInfo
+from ...formats.preamble import MAGIC
 from ...runtime.session import MOST_THREADS
 from ..arrays import MOST_ELEMENTS
 from ..errors import UsageError

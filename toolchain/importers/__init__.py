@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...formats.codes import MAGIC
 from ...formats.graph import Dim, Graph
+from ...formats.preamble import MAGIC
 from ._errors import ArchitectureError, InputShapeError, MissingModel, ModelError, UnreadableModel, UnsupportedModel, UntrustedModel
 from ._files import first_bytes, is_name, is_safetensors
 
