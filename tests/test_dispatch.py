@@ -71,7 +71,7 @@ def test_level_objects_export_kernels_alone(level: str, tmp_path: Path) -> None:
         if source.parent.name == "native":
             continue
         target = tmp_path / (source.stem + ".o")
-        subprocess.run(["g++", "-std=c++17", "-O1", "-fPIC", "-fno-exceptions", "-fno-rtti", *flags[level], f"-DTHIN_ISA={level}",
+        subprocess.run(["g++", "-std=c++17", "-O0", "-fPIC", "-fno-exceptions", "-fno-rtti", *flags[level], f"-DTHIN_ISA={level}",
                         f"-DTHIN_ISA_{level.upper()}=1", "-I", str(ROOT / "kernels/native"), "-c", str(source), "-o", str(target)], check=True)
         listed = subprocess.run(["nm", str(target)], capture_output=True, text=True, check=True).stdout
         for line in listed.splitlines():
