@@ -93,8 +93,8 @@ importable() {
 }
 
 # What runs other code on another CPU: kernels, plans, sessions, decoders. Operators of the NumPy backend and the toolchain are Python alone.
-chosen=(tests/test_native_*.py tests/test_{arena,arithmetic,backends,bind,digits,dispatch,format_files,huffman,integer_coded,integer_lstm}.py
-  tests/test_{kernel_cases,kernels_random,profile,quantization,rans,roofs,session,strips,weights_read_twice}.py)
+chosen=(tests/test_native_*.py tests/test_integer_*.py tests/test_{arena,arithmetic,backends,bind,checksum,digits,dispatch,format_files,huffman}.py
+  tests/test_{kernel_cases,kernels_random,plan_cache,profile,quantization,rans,roofs,session,slabs,strips,weights_read_twice}.py)
 
 whole() {
   local cpu=$1 files machine=aarch64
