@@ -16,6 +16,7 @@ from __future__ import annotations
 import marshal
 import mmap
 import os
+import stat
 import struct
 import sys
 import time
@@ -95,9 +96,9 @@ class PlanCache:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.plans[shapes] = program
         used = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name.startswith(PACKAGES)]
-        self._files = _identities([*self._files, *filter(None, used)])
-        if all(modified < STARTED for _, modified in self._files.values()):  # what changed since is not what made the plan
-            with suppress(OSError):
+        with suppress(OSError):
+            self._files = _identities([*self._files, *filter(None, used)])
+            if all(modified < STARTED for _, modified in self._files.values()):  # what changed since is not what made the plan
                 self._write()
 
     def _write(self) -> None:
@@ -174,10 +175,10 @@ def _aligned(nbytes: int) -> int:
 
 def _mapped(path: str) -> memoryview | None:
     """The file's bytes if it can hold anything and nobody but its owner, who is this user or root, may write to it. Raises OSError."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:  # not to wait at a pipe
         found = os.fstat(file.fileno())
         foreign = hasattr(os, "getuid") and (found.st_uid not in (os.getuid(), 0) or found.st_mode & 0o022)
-        if foreign or found.st_size < PREAMBLE.size:
+        if foreign or not stat.S_ISREG(found.st_mode) or found.st_size < PREAMBLE.size:
             return None
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 

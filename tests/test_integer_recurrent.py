@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from thinfer.formats.writer import to_bytes
 from thinfer.kernels import isa, ops
 from thinfer.kernels.ops._op import OpError
 from thinfer.kernels.ops._recurrence_cases import case
+from thinfer.kernels.recurrent.walk import BLOCK
 from thinfer.runtime.partition import NativeSegment
 from thinfer.toolchain import recipe as recipes
 from thinfer.toolchain.arithmetic import arithmetic
@@ -213,6 +215,32 @@ def test_threads_do_not_change_results(level: str, monkeypatch: pytest.MonkeyPat
         one, three = (run(graph, feeds, "native", level, monkeypatch, threads) for threads in (1, 3))
         for name in one:
             np.testing.assert_array_equal(one[name], three[name])
+
+
+@pytest.mark.parametrize("backend", list(dict(TARGETS)))
+@pytest.mark.parametrize("make", [lstm, gru])
+def test_no_steps_and_no_sequences(make: Callable[..., tuple[Graph, dict[str, np.ndarray]]], backend: str) -> None:
+    """Without steps the last state is the first one."""
+    graph, feeds = make("codebook4-int8", 3, 2, 5, 4)
+    dims: dict[str, tuple[int | str, ...]] = {"in0": ("steps", "batch", 5), "in5": (1, "batch", 4), "in6": (1, "batch", 4)}
+    inputs = tuple(replace(info, shape=dims[info.name]) for info in graph.inputs)
+    outputs = tuple(replace(info, shape=("steps", 1, "batch", 4) if i == 0 else (1, "batch", 4)) for i, info in enumerate(graph.outputs))
+    session = runtime.load(replace(graph, inputs=inputs, outputs=outputs), backend=backend)
+    y, last, *_ = session.run({**feeds, "in0": feeds["in0"][:0]}).values()
+    assert y.shape == (0, 1, 2, 4)
+    np.testing.assert_array_equal(last, feeds["in5"])
+    y, last, *_ = session.run({name: array[:, :0] for name, array in feeds.items()}).values()
+    assert (y.shape, last.shape) == ((3, 1, 0, 4), (1, 0, 4))
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("make", [lstm, gru])
+def test_more_steps_than_inputs_are_multiplied_ahead(make: Callable[..., tuple[Graph, dict[str, np.ndarray]]], threads: int) -> None:
+    """What the inputs give lies in one buffer for a block of steps; threads fill it for the next block when the last step has read it."""
+    graph, feeds = make("codebook4-int8", 2 * BLOCK + 44, 1, 200, 16)
+    one, several = (runtime.load(graph, threads=count).run(feeds) for count in (1, threads))
+    for name in one:
+        np.testing.assert_array_equal(one[name], several[name])
 
 
 def test_a_row_that_is_not_finite_stays_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

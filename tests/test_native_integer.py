@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from native_harness import run, to_memory
 from thinfer import runtime
 from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from thinfer.formats.tensor import Affine, EncodedTensor
@@ -151,6 +155,30 @@ def test_convolution(name: str, how: ActivationQuantization, monkeypatch: pytest
                      (first[0], second, *nodes, conv, Node("Add", ("y", "a"), ("t",)), Node("Identity", ("t",), ("u",)), read), tables,
                      {"v": how, "u": after})
         same_everywhere(same, x, {"z": codes_of(total, after), "t": total}, monkeypatch, 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_nothing_behind_the_codes_is_read(stride: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end where a page begins that nobody may read."""
+    monkeypatch.setenv("THINFER_ISA", level)
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 5 * page)
+    last = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + 4 * page
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(last), page, 0) == 0
+    for channels in (1, 3, 15, 16, 17, 18, 24, 31, 33, 40, 47, 63, 64, 65):
+        shape, w_shape, attrs = (1, channels, 9, 5), (channels, 1, 3, 3), {"group": channels, "strides": (stride, stride), "pads": (1,) * 4}
+        (tensor, w, scale), codes = integers(w_shape), np.random.default_rng(2).integers(-128, 128, shape)
+        y = finished(sums_of(codes - INT8.zero_point, w, channels, (stride, stride), (1,) * 4, (1, 1)), INT8, scale, np.zeros(channels, F))
+        graph = Graph((ValueInfo("x", "float32", shape),), (ValueInfo("y", "float32", y.shape),), (Node("Conv", ("x", "w"), ("y",), attrs),),
+                      {"w": tensor}, {"x": INT8})
+        (plan,) = runtime.load(graph)._plans.values()
+        (unit,) = (unit for segment in plan.segments for unit in segment.units if unit.site.weights)
+        given = np.frombuffer(memory, np.int8, codes.size, 4 * page - codes.size)
+        given[:] = to_memory(codes.astype(np.int8), "NHWC")
+        for option in unit.options:
+            np.testing.assert_array_equal(run(unit.site, option, [given, *[None] * 8], level, given=given), y)
 
 
 @pytest.mark.parametrize("m", [1, 2, 5, 13, 50])

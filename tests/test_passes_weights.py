@@ -185,6 +185,15 @@ def test_four_int8_entries_lie_equally_far_apart_where_that_costs_little(spread:
     assert found <= 1.012 * best
 
 
+@pytest.mark.parametrize("least", [0.7, 0.95, 0.97, 0.99])
+def test_four_int8_entries_that_are_near_each_other(least: float) -> None:
+    """Integers tell evenly spaced entries apart no better than others where all are nearly the same number."""
+    w = np.random.default_rng(0).uniform(least, 1, (64, 64)).astype(np.float32)
+    found = cluster(net(w=w), {"w": Clustering(2, entries="int8", scale="channel")}).weights["w"].decode()
+    best = cluster(net(w=w), {"w": Clustering(2, scale="channel")}).weights["w"].decode()
+    assert np.linalg.norm(found - w) <= 1.03 * np.linalg.norm(best - w) + np.linalg.norm(w) / 127 / 12 ** 0.5
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("options", [Clustering(3), Clustering(3, groups=4), Clustering(3, scale="channel"), Clustering(5, entries="int8")])
 def test_cluster_sees_only_held_values(axis: int, options: Clustering) -> None:

@@ -23,7 +23,7 @@ from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import EncodedTensor
 from thinfer.formats.writer import write
 from thinfer.kernels import isa
-from thinfer.runtime import plan_cache, stage
+from thinfer.runtime import plan_cache, shapes, stage
 from thinfer.runtime.model_file import ModelFile
 from thinfer.toolchain import recipe as recipes
 from thinfer.toolchain.pipeline import compress
@@ -283,6 +283,24 @@ def test_folders_that_cannot_be_written_are_no_error(model: Path, tmp_path: Path
     for folder in (blocked, blocked / "below", Path("/proc/plans")):
         assert_same(runtime.load(model, cache=folder).run(feeds), wanted)
     assert blocked.read_bytes() == b""
+
+
+def test_files_that_went_away_are_no_error(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade may remove a module that runs, and an application in one file has none."""
+    monkeypatch.setattr(shapes, "__file__", str(tmp_path / "gone.py"))
+    feeds = feeds_of(small_cnn())
+    assert_same(runtime.load(model, cache=tmp_path / "plans").run(feeds), runtime.load(model).run(feeds))
+    assert not (tmp_path / "plans").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_in_the_place_of_the_file_is_ignored(model: Path, tmp_path: Path) -> None:
+    cache, feeds = tmp_path / "plans", feeds_of(small_cnn())
+    runtime.load(model, cache=cache).run(feeds)
+    path = only_file(cache)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert not is_kept(runtime.load(model, cache=cache))
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may become somebody else")

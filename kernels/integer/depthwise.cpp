@@ -95,7 +95,8 @@ inline void copy_row(const Layer& l, const int8_t* row, int8_t* to, int8_t pad) 
     fill(to + end * p[C], (padded - end) * p[C], pad);
     return;
   }
-  const int64_t whole = p[C] < CHUNK ? p[WIDTH] - (15 + p[C]) / p[C] : -1;  // pixels up to this one may be copied by 16 bytes at a time
+  const int64_t copied = (p[C] + 15) / 16 * 16;
+  const int64_t whole = p[C] < CHUNK ? p[WIDTH] - (copied + p[C] - 1) / p[C] : -1;  // pixels up to this one may be copied by 16 bytes at a time
   for (int64_t u = 0, phase = 0; u < padded; u++, phase++) {
     if (phase == p[SW]) {
       phase = 0;

@@ -124,7 +124,7 @@ def run(cell: Cell, attrs: Mapping[str, Any], name: str, x: np.ndarray, w: np.nd
         extra, step = cell.make(attrs, some, [one.function(x.dtype) for one in functions], clip)
         order = None if not backwards[d] else _reversed(length, batch, lens)
         along = x if order is None else x[order, np.arange(batch)]
-        inputs = multiply(0, d, along.reshape(length * batch, -1), ALL).reshape(length, batch, -1) + extra
+        inputs = multiply(0, d, along.reshape(length * batch, x.shape[2]), ALL).reshape(length, batch, rows) + extra
         walked, ends = _walk(step, inputs, tuple(last[:, d]), lens, hidden)
         y[:, d] = walked if order is None else walked[order, np.arange(batch)]
         last[:, d] = ends

@@ -123,6 +123,8 @@ class _IntegerWalk(Walk):
         """The inputs' part of the gates for these steps, one after the other in ``parts``. Threads that share them take rows each."""
         (length, batch, _), columns, threads = self.sizes, self.w.layout.columns, self.site.threads
         scales = FORMS[self.site.node.op.removeprefix(DOMAIN)].inputs  # the input that holds the scale of each row of X
+        if lane is None:
+            em.lane(None)  # the steps before still read ``parts``
         rows = [b * length + t if self.site.attrs["layout"] else t * batch + b for t in times for b in range(batch)]
         for k, row in enumerate(rows):
             em.lane(k * threads // len(rows) if lane is None and threads > 1 else lane)

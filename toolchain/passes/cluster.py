@@ -106,10 +106,11 @@ def _as_int8(channels: int, per_group: int, scale: np.ndarray | None, tables: li
 
 
 def _int8(table: np.ndarray) -> tuple[float, np.ndarray]:
-    """(step, integers of -127 … 127). Equal distances stay equal."""
+    """(step, integers of -127 … 127). Equal distances stay equal, if that costs nothing."""
     apart = np.diff(table.astype(np.float64))
-    if len(table) == EVEN and np.ptp(apart) <= 1e-5 * apart.min():
-        return integers(table.astype(np.float64), LARGEST_INT8)
+    found = integers(table.astype(np.float64), LARGEST_INT8) if len(table) == EVEN and np.ptp(apart) <= 1e-5 * apart.min() else None
+    if found is not None:
+        return found
     step = max(float(np.abs(table).max()), float(np.finfo(np.float32).tiny)) / LARGEST_INT8
     return step, np.rint(table / step)
 
