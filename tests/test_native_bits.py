@@ -157,17 +157,18 @@ def binarized(x: np.ndarray, how: ActivationQuantization, groups: int, level: st
 
 @every_level
 def test_codes_and_entries_at_their_ends(level: str) -> None:
-    """Sums that 16-bit intermediates would saturate."""
-    columns = outputs = 80
-    for entry in (-128, 127):
-        book = Codebook(np.zeros(columns * outputs, np.uint8), 2, np.array([[entry, 1, 2, 3]], np.int8))
-        tensor = EncodedTensor((outputs, columns), "float32", book)
-        for code in (-128, -127, 127):
-            codes, how = np.full((1, columns), code, np.int8), ActivationQuantization("static", "int8", 1.0, 0)
-            expected = np.full((1, outputs), columns * entry * code, np.float32)
-            attrs = {"transB": 1, HOW: (how, None), SCALE: (np.ones(1, np.float32),)}
-            arrays = [codes, np.zeros((outputs, columns), np.float32)]
-            check("thinfer::Gemm", arrays, expected, attrs, level=level, rtol=0, atol=0, weights={1: tensor})
+    """Sums that 16-bit intermediates would saturate, of two products or of four."""
+    outputs = 80
+    for bits, columns in ((2, 80), (4, 88), (8, 20)):
+        for entry in (-128, 127):
+            entries = np.full((1, 2 ** bits), entry, np.int8)
+            tensor = EncodedTensor((outputs, columns), "float32", Codebook(np.zeros(columns * outputs, np.uint8), bits, entries))
+            for code in (-128, -127, -64, -63, 63, 64, 127):
+                codes, how = np.full((1, columns), code, np.int8), ActivationQuantization("static", "int8", 1.0, 0)
+                expected = np.full((1, outputs), columns * entry * code, np.float32)
+                attrs = {"transB": 1, HOW: (how, None), SCALE: (np.ones(1, np.float32),)}
+                arrays = [codes, np.zeros((outputs, columns), np.float32)]
+                check("thinfer::Gemm", arrays, expected, attrs, level=level, rtol=0, atol=0, weights={1: tensor})
 
 
 @every_level

@@ -24,6 +24,7 @@ template <int B> constexpr int SEEN = 6 / B;  // fields that lie in the low 6 bi
 // The row: int8 codes less 128 where they are uint8, padded with zeros to whole steps. In scratch.
 struct Row {
   const int8_t* x;
+  int64_t columns;
   int32_t sum;    // of the codes
   int32_t zero;   // their zero point
   bool has_least;  // -128 is among them
@@ -36,7 +37,7 @@ struct Row {
     for (int64_t i = 0; i < k; i++) to[i] = (int8_t)(codes[i] ^ flip);
     for (int64_t i = 0; i < k; i++) total += to[i], least |= to[i] == -128;
     for (int64_t i = k; i < k + LONGEST_STEP; i++) to[i] = 0;
-    x = to, sum = total, has_least = least;
+    x = to, columns = k, sum = total, has_least = least;
     zero = (int32_t)(call->p[X_ZERO] < -128 ? *(const uint8_t*)call->buf[X_ZEROS] : call->p[X_ZERO]) - (flip ? 128 : 0);
   }
 };
