@@ -50,7 +50,7 @@ class Gemv:
         if encoding is not None:
             found, layout, kernel = encoding, f"{encoding.name} {m.order}", f"sparse_window_{m.kind}"
             packed = em.weight(m.at, f"{layout}, {name}", lambda tensor: pack_windows(part(tensor), found, m.order))
-            items, scratch = -(-m.outputs // PANEL // TOGETHER), 4 * m.columns
+            items, scratch = -(-m.outputs // PANEL // TOGETHER), encoding.row_bytes(m.columns)
         else:
             packed = em.weight(m.at, f"{m.layout}, {name}", lambda tensor: pack(with_table(part(tensor)), m.kind, m.order, m.outputs, 1))
             kernel, items, scratch = f"sparse_gemv_{m.kind}", -(-m.slices // SLICES), 0

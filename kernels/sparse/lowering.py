@@ -117,7 +117,7 @@ def _window_rows(m: Matrix, rows: int) -> Lowering:
 
     def emit(em: Emitter) -> None:
         m.emit(em, kernel, f"{encoding.name} {m.order}", lambda t: pack_windows(t, encoding, m.order), [m.columns, m.outputs],
-               rows * -(-panels // TOGETHER), 4 * m.columns)
+               rows * -(-panels // TOGETHER), encoding.row_bytes(m.columns))
 
     return Lowering(kernel, m.inputs("NCHW"), "NCHW", costs.STEP + m.slower * m.per_weight * m.tensor.held * rows, emit, fuses=True)
 

@@ -131,7 +131,7 @@ void finish(const Windows* m, int64_t panel, const vf* sums, const Result& r) {
 }
 
 // buf: packed weight, x, scale, bias, y. p: low, high, floats from one row of x to the next (all that the weight reads), the same of y.
-// Scratch: a row of x, where it does not lie at a multiple of 64 bytes: every load of a window would touch two cache lines.
+// Scratch: a row of x, where it does not lie at a multiple of 64 bytes: every load of a window would touch two cache lines. By bytes: its planes.
 template <int WB, int PER, class Values, bool ELASTIC>
 void gemv(const ThinCall* call, int64_t begin, int64_t end) {
   const Windows* m = (const Windows*)call->buf[0];
@@ -142,6 +142,12 @@ void gemv(const ThinCall* call, int64_t begin, int64_t end) {
     if (row != held) {
       held = row;
       x = (const float*)call->buf[1] + row * call->p[2];
+#if defined(__ARM_NEON)
+      if constexpr (PER == BYTES) {
+        write_planes<WB>(x, call->p[2], (uint8_t*)call->scratch);
+        x = (const float*)call->scratch;
+      }
+#endif
       if ((uintptr_t)x % 64) x = (const float*)memcpy(call->scratch, x, (size_t)call->p[2] * sizeof(float));
     }
     const Result result = {(const float*)call->buf[2], (const float*)call->buf[3], (float*)call->buf[4] + row * call->p[3],

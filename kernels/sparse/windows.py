@@ -42,6 +42,10 @@ class Encoding:
             return 2 if self.symbol else 1
         return 2 if self.tables else 32 // (self.window.bit_length() - 1 + self.symbol)
 
+    def row_bytes(self, columns: int) -> int:
+        """Of a row of x in scratch; by bytes: of whole windows."""
+        return 4 * (-(-columns // self.window) * self.window if self.by_bytes else columns)
+
     @property
     def fields(self) -> list[tuple[int, int]]:
         """For each slot of a word the lowest bits of its place and of its codebook's index."""
