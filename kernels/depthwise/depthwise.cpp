@@ -121,9 +121,9 @@ void rows_of(const Channels* c, int vectors, int64_t oh0, int64_t oh1) {
   for (int v = 0; v < vectors; v++) c[v].lanes == VL ? rows<WIDTH, STRIDE, true>(c[v], oh0, oh1) : rows<WIDTH, STRIDE, false>(c[v], oh0, oh1);
 }
 
-#if defined(__AVX2__)
+#if defined(__AVX2__) || defined(__aarch64__)
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int ABREAST = 7;  // pixels that roll down together: 21 of 32 registers hold their sums, 9 the taps
 #else
 constexpr int ABREAST = 4;  // 12 of 16 hold sums, taps come from memory
@@ -193,7 +193,7 @@ void roll_all(const Channels* c, int vectors, int64_t oh0, int64_t oh1) {
 typedef void (*Rows)(const Channels* c, int vectors, int64_t oh0, int64_t oh1);
 
 Rows choose(const int64_t* p) {
-#if defined(__AVX2__)
+#if defined(__AVX2__) || defined(__aarch64__)
   // Where few pixels are done twice.
   if (rolls(p) && p[OW] >= ABREAST && (p[OW] + ABREAST - 1) / ABREAST * ABREAST * 4 <= p[OW] * 5) return p[SW] == 1 ? roll_all<1> : roll_all<2>;
 #endif
