@@ -121,6 +121,8 @@ def checked_calibration(inputs: Sequence[ValueInfo], arrays: Mapping[str, np.nda
         array = arrays.get(info.name, np.zeros(1))
         if array.size == 0:
             raise UsageError(f"{refused}the array {info.name!r} is empty")
+        if array.dtype.kind not in "biuf":
+            raise UsageError(f"{refused}{info.name!r} has dtype {array.dtype}; the model takes {info.dtype}")
         if not np.isfinite(array).all():
             raise UsageError(f"{refused}{info.name!r} has elements that are infinite or no numbers")
     try:

@@ -181,14 +181,14 @@ def file_table(report: FileReport) -> str:
     rows.append(("total", "", "", "", "", f"{t.nbytes_dense:,}", bytes_text(t.nbytes_ram), f"{t.nbytes_file:,}", "", "", ratio_text(t.ratio), "", ""))
     bare = sum(not node.weights for node in report.nodes)
     s = report.source
+    macs = f"{s.macs:,} multiply-accumulates" if s.macs else "multiply-accumulates that depend on its shapes"
     return "\n".join([
         table(head, rows, right=range(4, 11)),
         "bits: in the file for each element of the weight, and what the entropy of its symbols is",
         f"bytes, in RAM for the backend {report.backend}, ISA level {report.isa or '–'}; {len(report.nodes)} nodes, "
         f"{bare} of them without weights of their own", *_lengths_text(report),
         report.arithmetic.text(),
-        f"before compression: {s.parameters:,} parameters, {f'{s.macs:,}' if s.macs else 'an unknown number of'} multiply-accumulates, "
-        f"{s.nbytes:,} bytes of weights; "
+        f"before compression: {s.parameters:,} parameters, {macs}, {s.nbytes:,} bytes of weights; "
         f"ratio to the file {ratio_text(ratio(s.nbytes, t.nbytes_file))}"])
 
 

@@ -107,6 +107,7 @@ def test_wrong_recipes(net: Path, tmp_path: Path) -> None:
     ({"picture": np.zeros((2, 3, 16, 16), np.float32)}, "there is no input 'picture'"),
     ({}, "the input 'image' is missing"),
     ({"image": np.zeros((2, 3, 16, 16))}, "has dtype float64"),
+    ({"image": np.full((2, 3, 16, 16), "a")}, "has dtype <U1; the model takes float32"),
     ({"image": np.zeros((2, 4, 16, 16), np.float32)}, "has shape (2, 4, 16, 16)"),
     ({"image": np.float32(1)}, "has shape ()"),
     ({"image": np.zeros((0, 3, 16, 16), np.float32)}, "is empty"),

@@ -56,5 +56,6 @@ def is_for_torch(path: str | Path) -> bool:
         return True
     start = first_bytes(Path(path))
     if start.startswith(MAGIC):
-        raise UnreadableModel(f"{path} is a packed file, which inspect, run, bench, tune and convert take; give the model that it was made from")
+        raise UnreadableModel(f"{path} is a packed file, which inspect, run, verify, bench, tune and convert take; "
+                              "give the model that it was made from")
     return start.startswith((b"PK\x03\x04", *PICKLE_STARTS)) or is_safetensors(start)
