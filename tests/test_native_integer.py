@@ -212,6 +212,24 @@ def test_codes_at_ties_are_those_of_the_division(monkeypatch: pytest.MonkeyPatch
     same_everywhere(graph, x, {"z": codes_of(y, after)}, monkeypatch, 1)
 
 
+@pytest.mark.parametrize("shape", [(20, 24, 1, 1), (32, 1, 3, 3)], ids=["pointwise", "depthwise"])
+def test_codes_and_weights_at_their_ends(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of two products that 16 bits do not hold, and those that they just do."""
+    how, after = ActivationQuantization("static", "int8", 1.0, 0), ActivationQuantization("static", "int8", 4096.0, 0)
+    channels, group = (shape[0], shape[0]) if shape[1] == 1 else (shape[1], 1)
+    x = np.full((1, channels, 6, 5), -128, F)
+    x[:, :, 3:] = 127
+    one = EncodedTensor((shape[0], 1, 1, 1), "float32", Affine(np.full(shape[0], 129, np.uint8), 8, np.ones((1, 1), F), None, shape[0]))
+    for weight in (-128, -127, 127):
+        w = np.full(shape, weight)
+        tensor = EncodedTensor(shape, "float32", Affine((w + 128).astype(np.uint8).reshape(-1), 8, np.ones((1, 1), F), None, w.size))
+        y = finished(sums_of(quantize(x, how).values, w, group, (1, 1), (0,) * 4, (1, 1)), how, np.ones(shape[0], F), np.zeros(shape[0], F))
+        graph = Graph((ValueInfo("x", "float32", x.shape),), (ValueInfo("z", "float32", y.shape),),
+                      (Node("Conv", ("x", "w"), ("u",), {"group": group}), Node("Conv", ("u", "one"), ("z",), {"group": shape[0]})),
+                      {"w": tensor, "one": one}, {"x": how, "u": after})
+        same_everywhere(graph, x, {"z": codes_of(y, after)}, monkeypatch, 1)
+
+
 @pytest.mark.slow
 def test_mobilenet_has_the_bits_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from thinfer.benchmarks import images, models  # want Pillow, which the extra `bench` brings

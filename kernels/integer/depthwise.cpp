@@ -3,6 +3,7 @@
 // A band of input rows is copied into scratch with its padding, as codes of the sign that dot wants, one plane per phase of the stride.
 // There an output row is one flat run of bytes: what a tap reads of it lies a whole number of pixels further on.
 #include "finish.h"
+#include "quick_neon.h"
 
 namespace {
 
@@ -185,10 +186,36 @@ template <typename F>
 #endif
 }
 
-[[maybe_unused]] constexpr int64_t MOST_ROWS = 64;
-
 // What becomes of the sums of row o of a chunk. Taken by value, as `Quick`.
 
+#if defined(__aarch64__)
+struct ToCodes {
+  QuickNeon quick;
+  int8_t* to;
+  vf m[4], bias[4];
+  int64_t n;
+  bool begun;  // sums begin with SUM_BITS
+  uint64_t near = 0;
+
+  ToCodes(const Layer& l, const Finish& f, int64_t row, const Chunk& chunk)
+      : quick(f), to(f.codes + row * f.ld + chunk.at), n(chunk.n), begun(f.flags & SMALL) {
+    for (int j = 0; j < 4; j++) {
+      m[j] = load(l.table.quick_m + chunk.index * CHUNK + j * VL);
+      bias[j] = load(l.table.quick_bias + chunk.index * CHUNK + j * VL) + quick.offset;
+    }
+  }
+  [[gnu::always_inline]] void operator()(const vi (&sums)[4], int64_t o) {
+    vf value[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) value[j] = begun ? (vf)sums[j] - splat(MAGIC) : __builtin_convertvector(sums[j], vf);
+    uint16x8_t least = quick.far();
+    const vi bytes = quick.bytes_of(value, m, bias, least);
+    if (__builtin_expect(n == CHUNK, 1)) storei(to + o * quick.ld, bytes);
+    else store_bytes(to + o * quick.ld, bytes, n);
+    near |= (uint64_t)quick.is_near(least) << o;
+  }
+};
+#else
 struct ToCodes {
   Quick quick;
   int8_t* to;
@@ -209,6 +236,7 @@ struct ToCodes {
     near |= (uint64_t)quick.is_near(distance) << o;
   }
 };
+#endif
 
 struct ToFloats {
   float* y;
@@ -272,6 +300,57 @@ struct Weights {
   W at(int64_t i) const { return WIDENS ? wide[i] : signed_words(loadi(w + i * CHUNK)); }
 };
 
+template <typename End>
+uint64_t any_filter(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, End end);
+
+#if defined(__aarch64__) && !defined(__ARM_FEATURE_DOTPROD)
+// Rows of one chunk of a filter of 3 × 3, without dot products: tap by tap, two products added in 16 bits. `fits` unless two weights that meet are -128.
+struct Taps {
+  int8x16_t w[9];
+  bool fits;
+  explicit Taps(const Weights& weights) {
+#pragma GCC unroll 3
+    for (int h = 0; h < 3; h++) {
+      const int8x16x4_t four = vld4q_s8(weights.w + 4 * h * CHUNK);
+#pragma GCC unroll 3
+      for (int t = 0; t < 3; t++) w[3 * h + t] = four.val[t];
+    }
+    int8x16_t larger = vdupq_n_s8(127);
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) larger = vminq_s8(larger, vmaxq_s8(w[i], w[i + 1]));
+    fits = vminvq_s8(larger) > -128;
+  }
+};
+template <int STRIDE, typename End>
+[[gnu::noinline]] uint64_t rolled(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, End end) {
+  const Taps taps(weights);
+  if (!taps.fits) return any_filter(l, weights, x, count, end);
+  const int64_t places[3] = {0, l.taps_at[1], l.taps_at[2]}, step = l.row_bytes;
+  const vi start[4] = {weights.first(0), weights.first(1), weights.first(2), weights.first(3)};
+  for (int64_t o = 0; o < count; o++, x += STRIDE * step) {
+    int32x4_t sum[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) sum[j] = (int32x4_t)start[j];
+#pragma GCC unroll 5
+    for (int k = 0; k < 9; k += 2) {
+      const int8x16_t a = vld1q_s8(x + k / 3 * step + places[k % 3]);
+      int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(taps.w[k])), high = vmull_high_s8(a, taps.w[k]);
+      if (k < 8) {
+        const int8x16_t b = vld1q_s8(x + (k + 1) / 3 * step + places[(k + 1) % 3]);
+        low = vmlal_s8(low, vget_low_s8(b), vget_low_s8(taps.w[k + 1]));
+        high = vmlal_high_s8(high, b, taps.w[k + 1]);
+      }
+      sum[0] = vaddw_s16(sum[0], vget_low_s16(low));
+      sum[1] = vaddw_high_s16(sum[1], low);
+      sum[2] = vaddw_s16(sum[2], vget_low_s16(high));
+      sum[3] = vaddw_high_s16(sum[3], high);
+    }
+    const vi sums[4] = {(vi)sum[0], (vi)sum[1], (vi)sum[2], (vi)sum[3]};
+    end(sums, o);
+  }
+  return end.near;
+}
+#else
 // Rows of one chunk of a filter of 3 × 3: weights stay in registers and each row is interleaved once. Nothing is called here, as that would send
 // all registers to memory.
 template <int STRIDE, typename End>
@@ -315,6 +394,7 @@ template <int STRIDE, typename End>
 #undef THIN_ADD
   return end.near;
 }
+#endif
 
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int TOGETHER = 4;  // output rows at a time, by how many sums the registers hold
@@ -402,7 +482,15 @@ void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t ro
     } else if (!to_codes) {
       chunk_of(l, rolls, weights, x, count, Exactly{&f, &l.table, row, chunk});
     } else {
-      uint64_t left = chunk_of(l, rolls, weights, x, count, ToCodes(l, f, row, chunk));
+      Weights begun = weights;
+#if defined(__aarch64__)
+      int32_t starts[CHUNK];
+      if (f.flags & SMALL) {
+        for (int j = 0; j < 4; j++) storei(starts + j * VL, weights.first(j) + splati(SUM_BITS));
+        begun.start = starts;
+      }
+#endif
+      uint64_t left = chunk_of(l, rolls, begun, x, count, ToCodes(l, f, row, chunk));
       if (WIDENS && left && rolls) widen(weights, l.vectors, wide);
       Exactly end = {&f, &l.table, row, chunk};
       for (int64_t o = 0; left; o++, left >>= 1)

@@ -55,17 +55,20 @@ struct X { int8x16_t bytes; };
 struct W { int8x16_t bytes; };
 inline X unsigned_words(vi v) { return {vreinterpretq_s8_s32((int32x4_t)v)}; }
 inline W signed_words(vi v) { return {vreinterpretq_s8_s32((int32x4_t)v)}; }
+// Sums of neighbours among the numbers of `low`, then among those of `high`.
+[[maybe_unused]] inline vi added_in_pairs(int32x4_t low, int32x4_t high) {
+#if defined(__aarch64__)
+  return (vi)vpaddq_s32(low, high);
+#else
+  return (vi)vcombine_s32(vpadd_s32(vget_low_s32(low), vget_high_s32(low)), vpadd_s32(vget_low_s32(high), vget_high_s32(high)));
+#endif
+}
 inline vi dot(vi sum, const X& x, const W& w) {
 #if defined(__ARM_FEATURE_DOTPROD)
   return (vi)vdotq_s32((int32x4_t)sum, x.bytes, w.bytes);
 #else  // neighbours of neighbours: no product of two bytes leaves 16 bits
-  const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(x.bytes), vget_low_s8(w.bytes)));
-  const int32x4_t high = vpaddlq_s16(vmull_s8(vget_high_s8(x.bytes), vget_high_s8(w.bytes)));
-#if defined(__aarch64__)
-  return sum + (vi)vpaddq_s32(low, high);
-#else
-  return sum + (vi)vcombine_s32(vpadd_s32(vget_low_s32(low), vget_high_s32(low)), vpadd_s32(vget_low_s32(high), vget_high_s32(high)));
-#endif
+  return sum + added_in_pairs(vpaddlq_s16(vmull_s8(vget_low_s8(x.bytes), vget_low_s8(w.bytes))),
+                              vpaddlq_s16(vmull_s8(vget_high_s8(x.bytes), vget_high_s8(w.bytes))));
 #endif
 }
 #else

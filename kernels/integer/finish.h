@@ -4,6 +4,7 @@
 #include "codes.h"
 #include "dot.h"
 #include "kernel.h"
+#include "row_neon.h"
 
 namespace {
 
@@ -25,8 +26,8 @@ enum FinishParam {
   F_GROUP_ROWS,            // rows of y that share a dynamic scale
   F_PARAMS
 };
-// AS_SUMS: of product_i8, which leaves int32 in the place of y to others.
-enum FinishFlag { TO_FLOATS = 1, TO_CODES = 2, ADDS = 4, DYNAMIC = 8, DYNAMIC_ZERO = 16, QUICK = 32, UNSIGNED = 64, AS_SUMS = 128 };
+// AS_SUMS: of product_i8, which leaves int32 in the place of y to others. SMALL: no sum leaves 2^22.
+enum FinishFlag { TO_FLOATS = 1, TO_CODES = 2, ADDS = 4, DYNAMIC = 8, DYNAMIC_ZERO = 16, QUICK = 32, UNSIGNED = 64, AS_SUMS = 128, SMALL = 256 };
 
 // Per output: start of the sums, then m, bias, m / s, bias / s. One after another, each `stride` long.
 struct Table {
@@ -57,10 +58,6 @@ struct Quick {
 #if defined(__AVX512F__)
     distance = (vf)_mm512_range_ps(_mm512_reduce_ps((__m512)q, 0), (__m512)distance, 11);  // the larger one, both without their signs
     return (vi)_mm512_cvtps_epi32((__m512)q) + zero;
-#elif defined(__aarch64__)
-    const vf moved = q + MAGIC;
-    distance = (vf)vmaxnmq_f32(vabdq_f32((float32x4_t)q, (float32x4_t)(moved - MAGIC)), (float32x4_t)distance);
-    return (vi)moved - splati(0x4B400000) + zero;
 #else
     const vf moved = q + MAGIC, d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
     distance = d > distance ? d : distance;
@@ -76,8 +73,6 @@ struct Quick {
     return _mm256_movemask_ps((__m256)mask) != 0;
 #elif defined(__SSE2__)
     return _mm_movemask_ps((__m128)mask) != 0;
-#elif defined(__aarch64__)
-    return vmaxvq_u32((uint32x4_t)mask) != 0;
 #else
     return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
 #endif
@@ -107,6 +102,20 @@ struct Finish {
   // n outputs from `column` on of `rows` rows from `row` on, whose sums lie in order, `lds` apart, and whose entries of the table begin at `t`.
   [[gnu::noinline]] void exactly(const int32_t* sums, int64_t lds, int64_t rows, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
     const bool together = !(flags & DYNAMIC) && grid.inverse != 0.0f;
+#if defined(__aarch64__)
+    if (together && (n == 16 || n == 8)) {
+      // Codes of at most 384 steps: the factor 1 / s, the quotient, the offset and the sum err by less than 2^-13 together.
+      const RowNeon f = {t.m + at, t.bias + at, splat(thin_f32(p[F_LOW])), splat(thin_f32(p[F_HIGH])), splat(grid.inverse),
+                         Fixed(0x1p-13f, p[F_ZERO], p[F_CODE_LOW], p[F_CODE_HIGH], flags & UNSIGNED), (flags & ADDS) != 0,
+                         (flags & TO_FLOATS) != 0, (flags & TO_CODES) != 0};
+      for (int64_t r = 0; r < rows; r++, sums += lds) {
+        const int64_t place = (row + r) * ld + column;
+        const bool done = n == 16 ? f.row<4>(sums, y + place, codes + place, addend + place) : f.row<2>(sums, y + place, codes + place, addend + place);
+        if (!done) row_apart(sums, t, at, row + r, column, n);
+      }
+      return;
+    }
+#endif
     const Together f = {t.m + at, t.bias + at, splat(thin_f32(p[F_LOW])), splat(thin_f32(p[F_HIGH])), splat(grid.inverse), quick, flags};
     for (int64_t r = 0; r < rows; r++, sums += lds) {
       const int64_t place = (row + r) * ld + column;

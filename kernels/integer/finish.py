@@ -11,7 +11,7 @@ from ...formats.record import dataclass
 from ..lowering import Emitter, Ref, f32
 from .pack import Factors, Grid, quick
 
-TO_FLOATS, TO_CODES, ADDS, DYNAMIC, DYNAMIC_ZERO, QUICK, UNSIGNED, AS_SUMS = (1 << i for i in range(8))
+TO_FLOATS, TO_CODES, ADDS, DYNAMIC, DYNAMIC_ZERO, QUICK, UNSIGNED, AS_SUMS, SMALL = (1 << i for i in range(9))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Finish:
         is_dynamic = self.factors.how.kind == "dynamic"
         flags = (TO_FLOATS * (ending.value is not None) + TO_CODES * (ending.codes is not None) + ADDS * (ending.addend is not None)
                  + DYNAMIC * is_dynamic + DYNAMIC_ZERO * (is_dynamic and self.factors.how.dtype == "uint8") + QUICK * (near is not None)
-                 + UNSIGNED * (grid is not None and grid.how.dtype == "uint8"))
+                 + UNSIGNED * (grid is not None and grid.how.dtype == "uint8") + SMALL * (self.largest_sum < 1 << 22))
         scale, zero, bounds = (1.0, 0, (0, 0)) if grid is None else (grid.how.scale, grid.how.zero_point - grid.shift, grid.bounds())
         return [flags, f32(self.em.low), f32(self.em.high), f32(scale), zero, *bounds, f32(near or 0.0), f32(self.alpha), self.group_rows]
 

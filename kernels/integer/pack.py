@@ -44,6 +44,24 @@ def integers_of(tensor: EncodedTensor) -> np.ndarray:
     return weight_integers(tensor).decode().astype(np.int8)
 
 
+def pairs_fit(w: np.ndarray) -> bool:
+    """Whether no row of w[…, columns] has -128 in a column of an even word of four and in the same column of the next word.
+
+    Then sums of two products of codes with these columns fit 16 bits, which NEON without dot products goes by.
+    """
+    least = w == -128
+    if not least.any():
+        return True
+    full = np.zeros((*w.shape[:-1], -(-w.shape[-1] // 8) * 8), bool)
+    full[..., :w.shape[-1]] = least
+    return not full.reshape(-1, 2, 4).all(1).any()
+
+
+def told(w: np.ndarray, isa: str) -> list[np.ndarray]:
+    """What follows the table of ``product_i8`` on ARM: whether pairs of w[…, columns] fit."""
+    return [np.array([pairs_fit(w)], np.int32)] if isa in ARM_LEVELS else []
+
+
 @dataclass(frozen=True)
 class Matrix:
     """W[groups][outputs][columns] of a weight that lies in ``order`` (``gemm.pack.Order``)."""

@@ -2,6 +2,8 @@
 #include "coded.h"
 #include "finish.h"
 #include "patches.h"
+#include "product_neon.h"
+#include "quick_neon.h"
 
 namespace {
 
@@ -17,9 +19,12 @@ constexpr int rows_of(int panels) { return panels == 4 ? 5 : panels == 3 ? 6 : 1
 #elif defined(__AVX2__)
 constexpr int MP = 1;
 constexpr int rows_of(int) { return 4; }
-#elif defined(__aarch64__)
+#elif defined(__ARM_FEATURE_DOTPROD)
 constexpr int MP = 1;
 constexpr int rows_of(int) { return 4; }
+#elif defined(__ARM_NEON) && !defined(__aarch64__)
+constexpr int MP = 1;
+constexpr int rows_of(int) { return 1; }
 #else
 constexpr int MP = 1;
 constexpr int rows_of(int) { return 2; }
@@ -52,6 +57,13 @@ struct Tile {
   int64_t at;          // of the first output in the table
   int64_t row, column, columns;
   bool upwards;        // from the last row to the first one
+#if defined(__ARM_NEON)
+  bool pairs = true;   // see add_words
+#endif
+#if defined(__aarch64__)
+  const QuickNeon* quick = nullptr;
+  int32_t offset = 0;  // what sums of the quick way begin with beside their start
+#endif
 };
 
 // The last `tail` bytes (1 to 3) of a row of K, the lowest of a word of which the others are 0.
@@ -63,19 +75,6 @@ inline int32_t last_word(const int8_t* row, int64_t k, int64_t tail) {
 
 // The zero point of a row of dynamic codes, as the codes that dot sees have it.
 inline int32_t zero_of(const Finish& f, int64_t row) { return (int32_t)f.zeros[f.group(row)] - CODE_SHIFT; }
-
-#if defined(__ARM_FEATURE_DOTPROD)
-// Four columns of a panel, whose codes are word LANE of the sixteen that `x` holds.
-template <int R, int LANE>
-[[gnu::always_inline]] inline void add_columns(vi (&sum)[R][NV], const int8x16_t (&x)[R], const int8_t* w) {
-#pragma GCC unroll 4
-  for (int i = 0; i < NV; i++) {
-    const int8x16_t column = vld1q_s8(w + (LANE * NV + i) * 16);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) sum[r][i] = (vi)vdotq_laneq_s32((int32x4_t)sum[r][i], column, x[r], LANE);
-  }
-}
-#endif
 
 template <int R, int P>
 [[gnu::always_inline]] inline void sums_of(vi (&sum)[R][P * NV], const Tile& t) {
@@ -90,7 +89,10 @@ template <int R, int P>
   }
 #pragma GCC unroll 16
   for (int i = 0; i < P * NV; i++) {
-    const vi start = loadi(t.table.start + t.at + i * VL);
+    vi start = loadi(t.table.start + t.at + i * VL);
+#if defined(__aarch64__)
+    start += splati(t.offset);
+#endif
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) sum[r][i] = (t.finish->flags & DYNAMIC_ZERO) ? start * zeros[r] : start;
   }
@@ -101,17 +103,11 @@ template <int R, int P>
   const int8_t* w = t.w;
   const vi flip = splati(t.flip);
   const int64_t whole = t.tail ? t.words - 1 : t.words;
+#if defined(__ARM_NEON)
+  int64_t k = add_words<R>(sum, t.x, ldx, w, whole, flip, t.pairs);
+  w += k * 4 * PANEL;
+#else
   int64_t k = 0;
-#if defined(__ARM_FEATURE_DOTPROD)
-  for (; k + 4 <= whole; k += 4, w += 16 * PANEL) {
-    int8x16_t values[R];
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) values[r] = (int8x16_t)(loadi(x[r / 3] + r % 3 * ldx + 4 * k) ^ flip);
-    add_columns<R, 0>(sum, values, w);
-    add_columns<R, 1>(sum, values, w);
-    add_columns<R, 2>(sum, values, w);
-    add_columns<R, 3>(sum, values, w);
-  }
 #endif
   for (; k < whole; k++, w += 4 * PANEL) {
     W column[P * NV];
@@ -214,6 +210,9 @@ template <int P>
 [[gnu::noinline]] void again(Tile t, int64_t r) {
   t.x += r * t.ldx;
   t.row += r;
+#if defined(__aarch64__)
+  t.offset = 0;
+#endif
   vi sum[1][P * NV];
   sums_of<1, P>(sum, t);
   exactly<1, P>(sum, t);
@@ -222,26 +221,31 @@ template <int P>
 #if defined(__aarch64__)
 // Codes of a panel's rows, the quick way. Bit r of the result: row r lies near a tie. One look tells that none does.
 template <int R, bool FULL>
-[[gnu::always_inline]] inline uint32_t quickly(const vi (&sum)[R][NV], const Tile& t, const Quick& f) {
+[[gnu::always_inline]] inline uint32_t quickly(const vi (&sum)[R][NV], const Tile& t, const QuickNeon& f) {
   const float *m = t.table.quick_m + t.at, *bias = t.table.quick_bias + t.at;
   const vf ms[NV] = {load(m), load(m + VL), load(m + 2 * VL), load(m + 3 * VL)};
-  const vf biases[NV] = {load(bias), load(bias + VL), load(bias + 2 * VL), load(bias + 3 * VL)};
+  const vf biases[NV] = {load(bias) + f.offset, load(bias + VL) + f.offset, load(bias + 2 * VL) + f.offset, load(bias + 3 * VL) + f.offset};
+  vf value[R][NV];
+  if (t.offset) {
+#pragma GCC unroll 16
+    for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = (vf)sum[i / NV][i % NV] - splat(MAGIC);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = __builtin_convertvector(sum[i / NV][i % NV], vf);
+  }
   int8_t* to = f.codes + t.row * f.ld + t.column;
-  vf distance[R], most = {};
+  uint16x8_t least[R], all = f.far();
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++, to += f.ld) {
-    vf q[NV];
-#pragma GCC unroll 4
-    for (int i = 0; i < NV; i++) q[i] = __builtin_convertvector(sum[r][i], vf) * ms[i] + biases[i];
-    distance[r] = vf{};
-    const vi bytes = f.bytes_of(q[0], q[1], q[2], q[3], distance[r]);
+    least[r] = f.far();
+    const vi bytes = f.bytes_of(value[r], ms, biases, least[r]);
     if (FULL) storei(to, bytes);
     else store_bytes(to, bytes, t.columns);
-    most = (vf)vmaxnmq_f32((float32x4_t)most, (float32x4_t)distance[r]);
+    all = vminq_u16(all, least[r]);
   }
   uint32_t rows = 0;
-  if (__builtin_expect(f.is_near(most), 0))
-    for (int r = 0; r < R; r++) rows |= (uint32_t)f.is_near(distance[r]) << r;
+  if (__builtin_expect(f.is_near(all), 0))
+    for (int r = 0; r < R; r++) rows |= (uint32_t)f.is_near(least[r]) << r;
   return rows;
 }
 #endif
@@ -262,10 +266,11 @@ void tile(const Tile& t) {
     exactly<R, P>(sum, t);
     return;
   }
-  const Quick f = t.finish->quick;
 #if defined(__aarch64__)
+  const QuickNeon f = *t.quick;
   uint32_t rows = t.columns >= PANEL ? quickly<R, true>(sum, t, f) : quickly<R, false>(sum, t, f);
 #else
+  const Quick f = t.finish->quick;
   int8_t* to = f.codes + t.row * f.ld + t.column;
   const int64_t columns = t.columns;
 #pragma GCC unroll 16
@@ -308,7 +313,7 @@ inline void rows_in_tiles(int64_t first, int64_t rows, const Tile& block) {
 // All rows: tiles of R, then what is left in a smaller one if that holds it.
 template <int P>
 inline void all_rows(int64_t rows, const Tile& t) {
-  constexpr int R = rows_of(P), HALF = R > 4 ? 4 : 2;
+  constexpr int R = rows_of(P), HALF = R > 4 ? 4 : R > 2 ? 2 : 1;
   const int64_t left = rows % R, whole = rows >= R && left <= HALF ? rows - left : rows;
   if (rows >= R) rows_in_tiles<R, P>(0, whole, t);
   if (rows >= R && whole == rows) return;
@@ -331,10 +336,20 @@ void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t ch
   const int64_t first = panels * chunk / p[CHUNKS], last = panels * (chunk + 1) / p[CHUNKS], tiles = (last - first + MP - 1) / MP;
   const int8_t* x = (const int8_t*)call->buf[0] + group * (p[GATHER] ? p[CONV + C_CHANNELS] : p[K]);
   const int64_t step = p[GATHER] ? p[BLOCK] : rows;
+#if defined(__aarch64__)
+  const QuickNeon quick(finish);
+#endif
   for (int64_t r = 0; r < rows; r += step) {
     const int64_t now = rows - r < step ? rows - r : step;
     Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, ldw, words, p[K] % 4, flip_of(p[SIGNED]), &finish,
               Table(call->buf[2], p[OUTPUTS]), 0, row0 + r, 0, 0, upwards};
+#if defined(__aarch64__)
+    t.quick = &quick;
+    t.offset = finish.is_quick() && (finish.flags & SMALL) ? SUM_BITS : 0;
+#endif
+#if defined(__ARM_NEON)
+    t.pairs = ((const int32_t*)call->buf[2])[((finish.flags & AS_SUMS) ? 1 : 5) * p[OUTPUTS]];
+#endif
     if (p[GATHER]) {
       const int8_t pad = (int8_t)p[PAD];
       const bool own = (finish.flags & DYNAMIC_ZERO) && finish.p[F_GROUP_ROWS] < p[M];

@@ -14,7 +14,7 @@ from ..quantized import largest_code
 from ..slabs import ALIGNMENT
 from .coded import bits_in_ram, coded, coded_bytes, decoded_bytes
 from .finish import Finish
-from .pack import PANEL, Factors, Matrix, fits, joined, largest_weight, weight_bytes
+from .pack import PANEL, Factors, Matrix, fits, joined, largest_weight, told, weight_bytes
 
 ROW_STEP = 24
 """Rows of a work item are a multiple of this, as every tile of the micro-kernel divides it (but AVX-512 without VNNI)."""
@@ -70,7 +70,7 @@ class Product:
             w = matrix.integers(found)
             starts = factors.starts(w.sum(-1, dtype=np.int64), self.site.isa)
             panels = coded(matrix, w, bits) if bits else matrix.panelled(w)
-            return joined([panels, *(matrix.by_panel(part) for part in (starts, *table))])[0]
+            return joined([panels, *(matrix.by_panel(part) for part in (starts, *table)), *told(w, self.site.isa)])[0]
 
         packed = em.weight(1, f"panel16 {f'{bits} bits' if bits else 'int8'} for {self.site.node.outputs[0]}{finish.name}", pack)
         rows, block, chunks = self.cut(self.site.threads)

@@ -16,7 +16,7 @@ from ..ops.conv_transpose import geometry
 from ..quantized import largest_code
 from ..slabs import ALIGNMENT
 from .finish import Finish, as_sums
-from .pack import PANEL, Factors, Matrix, fits, integers_of, joined, largest_weight, weight_bytes
+from .pack import PANEL, Factors, Matrix, fits, integers_of, joined, largest_weight, told, weight_bytes
 from .product import Product
 
 
@@ -76,7 +76,7 @@ class Transposed:
             w = integers_of(found).reshape(self.groups, matrix.columns, channels // self.groups, self.taps)
             by_tap = w.transpose(0, 3, 2, 1).reshape(self.groups, matrix.outputs, matrix.columns)
             starts = factors.starts(by_tap.sum(-1, dtype=np.int64), self.site.isa)
-            return joined([matrix.panelled(by_tap), matrix.by_panel(starts)])[0]
+            return joined([matrix.panelled(by_tap), matrix.by_panel(starts), *told(by_tap, self.site.isa)])[0]
 
         packed = em.weight(1, f"panel16 int8 of taps for {self.site.node.outputs[0]} of {how.kind} {how.dtype} {how.zero_point}", pack)
         rows, block, chunks = product.cut(self.site.threads)
