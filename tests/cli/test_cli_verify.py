@@ -58,7 +58,7 @@ def test_what_is_not_finite_never_agrees(net: Path, tmp_path: Path) -> None:
 
 def test_models_that_do_not_correspond(thin: Path, tmp_path: Path) -> None:
     assert "there is no file" in fails("verify", thin, "--against", tmp_path / "none.onnx")
-    packed = f"{thin} is a packed file, which inspect, run, bench, tune and convert take; give the model that it was made from"
+    packed = f"{thin} is a packed file, which inspect, run, verify, bench, tune and convert take; give the model that it was made from"
     for command in ("verify", "bench"):
         assert fails(command, thin, "--against", thin) == packed
     assert fails("pack", thin, "-o", tmp_path / "x.thin") == fails("pack", thin) == fails("explain", thin) == packed
