@@ -179,3 +179,22 @@ def test_biases_are_added_once_beside_what_is_not_finite(channel: int, level: st
     expected = session.run({"x": x})["y"]
     x[0, channel, 0, 0] = np.inf
     np.testing.assert_allclose(session.run({"x": x})["y"][:, :, 3:], expected[:, :, 3:], rtol=1e-4, atol=1e-4)
+
+
+@every_level
+@pytest.mark.parametrize(("shape", "size"), [((40, 3, 3, 3), 33), ((40, 32, 3, 3), 11)])
+def test_bits_beside_infinities_do_not_hang_on_threads(shape: tuple[int, ...], size: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block of columns and two. Rows of an image that share a work item with an Inf on one thread do not share it on three."""
+    monkeypatch.setenv("THINFER_ISA", level)
+    rng = np.random.default_rng(0)
+    weights = {"w": encode(rng.standard_normal(shape).astype(np.float32), "4x1 fp32", 0, 1)}
+    graph = Graph((ValueInfo("x", "float32", (1, shape[1], size, size)),), (ValueInfo("y", "float32", (1, 40, size, size)),),
+                  (Node("Conv", ("x", "w"), ("y",), {"pads": (1, 1, 1, 1)}),), weights)
+    x = rng.standard_normal((1, shape[1], size, size)).astype(np.float32)
+    finite = runtime.load(graph, threads=1)(x)
+    x[0, :3, size // 2, 4] = np.inf, -np.inf, np.nan
+    one = runtime.load(graph, threads=1)(x)
+    assert not np.isfinite(one[:, :, size // 2 - 1:size // 2 + 2, 3:6]).all()
+    np.testing.assert_array_equal(one[:, :, :size // 2 - 1], finite[:, :, :size // 2 - 1])
+    for threads in (2, 3):
+        np.testing.assert_array_equal(runtime.load(graph, threads=threads)(x), one)

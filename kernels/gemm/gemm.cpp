@@ -137,25 +137,24 @@ inline void all_rows(int panels, int64_t rows, Tile t) {
   }
 }
 
-// The same with activations that are not finite, of which an absent weight must not see any.
-inline void one_by_one(int panels, int64_t rows, const Tile& t) {
+// One row of activations that are not all finite, of which an absent weight must not see any.
+inline void one_by_one(int panels, const Tile& t) {
 #if defined(__aarch64__)
   const bool begins = false;
 #else
   const bool begins = is_plain(t);  // as in tiles: other blocks of columns may have been finite
 #endif
-  for (int64_t r = 0; r < rows; r++)
-    for (int i = 0; i < t.columns && i < panels * PANEL; i++) {
-      const float *x = t.x + r * t.ldx, *w = t.w + i / PANEL * t.ldw + i % PANEL;
-      float sum = !t.first ? t.y[r * t.ldy + i] : begins ? t.bias[i] : 0.0f;
-      for (int64_t k = 0; k < t.n; k++)
-        if (!is_absent(w[k * PANEL])) sum += w[k * PANEL] * x[k];
-      if (t.last) {
-        if (!begins) sum = sum * t.alpha + t.bias[i];
-        sum = sum < t.low ? t.low : sum > t.high ? t.high : sum;
-      }
-      t.y[r * t.ldy + i] = sum;
+  for (int i = 0; i < t.columns && i < panels * PANEL; i++) {
+    const float* w = t.w + i / PANEL * t.ldw + i % PANEL;
+    float sum = !t.first ? t.y[i] : begins ? t.bias[i] : 0.0f;
+    for (int64_t k = 0; k < t.n; k++)
+      if (!is_absent(w[k * PANEL])) sum += w[k * PANEL] * t.x[k];
+    if (t.last) {
+      if (!begins) sum = sum * t.alpha + t.bias[i];
+      sum = sum < t.low ? t.low : sum > t.high ? t.high : sum;
     }
+    t.y[i] = sum;
+  }
 }
 
 typedef void (*Decode)(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out);
@@ -177,11 +176,11 @@ struct Block {
   int64_t columns(int64_t k) const { return p[K] - k < p[K_BLOCK] ? p[K] - k : p[K_BLOCK]; }
   int64_t tiles() const { return (panel1 - panel0 + NP - 1) / NP; }  // of nearly equal width
 
-  // Whether `rows` rows of n activations are all finite, where that matters.
-  bool finite(const float* at, int64_t ld, int64_t n) const {
+  // Whether the first `count` rows of n activations are all finite, where that matters.
+  bool finite(const float* at, int64_t ld, int64_t n, int64_t count) const {
     if (decode != decode_tiles<NOTHING> || !has_absent(packed)) return true;
     bool found = true;
-    for (int64_t r = 0; r < rows && found; r++) found = all_finite(at + r * ld, n);
+    for (int64_t r = 0; r < count && found; r++) found = all_finite(at + r * ld, n);
     return found;
   }
 
@@ -207,10 +206,24 @@ struct Block {
     t.low = thin_f32(p[LOW]);
     t.high = thin_f32(p[HIGH]);
     t.ahead = decode ? 0 : p[GATHER] || t.last ? count * t.ldw - (p[GATHER] ? 0 : k * PANEL) : t.n * PANEL;
-    const Decode into = is_finite ? decode : decode_tiles<MARK>;
-    for (int j = 0; decode && j < count; j++) into(packed, index + j, k, t.n, decoded + j * t.ldw);
-    if (is_finite) all_rows(count, rows, t);
-    else one_by_one(count, rows, t);
+    for (int j = 0; decode && j < count; j++) decode(packed, index + j, k, t.n, decoded + j * t.ldw);
+    if (is_finite) {
+      all_rows(count, rows, t);
+      return;
+    }
+    each_row(count, t, true);
+    for (int j = 0; j < count; j++) decode_tiles<MARK>(packed, index + j, k, t.n, decoded + j * t.ldw);
+    each_row(count, t, false);
+  }
+
+  // The rows that are finite, or those that are not. Each by itself, so that no row's bits hang on which others share its block, and so on threads.
+  void each_row(int count, Tile t, bool wanted) const {
+    for (int64_t r = 0; r < rows; r++) {
+      const float* at = p[GATHER] ? t.x : x + (row0 + r) * p[LDX];
+      if (finite(at, 0, p[GATHER] ? t.n : p[K], 1) == wanted) wanted ? all_rows(count, 1, t) : one_by_one(count, t);
+      t.x += t.ldx;
+      t.y += t.ldy;
+    }
   }
 
   // Columns [k, k + n) of the patches; taps side by side, as the decoded weights have them.
@@ -228,11 +241,11 @@ struct Block {
       const Patches source(x, p[LDX], p + CONV);
       for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) {
         gather(source, k, columns(k));
-        const bool is_finite = finite(patches, p[K_BLOCK], columns(k));
+        const bool is_finite = finite(patches, p[K_BLOCK], columns(k), rows);
         for (int64_t i = 0; i < tiles(); i++) multiply(i, k, is_finite);
       }
     } else {
-      const bool is_finite = finite(x + row0 * p[LDX], p[LDX], p[K]);
+      const bool is_finite = finite(x + row0 * p[LDX], p[LDX], p[K], rows);
       for (int64_t i = 0; i < tiles(); i++)
         for (int64_t k = 0; k < p[K]; k += p[K_BLOCK]) multiply(i, k, is_finite);
     }
