@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from . import codes
+from .bare import check_end, cursor_of, decode_bare, lying
 from .codes import WeightEntry, read_array
 from .cursor import Cursor
 from .decoders import Decoder
-from .errors import CodebookError, CodeError, StreamLengthError, TrailingDataError
+from .errors import CodebookError, CodeError, StreamLengthError
 from .places import NOWHERE, Places, in_rows, of_held, of_positions
 from .stream_reader import StreamInfo, StreamReader
 from .tensor import (
@@ -49,8 +50,8 @@ def decode_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder, report
     """The weight whose blob lies in ``buffer`` (the whole file) where ``entry`` says. Large raw values are views of the buffer. ``tables``: what
     ``outline_blob`` found; they are not decoded again."""
     if entry.is_bare:
-        return _bare(entry, _cursor(entry, buffer))
-    reader = _BlobReader(entry, StreamReader(_cursor(entry, buffer), decoder, entry.coder, report))
+        return decode_bare(entry, buffer)
+    reader = _BlobReader(entry, StreamReader(cursor_of(entry, buffer), decoder, entry.coder, report))
     if tables is None:
         values = reader.tables()
     else:
@@ -61,38 +62,16 @@ def decode_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder, report
         values = Plain(reader.numbers(entry.stored, held, "the values", places))
     else:
         values = values.with_symbols(reader.streams.read(held, values.alphabet, values.bits, places))
-    _check_end(reader.cursor)
+    check_end(reader.cursor)
     return EncodedTensor(entry.shape, entry.dtype, values, structure, entry.axis, entry.coder)
 
 
 def outline_blob(entry: WeightEntry, buffer: memoryview, decoder: Decoder) -> tuple[EncodedTensor, Tables]:
     """The dense weight of ``entry`` as ``EncodedTensor.outline`` gives it, without decoding its values; and its tables."""
-    reader = _BlobReader(entry, StreamReader(_cursor(entry, buffer), decoder, entry.coder, None))
+    reader = _BlobReader(entry, StreamReader(cursor_of(entry, buffer), decoder, entry.coder, None))
     values = reader.tables()
     outline: Values = Plain(absent(entry.size, entry.stored)) if isinstance(values, Plain) else values.with_symbols(absent(entry.size, "uint8"))
     return EncodedTensor(entry.shape, entry.dtype, outline, Dense(), entry.axis, entry.coder), (values, reader.cursor.position)
-
-
-def _bare(entry: WeightEntry, cursor: Cursor) -> EncodedTensor:
-    """A weight whose blob is nothing but its values."""
-    data = _lying(entry, cursor, entry.stored, entry.size, "the values")
-    _check_end(cursor)
-    return EncodedTensor(entry.shape, entry.dtype, Plain(data), Dense(), entry.axis, entry.coder)
-
-
-def _lying(entry: WeightEntry, cursor: Cursor, dtype: str, count: int, what: str) -> np.ndarray:
-    """Numbers as they lie in the file; only aligned values are views of it."""
-    data = read_array(cursor, dtype, count, what)
-    return data if entry.is_aligned else data.copy()
-
-
-def _check_end(cursor: Cursor) -> None:
-    if cursor.left:
-        cursor.fail(TrailingDataError, f"{cursor.left} bytes are left over after the last stream")
-
-
-def _cursor(entry: WeightEntry, buffer: memoryview) -> Cursor:
-    return Cursor(buffer, entry.offset, entry.offset + entry.nbytes, f"weight {entry.name!r}")
 
 
 class _BlobReader:
@@ -166,7 +145,7 @@ class _BlobReader:
     def numbers(self, dtype: str, count: int, what: str, places: Places = NOWHERE) -> np.ndarray:
         """``count`` numbers: as they lie in the file (only aligned values are views of it), or out of a stream for each of their bytes."""
         if self.entry.coder == "raw":
-            return _lying(self.entry, self.cursor, dtype, count, what)
+            return lying(self.entry, self.cursor, dtype, count, what)
         planes = [self.streams.read(count, 256, 8, places) for _ in range(np.dtype(dtype).itemsize)]
         stacked = np.ascontiguousarray(np.stack(planes, axis=1)).ravel().data
         return read_array(Cursor(stacked, 0, len(stacked), self.cursor.where), dtype, count, what)

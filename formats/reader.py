@@ -5,12 +5,11 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from . import decoders
-from .blobs import Tables, decode_blob, outline_blob
+from .bare import decode_bare, outline_bare
 from .checksum import crc32
 from .codes import WeightEntry
-from .decoders import Decoder, DecoderName
 from .errors import (
     BlobChecksumError,
     FormatError,
@@ -25,8 +24,12 @@ from .header_reader import parse_header
 from .layout import gaps, place
 from .preamble import header_place, mapped
 from .record import dataclass, replace
-from .stream_reader import StreamInfo
 from .tensor import EncodedTensor
+
+if TYPE_CHECKING:
+    from .blobs import Tables
+    from .decoders import Decoder, DecoderName
+    from .stream_reader import StreamInfo
 
 
 def read(path: str | os.PathLike[str], *, decoder: DecoderName | None = None, check: bool = False) -> Graph:
@@ -47,7 +50,7 @@ def from_bytes(buffer: bytes | bytearray | memoryview | mmap.mmap, *, decoder: D
     """The graph in ``buffer``, which holds a whole file; as ``read``."""
     view = memoryview(buffer).toreadonly()
     graph, entries, _ = _parse(view)
-    table = WeightTable(view, entries, decoders.find(decoder))
+    table = WeightTable(view, entries, decoder)
     if check:
         table.check()
     return replace(graph, weights=table)
@@ -56,8 +59,10 @@ def from_bytes(buffer: bytes | bytearray | memoryview | mmap.mmap, *, decoder: D
 class WeightTable(Mapping[str, EncodedTensor]):
     """Name → weight. An access decodes the weight anew and keeps nothing; it raises a FormatError if the blob is not well-formed."""
 
-    def __init__(self, buffer: memoryview, entries: Sequence[WeightEntry], decoder: Decoder) -> None:
-        self._buffer, self._decoder = buffer, decoder
+    def __init__(self, buffer: memoryview, entries: Sequence[WeightEntry], decoder: DecoderName | None) -> None:
+        """What decodes is imported for the first weight that needs it. Raises ThinferError if there is no such decoder."""
+        self._buffer = buffer
+        self._decoder: Decoder | None = None if decoder is None else _decoder(decoder)
         self._entries = {entry.name: entry for entry in entries}
         self._outlines: dict[str, EncodedTensor] = {}
         self._tables: dict[str, Tables] = {}  # that outlines have brought, so that decoding need not
@@ -87,15 +92,28 @@ class WeightTable(Mapping[str, EncodedTensor]):
     def outline(self, name: str) -> EncodedTensor:
         """The weight with its kinds, shapes and number of held values, but elements that are all zero and take no memory.
 
-        A dense weight is not decoded for it; a sparse one is, once, to count what it holds. Raises as ``[name]``.
+        Of values as they are the header says all of it. Another dense weight's tables are decoded, a sparse weight is, once, to count what it holds;
+        that raises as ``[name]``.
         """
-        if name not in self._outlines:
-            entry = self._checked_entry(name)
-            if entry.structure != "dense":
-                self._outlines[name] = self.decode(name).outline()
+        found = self._outlines.get(name)
+        if found is None:
+            entry = self._entries[name]
+            if entry.is_bare:
+                found = outline_bare(entry)
+            elif entry.structure != "dense":
+                found = self.decode(name).outline()
             else:
-                self._outlines[name], self._tables[name] = outline_blob(entry, self._buffer, self._decoder)
-        return self._outlines[name]
+                from .blobs import outline_blob
+
+                found, self._tables[name] = outline_blob(self._checked_entry(name), self._buffer, self._decodes())
+            self._outlines[name] = found
+        return found
+
+    def _decodes(self) -> Decoder:
+        """Who decodes."""
+        if self._decoder is None:
+            self._decoder = _decoder(None)
+        return self._decoder
 
     def _checked_entry(self, name: str) -> WeightEntry:
         """The entry, once the blob's CRC-32 has been found right (a blob is summed once)."""
@@ -123,13 +141,21 @@ class WeightTable(Mapping[str, EncodedTensor]):
     def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:
         """As ``[name]``; ``report`` collects what was found in each stream."""
         entry = self._checked_entry(name)
-        tensor = decode_blob(entry, self._buffer, self._decoder, report, self._tables.get(name) if report is None else None)
         if entry.is_bare:  # nothing in it can be wrong that the header is not
-            return tensor
+            return decode_bare(entry, self._buffer)
+        from .blobs import decode_blob
+
+        tensor = decode_blob(entry, self._buffer, self._decodes(), report, self._tables.get(name) if report is None else None)
         found = weight_problems(name, tensor)
         if found:
             raise InconsistentGraphError("; ".join(found))
         return tensor
+
+
+def _decoder(name: DecoderName | None) -> Decoder:
+    from . import decoders
+
+    return decoders.find(name)
 
 
 def memory() -> int:
@@ -172,7 +198,7 @@ def file_info(path: str | os.PathLike[str], *, decoder: DecoderName | None = Non
     """Sizes and entropies of everything in the file; decodes every weight."""
     view = mapped(path)
     _, entries, start = _parse(view)
-    table = WeightTable(view, entries, decoders.find(decoder))
+    table = WeightTable(view, entries, decoder)
     weights = {}
     for entry in entries:
         report: list[StreamInfo] = []

@@ -1,8 +1,9 @@
 """Dataclasses that cost nothing to define.
 
 ``dataclasses`` writes the source of each class's methods and compiles it when the module is imported: half a millisecond a class, a third of the time
-from a fresh process to a first output. These share one method of each kind. They know ``frozen`` and ``eq``, fields with defaults and factories,
-``replace``; ``dataclasses.asdict`` and ``fields`` work on them too. Type checkers see the real ones.
+from a fresh process to a first output. These share one method of each kind, but for ``__init__``: a copy of one that was compiled for as many fields
+(at most 14), with their names. They know ``frozen`` and ``eq``, fields with defaults and factories, ``replace``; ``dataclasses.asdict`` and
+``fields`` work on them too. Type checkers see the real ones.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataclasses import dataclass, field, replace
 else:
+    from types import FunctionType
+
     class _Factory:
         """A default that is made anew for each instance."""
 
         def __init__(self, make):
             self.make = make
-
-    _NONE = object()
 
     def field(*, default_factory):
         return _Factory(default_factory)
@@ -52,36 +53,97 @@ else:
         return type(record)(*[changes.pop(name) if name in changes else held[name] for name in record._fields], **changes)
 
     def _init(cls, names, defaults):
-        count, tails = len(names), _tails(names, defaults)
+        """A method that takes the fields as its parameters: the template for so many, with their names in the place of its own."""
+        code = _TEMPLATES[len(names)].__code__
+        keys = {f"{place:x}": name for place, name in enumerate(names)}
+        places = [place for place, name in enumerate(names) if name in defaults]
+        if places != [*range(len(names) - len(places), len(names))]:
+            raise TypeError(f"{cls.__name__}: a field without a default follows one with a default")
+        code = code.replace(co_name=f"{cls.__name__}.__init__", co_varnames=("self", *names, *code.co_varnames[len(names) + 1:]),
+                            co_consts=tuple([keys.get(const, const) for const in code.co_consts]))
+        store = FunctionType(code, globals(), "__init__", tuple([defaults[name] for name in names if name in defaults]))
+        store.__qualname__ = f"{cls.__qualname__}.__init__"  # which errors name
+        made = [name for name, default in defaults.items() if isinstance(default, _Factory)]
+        return _making(store, made) if made else store
+
+    def _making(store, made):
+        """``store``, where the fields ``made`` have defaults that are made anew for each instance."""
 
         def __init__(self, *args, **given):
-            values = self.__dict__
-            if len(args) < count and not given:
-                args += tails.get(len(args), ())
-            if len(args) < count or given:
-                rest = names[len(args):]
-                args += tuple([given.pop(name) if name in given else _default(cls, name, defaults) for name in rest])
-            if given or len(args) > count:
-                raise TypeError(f"{cls.__name__}() takes {', '.join(names)}; {', '.join(given) or 'more'} is too much")
-            values.update(zip(names, args))
+            store(self, *args, **given)
+            held = self.__dict__
+            for name in made:
+                if type(held[name]) is _Factory:
+                    held[name] = held[name].make()
 
         return __init__
 
-    def _tails(names, defaults):
-        """How many fields are given → what the others have without them, where that is the same for each instance."""
-        found, rest = {}, ()
-        for place in range(len(names) - 1, -1, -1):
-            if isinstance(default := defaults.get(names[place], _NONE), _Factory) or default is _NONE:
-                break
-            rest = (default, *rest)
-            found[place] = rest
-        return found
+    # Fields go into the dictionary, past ``_refuse``; its keys are their places until ``_init`` puts their names there.
+    def _take0(self):
+        pass
 
-    def _default(cls, name, defaults):
-        if name not in defaults:
-            raise TypeError(f"{cls.__name__}() is missing {name}")
-        found = defaults[name]
-        return found.make() if isinstance(found, _Factory) else found
+    def _take1(self, f0):
+        d = self.__dict__
+        d["0"] = f0
+
+    def _take2(self, f0, f1):
+        d = self.__dict__
+        d["0"], d["1"] = f0, f1
+
+    def _take3(self, f0, f1, f2):
+        d = self.__dict__
+        d["0"], d["1"], d["2"] = f0, f1, f2
+
+    def _take4(self, f0, f1, f2, f3):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"] = f0, f1, f2, f3
+
+    def _take5(self, f0, f1, f2, f3, f4):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"] = f0, f1, f2, f3, f4
+
+    def _take6(self, f0, f1, f2, f3, f4, f5):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"] = f0, f1, f2, f3, f4, f5
+
+    def _take7(self, f0, f1, f2, f3, f4, f5, f6):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"], d["6"] = f0, f1, f2, f3, f4, f5, f6
+
+    def _take8(self, f0, f1, f2, f3, f4, f5, f6, f7):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"], d["6"], d["7"] = f0, f1, f2, f3, f4, f5, f6, f7
+
+    def _take9(self, f0, f1, f2, f3, f4, f5, f6, f7, f8):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"], d["6"], d["7"], d["8"] = f0, f1, f2, f3, f4, f5, f6, f7, f8
+
+    def _take10(self, f0, f1, f2, f3, f4, f5, f6, f7, f8, f9):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"], d["6"], d["7"], d["8"], d["9"] = f0, f1, f2, f3, f4, f5, f6, f7, f8, f9
+
+    def _take11(self, f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, fa):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"], d["6"] = f0, f1, f2, f3, f4, f5, f6
+        d["7"], d["8"], d["9"], d["a"] = f7, f8, f9, fa
+
+    def _take12(self, f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, fa, fb):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"], d["6"] = f0, f1, f2, f3, f4, f5, f6
+        d["7"], d["8"], d["9"], d["a"], d["b"] = f7, f8, f9, fa, fb
+
+    def _take13(self, f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, fa, fb, fc):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"], d["6"] = f0, f1, f2, f3, f4, f5, f6
+        d["7"], d["8"], d["9"], d["a"], d["b"], d["c"] = f7, f8, f9, fa, fb, fc
+
+    def _take14(self, f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, fa, fb, fc, fd):
+        d = self.__dict__
+        d["0"], d["1"], d["2"], d["3"], d["4"], d["5"], d["6"] = f0, f1, f2, f3, f4, f5, f6
+        d["7"], d["8"], d["9"], d["a"], d["b"], d["c"], d["d"] = f7, f8, f9, fa, fb, fc, fd
+
+    _TEMPLATES = (_take0, _take1, _take2, _take3, _take4, _take5, _take6, _take7, _take8, _take9, _take10, _take11, _take12, _take13, _take14)
+    """By number of fields. A method of its own source would have to be compiled for each class, or read its parameters from a list."""
 
     def _repr(self):
         return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._fields)})"

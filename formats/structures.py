@@ -259,7 +259,8 @@ class Blocks(Structure):
 
 def absent(size: int, dtype: str) -> np.ndarray:
     """A 1-D array of zeros that takes no memory, whatever its size."""
-    return np.broadcast_to(np.zeros((), dtype), (size,))
+    kind = np.dtype(dtype)
+    return np.ndarray((size,), kind, bytes(kind.itemsize), 0, (0,))
 
 
 def _mask_problems(mask: np.ndarray, count: int, what: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from types import ModuleType
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -22,19 +23,28 @@ from .ops._op import Type
 Layout = Literal["NCHW", "NHWC"]
 """Order of a value's axes in memory. NCHW: as in the graph; NHWC: axis 1 last (any rank ≥ 3; the same as NCHW below that)."""
 
-FAMILIES = ("gemm", "winograd", "depthwise", "sparse", "elementwise", "pool", "softmax", "norm", "recurrent", "fold", "movement", "resample",
-            "logic", "integer", "bits")
-ONLY = {
+ONLY: dict[str, tuple[str, ...]] = {
+    "gemm": ("Conv", "Gemm", "MatMul"),
+    "winograd": ("Conv",),
+    "depthwise": ("Conv",),
+    "sparse": ("Conv", "Gemm", "MatMul"),
+    "elementwise": ("Abs", "Add", "BatchNormalization", "Ceil", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid",
+                    "HardSwish", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "Reciprocal", "Relu", "Round",
+                    "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tanh", "ThresholdedRelu"),
+    "pool": ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin",
+             "ReduceSum", "ReduceSumSquare"),
     "softmax": ("LogSoftmax", "Softmax"),
     "norm": ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
     "recurrent": ("GRU", "LSTM", "RNN", "thinfer::GRU", "thinfer::LSTM"),
     "fold": ("ConvTranspose",),
+    "movement": ("Cast", "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "SpaceToDepth",
+                 "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
     "resample": ("Pad", "Resize"),
     "logic": ("And", "Cast", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Where", "Xor"),
     "integer": ("thinfer::Conv", "thinfer::ConvTranspose", "thinfer::Gemm", "thinfer::MatMul", "thinfer::Quantize", "thinfer::Quantized"),
     "bits": ("thinfer::Gemm", "thinfer::MatMul", "thinfer::Quantize"),
 }
-"""All the operators of families that are imported when a graph has one of them, and not before; the others always are."""
+"""The families and all the operators that each of them lowers. A family is imported when a graph has a node that it may run, and not before."""
 
 DTYPES = ("float32", "bool", "int8", "uint8")
 """What values of native segments may be."""
@@ -176,7 +186,8 @@ class Lowering:
 
 
 Lower = Callable[[Site], Iterator[Lowering]]
-_LOWERINGS: dict[str, list[tuple[Lower, frozenset[str]]]] = {}
+_LOWERINGS: dict[str, dict[str, list[tuple[Lower, frozenset[str]]]]] = {}
+"""Operator → family → its functions, and the dtypes that they take."""
 
 
 def lowers(*op_names: str, takes: Sequence[str] = ("float32",)) -> Callable[[Lower], Lower]:
@@ -184,27 +195,62 @@ def lowers(*op_names: str, takes: Sequence[str] = ("float32",)) -> Callable[[Low
     Elements of four bytes or one are reordered."""
 
     def register(function: Lower) -> Lower:
+        family = function.__module__.split(".")[-2]
         for name in op_names:
-            _LOWERINGS.setdefault(name, []).append((function, frozenset(takes)))
+            _LOWERINGS.setdefault(name, {}).setdefault(family, []).append((function, frozenset(takes)))
         return function
 
     return register
 
 
+def _is_sparse(site: Site) -> bool:
+    return any(tensor.structure.name != "dense" for tensor in site.weights.values())
+
+
+def _is_three_by_three(site: Site) -> bool:
+    return 1 in site.weights and site.weights[1].shape[2:] == (3, 3) and site.attrs["group"] == 1 and not any(
+        step > 1 for step in site.attrs.get("strides") or ())
+
+
+MAY: dict[str, Callable[[Site], bool]] = {
+    "winograd": _is_three_by_three,
+    "depthwise": lambda site: 1 in site.weights and site.weights[1].shape[1] == 1,
+    "sparse": _is_sparse,
+    "bits": lambda site: site.node.op != "thinfer::Quantize" or site.attrs["quantized"].dtype == "binary",
+}
+"""What is seen of a site at once: whether the family can run it at all. What cannot is not even imported."""
+
+
 @cache
-def _import_families(op: str | None = None) -> None:
-    """Those that may lower the operator; None: all."""
-    for family in FAMILIES:
-        if op is None or op in ONLY.get(family, (op,)):
-            importlib.import_module(f".{family}.lowering", __package__)
+def _family(name: str) -> ModuleType:
+    return importlib.import_module(f".{name}.lowering", __package__)
+
+
+def _import_families() -> None:
+    """All of them, for who asks what exists."""
+    for name in ONLY:
+        _family(name)
+
+
+@cache
+def _families(op: str) -> tuple[str, ...]:
+    """Those that may lower the operator, in the order in which they are asked: of ways at the same cost the first is taken."""
+    return tuple(family for family, names in ONLY.items() if op in names)
 
 
 def lowerings(site: Site) -> list[Lowering]:
     """Every way to run the node natively; empty if there is none."""
-    _import_families(site.node.op)
+    op = site.node.op
     values = {kind.dtype for i, kind in enumerate(site.inputs) if kind is not None and i not in site.weights}
     values.update(kind.dtype for kind in site.outputs)
-    return [found for lower, takes in _LOWERINGS.get(site.node.op, ()) if values <= takes for found in lower(site)]
+    found: list[Lowering] = []
+    for family in _families(op):
+        if family not in MAY or MAY[family](site):
+            _family(family)
+            for lower, takes in _LOWERINGS[op][family]:
+                if values <= takes:
+                    found += lower(site)
+    return found
 
 
 @cache

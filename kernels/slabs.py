@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-import threading
+from _thread import _local  # as threading.local, which would take a millisecond to import
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +17,7 @@ LARGEST = 4 << 20
 FIRST = 2 << 20
 """Bytes that a session takes in small pages before, so that small models need not fill a huge one. Others waste one at most."""
 
-_using = threading.local()
+_using = _local()
 
 
 class Slabs:

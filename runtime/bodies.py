@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ class BodyPlans:
         self._names = (*(info.name for info in body.inputs), *self.captures)
         self._make = make
         self._plans: OrderedDict[Kinds, Plan] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def prepare(self, types: Mapping[str, Type | None]) -> None:
         """Makes the plan for those types now, if those of the inputs and of what is read around the subgraph are known."""

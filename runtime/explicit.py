@@ -12,7 +12,8 @@ import numpy as np
 from ..formats.graph import ActivationQuantization, Graph, Node
 from ..formats.record import dataclass, field, replace
 from ..formats.tensor import EncodedTensor
-from ..kernels.ops._integer import DOMAIN, FORMS, HOW, QUANTIZE, SCALE
+from ..kernels.ops._integer import FORMS, SCALE
+from ..kernels.ops._op import DOMAIN, HOW, QUANTIZE
 from ..kernels.quantized import weight_scale
 from .shapes import outline
 

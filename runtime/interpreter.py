@@ -12,8 +12,8 @@ import numpy as np
 
 from ..formats.graph import Graph, Node, ValueInfo
 from ..kernels import ops
-from ..kernels.ops._integer import DOMAIN, FORMS, SCALE
-from ..kernels.ops._op import Body, Type
+from ..kernels.ops._integer import FORMS, SCALE
+from ..kernels.ops._op import DOMAIN, Body, Type
 from ..kernels.quantized import weight_integers
 from .errors import OutOfMemory
 from .explicit import explicit

@@ -11,8 +11,7 @@ from ..formats.record import dataclass, field, replace
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.lowering import DTYPES, Lowering, Site, lowerings
-from ..kernels.ops._integer import HOW, QUANTIZE
-from ..kernels.ops._op import Type
+from ..kernels.ops._op import HOW, QUANTIZE, Type
 from .shapes import outline
 
 Types = Mapping[str, "Type | None"]

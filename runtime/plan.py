@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..formats.graph import Graph
 from ..kernels.lowering import Lowering
 from ..kernels.ops._op import Type
-from ..kernels.quantized import weight_integers
-from .bodies import BodyPlans, BoundBody
-from .interpreter import INTEGERS, Compiled, NodeList, reads
 from .layout import choose
 from .partition import NativeSegment, Partitioner, PythonSegment, Segment, Types, Unit, known_values
-from .profile import NodeProfile, NodeWatch, native_profile
 from .program import Program, ProgramBuilder, slot
 from .shapes import Calls, check_memory, infer_types
 from .stage import EngineProgram, NativeStage, Target, Values
 from .weights import PackedWeights
+
+if TYPE_CHECKING:
+    from .bodies import BodyPlans
+    from .profile import NodeProfile
+    from .python_stage import PythonStage
 
 
 class _PlannedStage(NativeStage):
@@ -30,38 +32,9 @@ class _PlannedStage(NativeStage):
         self._graph, self._units, self._chosen = graph, units, chosen
 
     def profile(self, values: Values) -> list[NodeProfile]:
+        from .profile import native_profile
+
         return native_profile(self._graph, self._units, self._chosen, self.program, self.timed(values))
-
-
-class _PythonStage:
-    """One segment that runs in NumPy, expanding the weights of one node at a time. Subgraphs have plans of their own.
-    ``compiled``: what Numba runs."""
-
-    def __init__(self, graph: Graph, segment: PythonSegment, keep: frozenset[str], types: Types, weights: PackedWeights,
-                 known: Mapping[str, np.ndarray], plans_of: Callable[[Graph], BodyPlans], compiled: Mapping[int, Compiled]) -> None:
-        self._graph, self._weights, self._known, self._compiled = graph, weights, known, frozenset(compiled)
-        for node in segment.nodes:
-            for name in () if id(node) in compiled else reads(node):
-                weight = name.removeprefix(INTEGERS)
-                if weight in weights.source and name not in known:
-                    weights.compact(weight)
-        self.bodies = {id(body): plans_of(body) for node in segment.nodes for _, body in node.subgraphs()}
-        self._nodes = NodeList(segment.nodes, keep, lambda body, outer: BoundBody(self.bodies[id(body)], outer), types,
-                               lambda node: compiled.get(id(node)))
-
-    def run(self, values: Values) -> None:
-        self._nodes.run(values, self._constant)
-
-    def profile(self, values: Values) -> list[NodeProfile]:
-        watch = NodeWatch(self._graph, self._weights, self._compiled)
-        self._nodes.run(values, self._constant, watch)
-        return watch.rows
-
-    def _constant(self, name: str) -> np.ndarray:
-        if name.startswith(INTEGERS):
-            return weight_integers(self._weights.compact(name.removeprefix(INTEGERS)).tensor()).decode()
-        known = self._known.get(name)
-        return self._weights.compact(name).decode() if known is None else known
 
 
 class Plan:
@@ -84,16 +57,20 @@ class Plan:
         compiled = {} if target.numba is None else target.numba.compiled(partitioner, weights)
 
         def plans_of(body: Graph) -> BodyPlans:
+            from .bodies import BodyPlans
+
             plans = BodyPlans(body, self.known, weights, lambda inner, kinds: Plan(inner, kinds, weights, target))
             if id(body) in calls:
                 plans.prepare(calls[id(body)])
             return plans
 
         later = _read_later(self.segments, self._outputs)
-        self.stages: list[_PlannedStage | _PythonStage] = []
+        self.stages: list[_PlannedStage | PythonStage] = []
         for segment, keep in zip(self.segments, later):
             if isinstance(segment, PythonSegment):
-                self.stages.append(_PythonStage(graph, segment, keep, types, weights, self.known, plans_of, compiled))
+                from .python_stage import PythonStage
+
+                self.stages.append(PythonStage(graph, segment, keep, types, weights, self.known, plans_of, compiled))
             else:
                 self.stages.append(self._native(graph, segment, keep, types, target))
         whole = self._whole()
@@ -157,7 +134,7 @@ class Plan:
 
     def unplanned(self) -> set[str]:
         """The weights that only subgraphs without a plan so far read: their shapes were not known when this plan was made."""
-        return {name for stage in self.stages if isinstance(stage, _PythonStage) for plans in stage.bodies.values() for name in plans.unplanned()}
+        return {name for stage in self.stages if not isinstance(stage, _PlannedStage) for name in stage.unplanned()}
 
     def _fixed_value(self, name: str) -> np.ndarray:
         known = self.known.get(name)

@@ -39,6 +39,8 @@ class _Model:
     @cached_property
     def explicit(self) -> Graph:
         """With nodes for what is quantized."""
+        if not any(part.quantized for part in self.graph.scopes()):
+            return self.graph
         from .explicit import explicit
 
         return explicit(self.graph)

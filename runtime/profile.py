@@ -12,8 +12,7 @@ from ..formats.record import dataclass
 from ..formats.tensor import EncodedTensor
 from ..kernels import ops
 from ..kernels.lowering import Lowering
-from ..kernels.ops._integer import DOMAIN
-from ..kernels.ops._op import Type
+from ..kernels.ops._op import DOMAIN, Type
 from .partition import Unit
 from .program import Program
 from .shapes import outline

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..formats.record import dataclass, field
+from ..formats.record import dataclass
 from ..formats.tensor import EncodedTensor
 from ..kernels.lowering import Ending, Layout, Lowering, Ref, channels_last
 from ..kernels.movement.copies import emit_copy, emit_reorder, reorder_is_free
@@ -109,29 +109,23 @@ class _Pending:
     group: int  # steps of one group may run at the same time
 
 
-@dataclass(eq=False)
 class ProgramBuilder:
     """Builds the program of a segment; also the ``Emitter`` that lowerings write to."""
 
-    types: Types
-    weights: PackedWeights
-    constants: Mapping[str, np.ndarray]
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-    low: float = -np.inf
-    high: float = np.inf
-    _steps: list[_Pending] = field(default_factory=list)
-    _buffers: dict[tuple[str, Layout], _Buffer] = field(default_factory=dict)
-    _weights: list[np.ndarray] = field(default_factory=list)
-    _names: list[tuple[str, str] | None] = field(default_factory=list)
-    _index_of: dict[object, int] = field(default_factory=dict)
-    _scratch: int = 0
-    _unit: Unit | None = None
-    _place: int = 0
-    _option: Lowering | None = None
-    _ending: Ending | None = None
-    _lane: int | None = None
-    _group: int = 0
+    def __init__(self, types: Types, weights: PackedWeights, constants: Mapping[str, np.ndarray], inputs: Sequence[str],
+                 outputs: Sequence[str]) -> None:
+        self.types, self.weights, self.constants, self.inputs, self.outputs = types, weights, constants, inputs, outputs
+        self.low, self.high = -np.inf, np.inf
+        self._steps: list[_Pending] = []
+        self._buffers: dict[tuple[str, Layout], _Buffer] = {}
+        self._weights: list[np.ndarray] = []
+        self._names: list[tuple[str, str] | None] = []
+        self._index_of: dict[object, int] = {}
+        self._scratch = self._place = self._group = 0
+        self._unit: Unit | None = None
+        self._option: Lowering | None = None
+        self._ending: Ending | None = None
+        self._lane: int | None = None
 
     def build(self, units: Sequence[Unit], chosen: Sequence[Lowering]) -> Program:
         for index, name in enumerate(self.inputs):

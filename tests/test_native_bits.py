@@ -14,8 +14,8 @@ from thinfer.formats.tensor import Affine, Binary, Codebook, EncodedTensor
 from thinfer.kernels.bits import signs
 from thinfer.kernels.bits.pack import pack, plan
 from thinfer.kernels.lowering import Ref, Site, lowerings
-from thinfer.kernels.ops._integer import HOW, SCALE
-from thinfer.kernels.ops._op import Type
+from thinfer.kernels.ops._integer import SCALE
+from thinfer.kernels.ops._op import HOW, Type
 from thinfer.kernels.quantized import quantize, weight_integers, weight_scale
 
 HOWS = {

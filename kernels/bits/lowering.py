@@ -12,7 +12,7 @@ from ...formats.record import dataclass
 from .. import costs
 from ..gemm.lowering import row_bias
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, f32, lowers
-from ..ops._integer import DOMAIN, HOW
+from ..ops._op import DOMAIN, HOW
 from ..quantized import LARGEST_SUM, largest_code
 from . import signs
 from .pack import largest, pack, plan

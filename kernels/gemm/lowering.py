@@ -17,7 +17,6 @@ from ..tables import table_of
 from .pack import Order, PanelLayout, Panels, plan
 from .planes import conv_planes
 from .product import Product, lower_activations, lowering
-from .tiles import plan_tiles
 
 MOST_PAIRS = 1024
 """Matrices that a MatMul of two activations multiplies, one step each; with more of them NumPy does it."""
@@ -86,16 +85,23 @@ def layouts(tensor: EncodedTensor, groups: int, order: Order) -> Iterator[Panels
     if panels is not None:
         yield panels
     left_over = panels is None and not (isinstance(tensor.structure, Sparse) and (isinstance(tensor.values, Plain) or table_of(tensor) is not None))
-    tiles = plan_tiles(tensor, groups, order) if left_over or isinstance(tensor.values, Affine) else None
-    if tiles is not None:
-        yield tiles
+    if left_over or isinstance(tensor.values, Affine):
+        from .tiles import plan_tiles
+
+        tiles = plan_tiles(tensor, groups, order)
+        if tiles is not None:
+            yield tiles
 
 
 def every_layout(tensor: EncodedTensor, groups: int, order: Order) -> list[Panels]:
     """As ``layouts``, for operators that ``sparse`` does not run: masked weights are tiles."""
     found = list(layouts(tensor, groups, order))
-    tiles = plan_tiles(tensor, groups, order) if not found else None
-    return found if tiles is None else [tiles]
+    if found:
+        return found
+    from .tiles import plan_tiles
+
+    tiles = plan_tiles(tensor, groups, order)
+    return [] if tiles is None else [tiles]
 
 
 def row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from math import prod
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from ...formats.record import dataclass, replace
 from .. import costs
 from ..lowering import Emitter, Layout, Lowering, Ref, Site, Strips, f32
 from .pack import PANEL, PanelLayout, Panels, by_panel
-from .tiles import TileLayout
+
+if TYPE_CHECKING:
+    from .tiles import TileLayout
 
 K_BLOCK = 192
 """Columns that are decoded and multiplied at a time: three panels of them are 36 KB, most of an L1 cache."""
@@ -101,8 +104,8 @@ def way_of(product: Product, threads: int, isa: str) -> Way:
     layout = product.layout
     if product.rows == 1 and product.geometry is None and isinstance(layout, PanelLayout):
         way = _vector(product, layout, isa)
-    elif product.rows == 1 and product.geometry is None and isinstance(layout, TileLayout) and layout.is_grid:
-        way = _grid(product, layout, isa)
+    elif product.rows == 1 and product.geometry is None and layout.kind == "tiles" and cast("TileLayout", layout).is_grid:
+        way = _grid(product, cast("TileLayout", layout), isa)
     else:
         way = min([_matrix(product, threads), *_few(product)], key=lambda found: found.cost)
         way = replace(way, cost=way.cost * costs.SLOWER.get(isa, 1.0))

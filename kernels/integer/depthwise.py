@@ -12,7 +12,8 @@ from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
 from ..lowering import Emitter, Layout, Lowering, Site
-from ..ops._integer import HOW, SCALE
+from ..ops._integer import SCALE
+from ..ops._op import HOW
 from ..ops._window import Window
 from ..quantized import largest_code
 from ..slabs import ALIGNMENT

@@ -8,7 +8,7 @@ from math import prod
 from .. import costs
 from ..gemm.lowering import rows_of
 from ..lowering import Layout, Lowering, Site, f32, lowers
-from ..ops._integer import DOMAIN, HOW
+from ..ops._op import DOMAIN, HOW
 from ..ops._window import window
 from .depthwise import Depthwise
 from .pack import Matrix

@@ -9,7 +9,8 @@ from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
 from ..lowering import Emitter, Layout, Lowering, Ref, Site
-from ..ops._integer import HOW, SCALE
+from ..ops._integer import SCALE
+from ..ops._op import HOW
 from ..quantized import largest_code
 from ..slabs import ALIGNMENT
 from .coded import bits_in_ram, coded, coded_bytes, decoded_bytes

@@ -11,7 +11,8 @@ from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
 from ..lowering import Emitter, Layout, Lowering, Ref, Site
-from ..ops._integer import HOW, SCALE
+from ..ops._integer import SCALE
+from ..ops._op import HOW
 from ..ops.conv_transpose import geometry
 from ..quantized import largest_code
 from ..slabs import ALIGNMENT

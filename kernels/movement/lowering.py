@@ -10,7 +10,6 @@ import numpy as np
 
 from .. import costs
 from ..lowering import Emitter, Layout, Lowering, Site, lowers
-from ..ops.slice import walk_of
 from .copies import FLOAT, by_destination, copy_cost, emit_copy
 from .strides import MAX_DIMS, contiguous, memory_axes, strides_of
 
@@ -128,6 +127,8 @@ def lower_slice(site: Site) -> Iterator[Lowering]:
     starts, ends, axes, steps = (None if bound is None else [int(i) for i in bound.ravel()] for bound in bounds)
     if starts is None or ends is None:
         return
+    from ..ops.slice import walk_of
+
     walk = walk_of("Slice", x.shape, starts, ends, axes, steps)
     if all(taken == range(x.shape[axis]) for axis, taken in walk.items()):
         yield from _alias(site, LAYOUTS)

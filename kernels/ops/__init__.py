@@ -11,8 +11,7 @@ import keyword
 import re
 from functools import cache
 
-from ._integer import DOMAIN, planned
-from ._op import Op
+from ._op import DOMAIN, Op
 
 
 def _file_of(op_name: str) -> str:
@@ -27,6 +26,8 @@ def find(op_name: str) -> Op | None:
     if not re.fullmatch(r"([a-z.]+::)?[A-Z][A-Za-z0-9]*", op_name):
         return None  # names come from files, and only operators' names may become names of modules
     if op_name.startswith(DOMAIN):
+        from ._integer import planned
+
         return planned(op_name, find)
     module = _file_of(op_name)
     try:

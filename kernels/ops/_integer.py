@@ -21,13 +21,11 @@ from ...formats.record import dataclass, replace
 from .. import quantized
 from ..quantized import Integers
 from ._check import FLOATS, need, want_dtype, where
-from ._op import Op, OpError, Type
+from ._op import DOMAIN, HOW, Op, OpError, Type
 
-DOMAIN: Final = "thinfer::"
-QUANTIZE: Final = f"{DOMAIN}Quantize"
-HOW, SCALE = "quantized", "weight_scale"
-"""Attributes beside the operator's own: how operands 0 and 1 are quantized (an ActivationQuantization each; None where operand 1 is a
-weight), and the scales of the operands that are weights, float32[1 or channels] each; these operands are then the weights' integers."""
+SCALE: Final = "weight_scale"
+"""Attribute beside the operator's own and ``HOW``: the scales of the operands that are weights, float32[1 or channels] each; these operands are then
+the weights' integers."""
 TELL: Final = "tell"
 """Attribute of Observed: called with the array, which it must not keep; an array that it returns is handed on in that one's place."""
 

@@ -12,6 +12,12 @@ from ...formats.errors import ThinferError
 from ...formats.graph import Node, ValueInfo
 from ...formats.record import dataclass, field
 
+DOMAIN: Final = "thinfer::"
+QUANTIZE: Final = f"{DOMAIN}Quantize"
+"""What a plan puts in the place of nodes that read quantized activations (``_integer.py``) has names that begin so."""
+HOW: Final = "quantized"
+"""Attribute of these: how operands 0 and 1 are quantized (an ActivationQuantization each; None where operand 1 is a weight)."""
+
 REQUIRED: Final = object()
 """Marks an attribute without a default."""
 

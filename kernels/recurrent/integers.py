@@ -13,7 +13,8 @@ from .. import costs
 from ..bits import pack as bits
 from ..bits.lowering import LONGEST_STEP, cost_per_weight
 from ..lowering import Emitter, Lowering, Ref, Site, f32
-from ..ops._integer import DOMAIN, FORMS, HOW
+from ..ops._integer import FORMS
+from ..ops._op import DOMAIN, HOW
 from ..ops._recurrence import DIRECTIONS
 from ..quantized import LARGEST_SUM, largest_code
 from . import walk

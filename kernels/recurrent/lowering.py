@@ -13,7 +13,7 @@ from ..gemm.lowering import every_layout
 from ..gemm.pack import Panels, by_panel
 from ..gemm.product import Product, Way, way_of
 from ..lowering import Emitter, Lowering, Ref, Site, lowers
-from ..ops._integer import DOMAIN
+from ..ops._op import DOMAIN
 from ..ops._recurrence import DIRECTIONS
 from ..sparse.gemv import Gemv
 from ..sparse.lowering import Positions

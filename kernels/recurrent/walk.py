@@ -10,7 +10,7 @@ from ...formats.record import dataclass
 from .. import costs
 from ..lowering import Emitter, Lowering, Ref, Site, f32
 from ..ops._cell_activations import KINDS, chosen
-from ..ops._integer import DOMAIN
+from ..ops._op import DOMAIN
 from ..ops._recurrence import DIRECTIONS
 from ..slabs import aligned
 

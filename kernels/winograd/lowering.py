@@ -13,7 +13,6 @@ from .. import costs
 from ..gemm.lowering import row_bias
 from ..gemm.pack import PANEL, PanelLayout, Panels, plan
 from ..gemm.product import bias_of
-from ..gemm.tiles import plan_tiles
 from ..lowering import Emitter, Lowering, Site, f32, lowers
 from ..ops._window import Window, window
 from ..slabs import aligned
@@ -169,7 +168,12 @@ def filters_of(tensor: EncodedTensor) -> Iterator[Filters]:
         yield from (Tiles(edge, *tensor.shape[:2]) for edge in POINTS)
         return
     by_channel = plan(tensor, 1, "rows")
-    panels = replace(by_channel, name=f"{by_channel.name} channel by channel") if by_channel else plan_tiles(tensor, 1, "conv")
+    if by_channel is not None:
+        panels: Panels | None = replace(by_channel, name=f"{by_channel.name} channel by channel")
+    else:
+        from ..gemm.tiles import plan_tiles
+
+        panels = plan_tiles(tensor, 1, "conv")
     if panels is not None:
         yield from (Encoded(edge, panels) for edge in POINTS)
 

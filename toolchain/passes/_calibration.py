@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...formats.graph import Graph, Node
-from ...kernels.ops._integer import DOMAIN, TELL
+from ...kernels.ops._integer import TELL
+from ...kernels.ops._op import DOMAIN
 from ...runtime import load
 from ..arrays import in_runs
 from ._edit import fresh, taken_names, throughout
