@@ -77,7 +77,7 @@ def test_every_kernel_is_right_where_it_is_timed(level: str, monkeypatch: pytest
                     np.testing.assert_array_equal(y, exact, err_msg=what)
             found |= resolved(case.bare(option).kernels, level)
     monkeypatch.setattr(roofs, "SECONDS", 0.0)
-    monkeypatch.setattr(roofs, "cache_sizes", lambda: {2: 1 << 16})
+    monkeypatch.setattr(roofs, "cache_sizes", lambda threads: {2: 1 << 16})
     monkeypatch.setenv("THINFER_ISA", level)
     with recorded() as planned:
         roofs.measure()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from native_harness import LEVELS, NATIVE, every_level
@@ -46,7 +48,7 @@ def test_every_byte_is_read(level: str, threads: int) -> None:
 
 def test_measured_roofs_are_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     """int8 is no slower than fp32 by much; every level's rate is that of a memory, not of a loop that was optimised away."""
-    monkeypatch.setattr(roofs, "SECONDS", 0.01)
+    monkeypatch.setattr(roofs, "SECONDS", 0.002)
     found = measure(2)
     assert found.isa == LEVELS[-1]
     assert 1e8 < found.fma < 2e12
@@ -55,6 +57,26 @@ def test_measured_roofs_are_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(1e8 < rate < 4e12 for _, _, rate in found.levels)
 
 
-def test_bandwidth_is_that_of_the_smallest_level_that_holds_it() -> None:
-    found = Roofs("avx2", 1, 1.0, 1.0, (("L2", 1000, 3.0), ("L3", 5000, 2.0), ("DRAM", 2**63, 1.0)))
-    assert [found.bandwidth(n) for n in (0, 1000, 1001, 5001)] == [3.0, 3.0, 2.0, 1.0]
+def test_each_level_holds_what_it_can() -> None:
+    found = Roofs("avx2", 1, 1.0, 1.0, (("L1", 100, 4.0), ("L2", 1000, 3.0), ("DRAM", 2**63, 1.0)))
+    assert [found.seconds(n) for n in (0, 100, 400, 1000, 1500)] == [0, 25, 125, 325, 825]
+
+
+def test_the_higher_roofs_count() -> None:
+    one = Roofs("avx2", 2, 5.0, 7.0, (("L1", 100, 4.0), ("DRAM", 2**63, 1.0)))
+    other = Roofs("avx2", 2, 6.0, 3.0, (("L1", 100, 3.0), ("DRAM", 2**63, 2.0)))
+    assert one.best(other) == other.best(one) == Roofs("avx2", 2, 6.0, 7.0, (("L1", 100, 4.0), ("DRAM", 2**63, 2.0)))
+
+
+def test_caches_of_several_cores_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cores have an L1 each and share the L2."""
+    for index, (level, kind, size, sharing) in enumerate(((1, "Data", 32, "0"), (1, "Instruction", 32, "0"), (2, "Unified", 512, "0-1,4-5"))):
+        folder = tmp_path / f"index{index}"
+        folder.mkdir()
+        for name, text in (("level", level), ("type", kind), ("size", f"{size}K"), ("shared_cpu_list", sharing)):
+            (folder / name).write_text(f"{text}\n")
+    monkeypatch.setattr(roofs, "CACHES", tmp_path)
+    monkeypatch.setattr(roofs.os, "cpu_count", lambda: 4)
+    assert roofs.cache_sizes(1) == {1: 32 << 10, 2: 512 << 10}
+    assert roofs.cache_sizes(2) == {1: 64 << 10, 2: 512 << 10}
+    assert roofs.cache_sizes(8) == {1: 128 << 10, 2: 512 << 10}

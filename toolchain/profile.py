@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.roofs import Roofs
+from ..kernels.roofs import Roofs, measure
 from ..runtime import Session
 from ..runtime.profile import NodeProfile
 from .report import table
@@ -22,8 +22,8 @@ SECONDS = 5.0
 @dataclass(frozen=True)
 class NodeLine:
     """One node. ``share``: of the sum over all nodes. ``bound_seconds``: what the machine would take at least: the larger of the multiply-adds at the
-    peak of their arithmetic and the bytes at the bandwidth of the cache that they lie in (values: the smallest that holds the node's own; weights:
-    the smallest that holds all of the model's). ``roof``: bound_seconds / seconds_min; above 1 where an algorithm saves multiply-adds."""
+    peak of their arithmetic and the bytes at the bandwidth of the caches that can hold them (of values: the node's own; of weights: all of the
+    model's). ``roof``: bound_seconds / seconds_min; above 1 where an algorithm saves multiply-adds."""
 
     node: str
     op: str
@@ -49,8 +49,9 @@ class Profile:
     nodes: tuple[NodeLine, ...]
 
 
-def profile(session: Session, feeds: Mapping[str, np.ndarray], roofs: Roofs | None) -> Profile:
-    """Runs and profiles in turns."""
+def profile(session: Session, feeds: Mapping[str, np.ndarray], threads: int) -> Profile:
+    """Runs and profiles in turns; the machine's roofs are measured before and after, since others may use it, too."""
+    roofs = measure(threads) if session.isa is not None else None
     session.run(feeds)
     whole: list[float] = []
     runs: list[list[NodeProfile]] = []
@@ -60,6 +61,8 @@ def profile(session: Session, feeds: Mapping[str, np.ndarray], roofs: Roofs | No
         session.run(feeds)
         whole.append(time.perf_counter() - start)
         runs.append(session.profile(feeds))
+    if roofs is not None:
+        roofs = roofs.best(measure(threads))
     best = [min(row.seconds for row in rows) for rows in zip(*runs)]
     weights = sum(row.weight_bytes for row in runs[0])
     lines = [_line(row, [rows[i].seconds for rows in runs], sum(best), weights, roofs) for i, row in enumerate(runs[0])]
@@ -75,7 +78,10 @@ def _line(row: NodeProfile, seconds: Sequence[float], whole: float, weights: int
 
 def _bound(row: NodeProfile, weights: int, roofs: Roofs) -> float:
     work = row.macs / (roofs.int8 if row.integer else roofs.fma)
-    return max(work, row.value_bytes / roofs.bandwidth(row.value_bytes) + row.weight_bytes / roofs.bandwidth(weights))
+    reading = roofs.seconds(row.value_bytes)
+    if row.weight_bytes:
+        reading += roofs.seconds(weights) * row.weight_bytes / weights
+    return max(work, reading)
 
 
 def profile_table(found: Profile) -> str:

@@ -119,17 +119,19 @@ THIN_KERNEL(roof_int8) {
   }
 }
 
-// Buffers: data, out (256 bytes per item). Parameters: bytes that belong to an item (a multiple of 1024), how often they are read.
+// Buffers: data, out (256 bytes per item). Parameters: bytes that belong to an item (a multiple of 1024), how often they are read. Four streams side
+// by side, as the fastest kernels read memory: one stream waits for it a third longer.
 THIN_KERNEL(roof_read) {
-  const int64_t nbytes = call->p[0];
+  constexpr int STREAMS = 4, LOADS = 4;
+  const int64_t nbytes = call->p[0], each = nbytes / STREAMS;
   char* out = (char*)call->buf[1];
   for (int64_t item = begin; item < end; item++) {
     const char* data = (const char*)call->buf[0] + item * nbytes;
-    constexpr int LOADS = 16;
-    vi sums[4] = {};
+    vi sums[STREAMS] = {};
     for (int64_t time = 0; time < call->p[1]; time++) {
-      for (int64_t at = 0; at < nbytes; at += LOADS * sizeof(vi)) {
-        for (int i = 0; i < LOADS; i++) sums[i % 4] += loadi(data + at + i * sizeof(vi));
+      for (int64_t at = 0; at < each; at += LOADS * sizeof(vi)) {
+        for (int s = 0; s < STREAMS; s++)
+          for (int i = 0; i < LOADS; i++) sums[s] += loadi(data + s * each + at + i * sizeof(vi));
       }
       for (vi& sum : sums) opaque(sum);
     }

@@ -10,7 +10,6 @@ import click
 import numpy as np
 
 from ... import runtime
-from ...kernels import roofs
 from ...runtime.feeds import checked_feeds
 from .. import recipe as recipes
 from ..arithmetic import arithmetic
@@ -42,7 +41,7 @@ def command(file: Path, against: tuple[Path, ...], by_node: bool, data: Path | N
 
     Latencies are the least and the median of interleaved blocks. Outputs are compared before anything is timed.
 
-    With --profile: FILE alone, each node beside the roofs of this machine, which are measured first: multiply-adds per second in fp32 and
+    With --profile: FILE alone, each node beside the roofs of this machine, which are measured, too: multiply-adds per second in fp32 and
     int8, and bytes read per second from L1, L2, L3 and memory.
     """
     if by_node:
@@ -76,7 +75,7 @@ def _profile(file: Path, data: Path | None, input_shape: tuple[str, ...], thread
         session = runtime.load(file, threads=threads)
         feeds = _feeds(session, data, input_shape)
         show("measuring", 0, 0)
-        found = profile(session, feeds, roofs.measure(threads) if session.isa is not None else None)
+        found = profile(session, feeds, threads)
     if as_json:
         click.echo(as_json_text({"file": str(file), "backend": session.backend, "isa": session.isa, "threads": threads, **asdict(found)}))
     else:
