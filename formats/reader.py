@@ -16,6 +16,7 @@ from .errors import (
     InconsistentGraphError,
     MemoryLimitError,
     PaddingError,
+    ThinferError,
     TrailingDataError,
     TruncatedError,
 )
@@ -40,28 +41,27 @@ def read(path: str | os.PathLike[str], *, decoder: DecoderName | None = None, ch
     False, what is wrong inside a weight is raised when that weight is accessed. The file must not be changed in place while
     the graph is in use (``write`` replaces it as a whole, which is safe).
     """
-    try:
-        return from_bytes(mapped(path), decoder=decoder, check=check)
-    except FormatError as error:
-        raise type(error)(f"{os.fspath(path)}: {error}") from None
+    return from_bytes(mapped(path), decoder=decoder, check=check, origin=os.fspath(path))
 
 
-def from_bytes(buffer: bytes | bytearray | memoryview | mmap.mmap, *, decoder: DecoderName | None = None, check: bool = False) -> Graph:
-    """The graph in ``buffer``, which holds a whole file; as ``read``."""
+def from_bytes(buffer: bytes | bytearray | memoryview | mmap.mmap, *, decoder: DecoderName | None = None, check: bool = False,
+               origin: str = "") -> Graph:
+    """The graph in ``buffer``, which holds a whole file; as ``read``. ``origin``: the file that errors name, also those of weights."""
     view = memoryview(buffer).toreadonly()
-    graph, entries, _ = _parse(view)
-    table = WeightTable(view, entries, decoder)
+    graph, entries, _ = _parse(view, origin)
+    table = WeightTable(view, entries, decoder, origin)
     if check:
         table.check()
     return replace(graph, weights=table)
 
 
 class WeightTable(Mapping[str, EncodedTensor]):
-    """Name → weight. An access decodes the weight anew and keeps nothing; it raises a FormatError if the blob is not well-formed."""
+    """Name → weight. An access decodes the weight anew and keeps nothing; it raises a FormatError if the blob is not well-formed,
+    which begins with ``origin``."""
 
-    def __init__(self, buffer: memoryview, entries: Sequence[WeightEntry], decoder: DecoderName | None) -> None:
+    def __init__(self, buffer: memoryview, entries: Sequence[WeightEntry], decoder: DecoderName | None, origin: str = "") -> None:
         """What decodes is imported for the first weight that needs it. Raises ThinferError if there is no such decoder."""
-        self._buffer = buffer
+        self._buffer, self._origin = buffer, origin
         self._decoder: Decoder | None = None if decoder is None else _decoder(decoder)
         self._entries = {entry.name: entry for entry in entries}
         self._outlines: dict[str, EncodedTensor] = {}
@@ -105,7 +105,10 @@ class WeightTable(Mapping[str, EncodedTensor]):
             else:
                 from .blobs import outline_blob
 
-                found, self._tables[name] = outline_blob(self._checked_entry(name), self._buffer, self._decodes())
+                try:
+                    found, self._tables[name] = outline_blob(self._checked_entry(name), self._buffer, self._decodes())
+                except (FormatError, MemoryLimitError) as error:
+                    raise of_file(self._origin, error) from None
             self._outlines[name] = found
         return found
 
@@ -140,6 +143,12 @@ class WeightTable(Mapping[str, EncodedTensor]):
 
     def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:
         """As ``[name]``; ``report`` collects what was found in each stream."""
+        try:
+            return self._decoded(name, report)
+        except (FormatError, MemoryLimitError) as error:
+            raise of_file(self._origin, error) from None
+
+    def _decoded(self, name: str, report: list[StreamInfo] | None) -> EncodedTensor:
         entry = self._checked_entry(name)
         if entry.is_bare:  # nothing in it can be wrong that the header is not
             return decode_bare(entry, self._buffer)
@@ -156,6 +165,11 @@ def _decoder(name: DecoderName | None) -> Decoder:
     from . import decoders
 
     return decoders.find(name)
+
+
+def of_file(origin: str, error: ThinferError) -> ThinferError:
+    """The error, which says the file that it is of, if that is known."""
+    return type(error)(f"{origin}: {error}") if origin else error
 
 
 def memory() -> int:
@@ -191,14 +205,14 @@ class FileInfo:
 
 def weight_sizes(path: str | os.PathLike[str]) -> dict[str, int]:
     """Weight name → bytes of its blob in the file. Nothing is decoded."""
-    return {entry.name: entry.nbytes for entry in _parse(mapped(path))[1]}
+    return {entry.name: entry.nbytes for entry in _parse(mapped(path), os.fspath(path))[1]}
 
 
 def file_info(path: str | os.PathLike[str], *, decoder: DecoderName | None = None) -> FileInfo:
     """Sizes and entropies of everything in the file; decodes every weight."""
-    view = mapped(path)
-    _, entries, start = _parse(view)
-    table = WeightTable(view, entries, decoder)
+    view, origin = mapped(path), os.fspath(path)
+    _, entries, start = _parse(view, origin)
+    table = WeightTable(view, entries, decoder, origin)
     weights = {}
     for entry in entries:
         report: list[StreamInfo] = []
@@ -207,8 +221,15 @@ def file_info(path: str | os.PathLike[str], *, decoder: DecoderName | None = Non
     return FileInfo(len(view), start, len(view) - start - sum(entry.nbytes for entry in entries), weights)
 
 
-def _parse(view: memoryview) -> tuple[Graph, list[WeightEntry], int]:
-    """The graph without weights, its weights placed and bounded, and where the blobs begin."""
+def _parse(view: memoryview, origin: str) -> tuple[Graph, list[WeightEntry], int]:
+    """The graph without weights, its weights placed and bounded, and where the blobs begin. Errors begin with ``origin``."""
+    try:
+        return _parsed(view)
+    except FormatError as error:
+        raise of_file(origin, error) from None
+
+
+def _parsed(view: memoryview) -> tuple[Graph, list[WeightEntry], int]:
     start, end = header_place(view)
     graph, entries = parse_header(view, start, end)
     found = structure_problems(graph, frozenset(entry.name for entry in entries))

@@ -22,17 +22,11 @@ class ModelFile:
             self._view = mapped(path)
             self.header = bytes(self._view[:header_place(self._view)[1]])
         except FormatError as error:
-            raise self._named(error) from None
+            raise type(error)(f"{self._path}: {error}") from None
         self.nbytes = len(self._view)
 
     def graph(self) -> Graph:
         """As ``formats.reader.read``."""
         from ..formats.reader import from_bytes
 
-        try:
-            return from_bytes(self._view)
-        except FormatError as error:
-            raise self._named(error) from None
-
-    def _named(self, error: FormatError) -> FormatError:
-        return type(error)(f"{self._path}: {error}")
+        return from_bytes(self._view, origin=self._path)

@@ -145,7 +145,7 @@ class Attack:
 
 
 ATTACKS = [
-    Attack(MagicError, "an empty file", b"", "begins with b''"),
+    Attack(MagicError, "an empty file", b"", "the file is empty"),
     Attack(MagicError, "another magic", b"ONNX" + GOOD[4:], "b'ONNX'.*b'THIN'"),
     Attack(VersionError, "a version to come", b"THIN\1" + GOOD[5:], "version 1.*version 0"),
     Attack(TruncatedError, "nothing after the magic", b"THIN", "the version"),

@@ -50,10 +50,11 @@ def _nonfinite(array: np.ndarray) -> int:
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
-    """max|Δ| / max|expected|; infinite if only one of them is finite somewhere, or if they differ and all of expected is zero."""
+    """max|Δ| / max|expected|; infinite if only one of them is finite somewhere, or if they differ and all of expected is zero; NaN if no element
+    of either is a number."""
     same = (found == expected) | (np.isnan(found) & np.isnan(expected))
     if same.all():
-        return 0.0
+        return float("nan") if expected.size and np.isnan(expected).all() else 0.0
     if not (np.isfinite(found) | same).all() or not (np.isfinite(expected) | same).all():
         return float("inf")
     greatest = float(np.abs(expected[np.isfinite(expected)]).max())

@@ -27,7 +27,8 @@ class Contender:
 
 @dataclass(frozen=True)
 class Measured:
-    """``error``: max|Δ| / max|own| of the first contender's outputs against this one's. ``speedup``, ``ram_ratio``, ``file_ratio``:
+    """``error``: max|Δ| / max|own| of the first contender's outputs against this one's; NaN if an output has no numbers at all.
+    ``nonfinite``: elements of this one's outputs that are infinite or no number. ``speedup``, ``ram_ratio``, ``file_ratio``:
     this one's median latency and bytes over the first contender's, so that bigger says better of the first."""
 
     name: str
@@ -36,6 +37,7 @@ class Measured:
     nbytes_ram: int
     nbytes_file: int
     error: float
+    nonfinite: int
     speedup: float
     ram_ratio: float
     file_ratio: float
@@ -62,12 +64,14 @@ def measure(contenders: Sequence[Contender], feeds: Mapping[str, np.ndarray],
     """A row per contender, in order; all run on ``feeds`` of the first one. Raises UsageError if their inputs or outputs differ."""
     own = [_feeds_for(contender, feeds) for contender in contenders]
     outputs = [contender.session.run(given) for contender, given in zip(contenders, own)]
-    errors = [max((row.error for row in compare(outputs[0], found)), default=0.0) for found in outputs]
+    compared = [compare(outputs[0], found) for found in outputs]
+    errors = [float(np.max([row.error for row in rows], initial=0.0)) for rows in compared]
+    nonfinite = [sum(row.reference_nonfinite for row in rows) for rows in compared]
     calls = {str(place): _call(contender.session, given) for place, (contender, given) in enumerate(zip(contenders, own))}
     latency = list(interleaved(calls, progress).values())
     ram = [ram_of(contender.session) for contender in contenders]
     first = contenders[0]
-    return [Measured(c.name, latency[i].minimum, latency[i].median, ram[i], c.nbytes_file, errors[i],
+    return [Measured(c.name, latency[i].minimum, latency[i].median, ram[i], c.nbytes_file, errors[i], nonfinite[i],
                      latency[i].median / latency[0].median, ram[i] / max(ram[0], 1), c.nbytes_file / first.nbytes_file)
             for i, c in enumerate(contenders)]
 

@@ -106,6 +106,12 @@ class Recipe:
         whole_net = sum(size for name, size in sizes.items() if found[name].kind != "bias")
         return {name: self._settings(sizes[name], whole_net, role, names[name]) for name, role in found.items()}
 
+    @property
+    def uses_data(self) -> bool:
+        """Whether calibration data make a difference."""
+        static = self.activations is not None and self.activations.is_static(True)
+        return static or self.correct_biases or (self.prune_channels is not None and self.prune_channels.importance == "apoz")
+
     def exempt_names(self, graph: Graph) -> frozenset[str]:
         """Names and labels of the first and last weight and node, as far as they are exempt."""
         return frozenset(text for name, role in roles(graph).items() if self._is_end(role) for text in (name, *role.labels))

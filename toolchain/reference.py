@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import first_line
-from .importers import UnreadableModel, UnsupportedModel, is_for_torch
+from .importers import UnreadableModel, UnsupportedModel, is_for_torch, refuse_arch
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -25,7 +25,10 @@ class Reference:
 
 def load(path: Path, *, trust_pickle: bool = False, arch: str | None = None) -> Reference:
     """The model at ``path``, for inputs under the names that the importer gives them. Raises ModelError or UsageError."""
-    return _torch(path, trust_pickle, arch) if is_for_torch(path) else _onnx(path)
+    if is_for_torch(path):
+        return _torch(path, trust_pickle, arch)
+    refuse_arch(path, arch, "an ONNX model")
+    return _onnx(path)
 
 
 def _onnx(path: Path) -> Reference:
@@ -66,7 +69,7 @@ def _torch(path: Path, trust_pickle: bool, arch: str | None) -> Reference:
     from .importers import torch as importer
 
     if importer.is_program(path):
-        program = importer.read_program(path, trust_pickle)
+        program = importer.read_program(path, trust_pickle, arch)
         module, positional = program.module(), len(program.example_inputs[0]) if program.example_inputs else None
     else:
         module, positional = importer.read_module(path, trust_pickle, arch), 0

@@ -88,3 +88,43 @@ def test_inputs_too_large_to_be_made_up(length: int, tmp_path: Path) -> None:
     for command in (("bench", path.with_suffix(".thin")), ("verify", path.with_suffix(".thin"), "--against", path)):
         said = fails(*command)
         assert "at most 268,435,456 are made up" in said or said == "there is not enough memory for this model"
+
+
+def test_data_come_in_runs_as_for_pack(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ReduceSum", ["x", "axis"], ["r"], keepdims=0), helper.make_node("Add", ["r", "rate"], ["y"])]
+    infos = [helper.make_tensor_value_info("x", 1, ["T", 4]), helper.make_tensor_value_info("rate", 1, [])]
+    graph = helper.make_graph(nodes, "runs", infos, [helper.make_tensor_value_info("y", 1, [4])], [numpy_helper.from_array(np.int64([0]), "axis")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10), tmp_path / "m.onnx")
+    data, thin = tmp_path / "x.npz", tmp_path / "m.thin"
+    np.savez(data, x=np.ones((3, 7, 4), np.float32), rate=np.float32(2))
+    works("pack", tmp_path / "m.onnx", "--recipe", "int8", "--data", data)
+    assert json.loads(works("verify", thin, "--against", tmp_path / "m.onnx", "--data", data, "--json"))["outputs"][0]["shape"] == [12]
+    found = json.loads(works("bench", thin, "--data", data, "--json"))
+    assert found["lengths"] == {"T": 7}
+    assert found["inputs"] == f"the first of {data}"
+    assert f"inputs: the first of {data}, T = 7" in works("bench", thin, "--data", data, "--profile")
+    assert "inputs: random, standard normal, seed 0, T = 1\n" in works("bench", thin, "--profile")
+    assert "seed 0, T = 5\n" in works("verify", thin, "--against", tmp_path / "m.onnx", "--input-shape", "x:5,4")
+    refused = {"there are no samples in it": {"x": np.ones((0, 7, 4), np.float32), "rate": np.float32(2)},
+               "input 'x' has dtype float64; the model takes float32": {"x": np.ones((7, 4)), "rate": np.float32(2)},
+               "arrays with one axis more than their inputs are samples, but they differ in number: 3 of 'x' and 2 of 'rate'":
+               {"x": np.ones((3, 7, 4), np.float32), "rate": np.ones(2, np.float32)}}
+    for said, arrays in refused.items():
+        np.savez(data, **arrays)  # type: ignore[arg-type]
+        for command in (("bench", thin), ("verify", thin, "--against", tmp_path / "m.onnx")):
+            assert fails(*command, "--data", data) == f"the data in {data} cannot be used: {said}"
+
+
+def test_outputs_without_numbers_have_no_error(net: Path, thin: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", image=np.full((1, 3, 16, 16), np.nan, np.float32))
+    found = json.loads(works("bench", thin, "--data", tmp_path / "x.npz", "--json"))
+    assert [row["error"] for row in found["contenders"]] == [None, None]
+    assert [row["nonfinite"] for row in found["contenders"]] == [10, 10]
+
+
+def test_options_for_reading_a_model_need_one(net: Path, thin: Path) -> None:
+    assert "--arch says how to read MODEL" in fails("bench", thin, "--arch", "a:b")
+    assert "--trust-pickle says how to read MODEL" in fails("bench", thin, "--profile", "--trust-pickle")
+    said = f"--arch is for state dicts, but {net} is an ONNX model, which says itself what it computes; leave --arch out"
+    for arguments in (("pack", net, "-q"), ("explain", net), ("verify", thin, "--against", net), ("bench", thin, "--against", net)):
+        assert fails(*arguments, "--arch", "a:b") == said

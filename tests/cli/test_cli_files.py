@@ -12,6 +12,7 @@ from command_line import fails, works
 
 def test_places_that_cannot_be_written(net: Path, thin: Path, images: Path, tmp_path: Path) -> None:
     assert "is the model itself" in fails("pack", net, "-o", net)
+    assert fails("pack", "") == ". is a directory, not a file"
     assert "there is no folder" in fails("pack", net, "-o", tmp_path / "no" / "x.thin")
     assert "is a folder" in fails("pack", net, "-o", tmp_path)
     assert "there is no folder" in fails("run", thin, "--input", images, "-o", tmp_path / "no" / "y.npz")

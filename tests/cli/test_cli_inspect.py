@@ -85,4 +85,12 @@ def test_files_that_are_no_thin_files(net: Path, thin: Path, images: Path, tmp_p
     cut = tmp_path / "cut.thin"
     cut.write_bytes(thin.read_bytes()[:-7])
     for arguments in (("inspect", cut), ("run", cut, "--input", images), ("verify", cut, "--against", net), ("bench", cut)):
-        assert "ends too early" in fails(*arguments)
+        said = fails(*arguments)
+        assert said.startswith(f"{cut}: the file ends too early")
+    content = bytearray(thin.read_bytes())
+    content[-1] ^= 1  # in the last blob
+    cut.write_bytes(content)
+    for arguments in (("inspect", cut), ("run", cut, "--input", images), ("convert", cut)):
+        assert fails(*arguments).startswith(f"{cut}: weight ")
+    cut.write_bytes(b"")
+    assert fails("inspect", cut) == f"{cut}: the file is empty, but a .thin file begins with b'THIN'"

@@ -26,6 +26,13 @@ def checked_output(target: Path, read: Iterable[tuple[str, Path]]) -> Path:
     return target
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """Where a command writes by default: ``path`` with another suffix. Raises UsageError for what no file can be called (``""``, ``/``)."""
+    if path.name in ("", ".."):
+        raise UsageError(f"{path} is a directory, not a file")
+    return path.with_suffix(suffix)
+
+
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)

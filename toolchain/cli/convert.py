@@ -10,7 +10,7 @@ from ...formats import reader
 from ...formats.replacing import replacing
 from ..report import as_json_text
 from ._options import file_argument, json_option, quiet_option
-from ._outputs import checked_output
+from ._outputs import beside, checked_output
 from ._progress import progress
 
 LARGEST = (1 << 31) - (1 << 20)
@@ -34,15 +34,15 @@ def command(file: Path, output: Path | None, quiet: bool, as_json: bool) -> None
     from ..to_onnx import to_onnx
 
     read = [("the packed file", file)]
-    target = checked_output(output or file.with_suffix(".onnx"), read)
+    target = checked_output(output or beside(file, ".onnx"), read)
     with progress(quiet) as show:
         show(f"reading {file.name}", 0, 0)
         graph = reader.read(file)
         show(f"writing {target.name}", 0, 0)
         model = to_onnx(graph)
         if model.ByteSize() > LARGEST:
-            beside = checked_output(target.with_name(f"{target.name}.data"), read)
-            onnx.save(model, target, save_as_external_data=True, location=beside.name)
+            data = checked_output(target.with_name(f"{target.name}.data"), read)
+            onnx.save(model, target, save_as_external_data=True, location=data.name)
         else:
             with replacing(target) as stream:
                 stream.write(model.SerializeToString())

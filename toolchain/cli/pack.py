@@ -18,7 +18,7 @@ from ..passes.quantize_activations import Activations
 from ..pipeline import compress
 from ..report import as_json_text, ratio, ratio_text
 from ._options import Source, json_option, model_options, quiet_option, read_shapes
-from ._outputs import checked_output
+from ._outputs import beside, checked_output
 from ._progress import progress
 
 
@@ -47,7 +47,10 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
         graph = Source(model, trust_pickle, arch).load(shapes)
         if calibration is not None and data is not None:
             calibration = checked_calibration(graph.inputs, calibration, data)
-        compressed = compress(graph, plan, calibration=calibration, progress=show)
+        try:
+            compressed = compress(graph, plan, calibration=calibration, progress=show)
+        except recipes.RecipeError as error:  # what the model, not the recipe alone, shows to be wrong
+            raise recipes.RecipeError(f"recipe {recipe}: {error}") from None
         show(f"writing {target.name}", 0, 0)
         writer.write(compressed, target)
     before, after = graph.source.nbytes, target.stat().st_size
@@ -57,6 +60,8 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
     elif not quiet:
         click.echo(f"{target}: {before:,} bytes of weights packed into a file of {after:,} bytes, ratio {ratio_text(ratio(before, after))} "
                    f"(recipe {recipe})")
+        if data is not None and not plan.uses_data:
+            click.echo(f"{data} changed nothing: nothing in this recipe depends on calibration data")
         if plan.activations is not None:
             found = arithmetic(compressed)
             click.echo(f"{found.text()}{_why(plan.activations, data is not None, found, arithmetic(graph))}")
@@ -64,7 +69,7 @@ def command(model: Path, output: Path | None, recipe: str, data: Path | None, in
 
 def default_target(model: Path) -> Path:
     """Beside the model; for an architecture's name, a file of that name here."""
-    return Path(f"{str(model).rpartition(':')[2]}.thin") if is_name(model) else model.with_suffix(".thin")
+    return Path(f"{str(model).rpartition(':')[2]}.thin") if is_name(model) else beside(model, ".thin")
 
 
 def _why(asked: Activations, has_data: bool, found: Arithmetic, before: Arithmetic) -> str:

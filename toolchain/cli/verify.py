@@ -11,17 +11,19 @@ import numpy as np
 
 from ... import runtime
 from ...formats.graph import ValueInfo
-from ...runtime.feeds import checked_feeds
 from .. import reference
 from ..arithmetic import arithmetic
-from ..arrays import fitting_lengths, in_batches, load_npz, random_feeds
 from ..compare import Comparison, compare
 from ..report import as_json_text, shape_text, table
+from ._inputs import MADE_UP, inputs_text, lengths_of, made_up, runs_of
 from ._options import file_argument, inputs_options, json_option, model_options, quiet_option, shaped_inputs
 from ._progress import progress
 
 SAMPLES = 8
 """Random samples where there are no data."""
+
+MOST = 32
+"""Samples that run at once, where the model takes any number."""
 
 
 @click.command()
@@ -43,32 +45,29 @@ def command(file: Path, against: Path, data: Path | None, input_shape: tuple[str
         session = runtime.load(file)
         inputs = shaped_inputs(session.graph, data, input_shape)
         other = reference.load(against, trust_pickle=trust_pickle, arch=arch)
-        feeds = load_npz(data) if data is not None else _random(session, inputs)
-        runs = in_batches(inputs, feeds)
+        runs = runs_of(inputs, data, MOST) if data is not None else _random(session, inputs)
         found, expected = [], []
         for done, run in enumerate(runs):
             show("comparing", done, len(runs))
-            run = checked_feeds(session.inputs, run)
             found.append(session.run(run))
             expected.append(other.run(run))
     rows = compare(_joined(found), _joined(expected))
-    origin = str(data) if data is not None else "random, standard normal, seed 0"
+    origin, lengths = (str(data), {}) if data is not None else (MADE_UP, lengths_of(session.inputs, runs[0]))
     if as_json:
         click.echo(as_json_text({"file": str(file), "against": str(against), "reference": other.name, "backend": session.backend,
-                                 "inputs": origin, "arithmetic": asdict(arithmetic(session.graph)), "outputs": [asdict(row) for row in rows]}))
+                                 "inputs": origin, "lengths": lengths, "arithmetic": asdict(arithmetic(session.graph)),
+                                 "outputs": [asdict(row) for row in rows]}))
     else:
-        click.echo(f"{_table(rows)}\n{_nonfinite_text(rows)}against {against} on {other.name}; backend {session.backend}; inputs: {origin}\n"
+        click.echo(f"{_table(rows)}\n{_nonfinite_text(rows)}against {against} on {other.name}; backend {session.backend}; "
+                   f"{inputs_text(origin, lengths)}\n"
                    f"{arithmetic(session.graph).text()}")
 
 
-def _random(session: runtime.Session, inputs: Sequence[ValueInfo]) -> dict[str, np.ndarray]:
+def _random(session: runtime.Session, inputs: Sequence[ValueInfo]) -> list[dict[str, np.ndarray]]:
     """Eight samples, or as many runs of a fixed batch size as make eight."""
     fixed = [info.shape[0] for info in inputs if info.shape and isinstance(info.shape[0], int)]
     batch = fixed[0] if len(fixed) == len(inputs) and len(set(fixed)) == 1 else None
-    rounds = -(-SAMPLES // batch) if batch else 1
-    lengths = fitting_lengths(inputs, SAMPLES, session.run)
-    drawn = [random_feeds(inputs, SAMPLES, seed, lengths) for seed in range(rounds)]
-    return {name: np.concatenate([feeds[name] for feeds in drawn]) if rounds > 1 else array for name, array in drawn[0].items()}
+    return made_up(session, inputs, SAMPLES, range(-(-SAMPLES // batch) if batch else 1))
 
 
 def _joined(runs: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from ...formats.graph import Dim, Graph
 from ...formats.preamble import MAGIC
 from ._errors import ArchitectureError, InputShapeError, MissingModel, ModelError, UnreadableModel, UnsupportedModel, UntrustedModel
-from ._files import first_bytes, is_name, is_safetensors
+from ._files import first_bytes, is_name, is_safetensors, refuse_arch
 
 __all__ = ["ArchitectureError", "InputShapeError", "MissingModel", "ModelError", "UnreadableModel", "UnsupportedModel",
-           "UntrustedModel", "data_files", "is_for_torch", "is_name", "load"]
+           "UntrustedModel", "data_files", "is_for_torch", "is_name", "load", "refuse_arch"]
 
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How a pickle of protocol 2 to 5 begins: torch files from before the zip format."""
@@ -38,6 +38,7 @@ def load(path: str | Path, *, trust_pickle: bool = False, arch: str | None = Non
         return from_torch.load(file, trust_pickle=trust_pickle, arch=arch, input_shapes=shapes)
     from . import onnx as from_onnx
 
+    refuse_arch(file, arch, "an ONNX model")
     return from_onnx.load(file, shapes)
 
 

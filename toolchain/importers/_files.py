@@ -6,7 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from ._errors import MissingModel, UnreadableModel
+from ._errors import ArchitectureError, MissingModel, UnreadableModel
 
 SAFETENSORS_HEADER = 8
 """Bytes before the header of a safetensors file, which give its length; it begins with a brace."""
@@ -22,6 +22,12 @@ BARE = re.compile(r"[A-Za-z0-9_]+")
 def is_name(path: str | Path) -> bool:
     """Whether it is the name of an architecture, and no file is called so."""
     return NAMES.fullmatch(str(path)) is not None and not Path(path).exists()
+
+
+def refuse_arch(file: Path, arch: str | None, what: str) -> None:
+    """ArchitectureError if ``arch`` is given for a model that is no state dict but ``what``."""
+    if arch is not None:
+        raise ArchitectureError(f"--arch is for state dicts, but {file} is {what}, which says itself what it computes; leave --arch out")
 
 
 def is_safetensors(start: bytes) -> bool:

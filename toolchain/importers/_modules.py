@@ -17,7 +17,7 @@ from ...formats.errors import ThinferError
 from ..errors import described, first_line
 from . import _zoo
 from ._errors import ArchitectureError, UnreadableModel, UnsupportedModel, UntrustedModel
-from ._files import entries, first_bytes, is_name, is_safetensors
+from ._files import entries, first_bytes, is_name, is_safetensors, refuse_arch
 from ._quiet import quiet
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -39,16 +39,20 @@ def _current_directory_importable() -> Iterator[None]:
 def read_module(file: Path, trust_pickle: bool, arch: str | None) -> torch.nn.Module:
     """The module in eval mode that the file holds, that ``arch`` makes for its state dict, or that has its name. Raises ModelError."""
     if is_name(file):
+        refuse_arch(file, arch, "an architecture's name")
         return _zoo.module(str(file)).eval()
     start = first_bytes(file)
     if start.startswith(b"PK") and is_torchscript(file):
+        refuse_arch(file, arch, "a TorchScript archive")
         return _scripted(file).eval()
     found = _safetensors(file) if is_safetensors(start) else _unpickled(file, trust_pickle)
     if isinstance(found, Mapping):
-        nested = next((found[key] for key in WRAPPERS if isinstance(found.get(key), (Mapping, torch.nn.Module))), found)
-        found = nested if isinstance(nested, torch.nn.Module) else _with_state(nested, file, arch)
+        found = next((found[key] for key in WRAPPERS if isinstance(found.get(key), (Mapping, torch.nn.Module))), found)
+    if isinstance(found, Mapping):
+        return _with_state(found, file, arch).eval()
     if not isinstance(found, torch.nn.Module):
         raise UnsupportedModel(f"{file} holds a {type(found).__name__}, neither a torch module nor a state dict")
+    refuse_arch(file, arch, "a whole module")
     return found.eval()
 
 

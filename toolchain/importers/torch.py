@@ -20,7 +20,7 @@ from ..passes.fold_constants import fold_constants
 from . import _program_check, _script, _zoo
 from . import onnx as from_onnx
 from ._errors import InputShapeError, UnreadableModel, UnsupportedModel
-from ._files import entries, first_bytes, is_name
+from ._files import entries, first_bytes, is_name, refuse_arch
 from ._interface import named_for_people
 from ._modules import read_module
 from ._quiet import quiet
@@ -33,7 +33,7 @@ LENGTHS = (224, 160, 192, 128, 96)
 def load(file: Path, *, trust_pickle: bool, arch: str | None, input_shapes: Mapping[str, tuple[Dim, ...]]) -> Graph:
     """The torch model in ``file``, or of that name; see ``importers.load``."""
     if is_program(file):
-        model = _onnx(read_program(file, trust_pickle), file)
+        model = _onnx(read_program(file, trust_pickle, arch), file)
     else:
         module = read_module(file, trust_pickle, arch)
         input_shapes = input_shapes or (_zoo.input_shapes(str(file), module) if is_name(file) else {})
@@ -52,8 +52,9 @@ def is_program(file: Path) -> bool:
     return not {"archive_format", "serialized_exported_program.json"}.isdisjoint(entries(file))
 
 
-def read_program(file: Path, trust_pickle: bool) -> Any:
-    """The exported program in the file. Raises UntrustedModel or UnreadableModel."""
+def read_program(file: Path, trust_pickle: bool, arch: str | None) -> Any:
+    """The exported program in the file. Raises UntrustedModel or UnreadableModel; ArchitectureError if an architecture is given beside it."""
+    refuse_arch(file, arch, "an exported program")
     if not trust_pickle:
         _program_check.check(file)
     try:
