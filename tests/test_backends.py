@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 import numpy as np
@@ -14,8 +15,10 @@ from thinfer.kernels.ops._op import Case
 LEVELS = [f"native-{level}" for level in isa.levels()]
 COMPILED = [*(["numba"] if find_spec("numba") else []), *LEVELS]
 TARGETS = ["numpy", *COMPILED]
-CASES = [(name, case) for name in ops.names() for case in ops.get(name).cases]
-ENCODED = [(name, case) for name in ("Conv", "Gemm", "MatMul") for case in weight_cases(ops.get(name))]
+LARGE = os.environ.get("THINFER_LARGE", "1") != "0"
+"""Whether layers of the size that benchmarks time are among the cases: references in float64 take minutes of them under qemu."""
+CASES = [(name, case) for name in ops.names() for case in ops.get(name).cases if LARGE or not case.bench]
+ENCODED = [(name, case) for name in ("Conv", "Gemm", "MatMul") for case in weight_cases(ops.get(name)) if LARGE or not case.bench]
 QUICK = ENCODINGS[len(DENSE_VALUES):]
 """Encodings that large cases are left out for: ``test_native_tiles`` has some."""
 SELL = ("sparse fp32", "sparse codebook4", "sparse binary")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +37,23 @@ def test_forced_level_is_the_one_that_runs(level: str) -> None:
             assert resolved is None or order.index(resolved) < order.index(level)
     done = in_fresh_process("from thinfer.kernels import isa; print(isa.selected())", level)
     assert done.stdout.strip() == level
+
+
+FLAGS = {"avx2": "avx2 fma f16c bmi1 bmi2 popcnt", "avx512": "avx512f avx512bw avx512dq avx512vl",
+         "avx512vnni": "avx512_vnni avx512vbmi avx512_vbmi2 avx512_bitalg avx512_vpopcntdq", "dotprod": "asimddp"}
+"""Of a level's CPUs in Linux's words, beside those of the level below."""
+
+
+def test_the_levels_are_those_of_the_cpu() -> None:
+    """All that this CPU has, and no other, whatever compiled the library."""
+    native, cpuinfo = isa.native(), Path("/proc/cpuinfo")
+    words = set(re.findall(r"\S+", "".join(re.findall(r"(?m)^(?:flags|Features)\s*:.*$", cpuinfo.read_text())[:1]))) if cpuinfo.exists() else set()
+    if not words:
+        pytest.skip("this system does not say what its CPU has")
+    assert native is not None
+    lowest, *compiled = dict.fromkeys(level for level in ("baseline", "neon", *FLAGS) if level in {row[1] for row in native.kernels()})
+    expected = [lowest, *itertools.takewhile(lambda level: words.issuperset(FLAGS[level].split()), compiled)]
+    assert isa.levels() == expected
 
 
 def test_unknown_level_lists_the_valid_ones() -> None:

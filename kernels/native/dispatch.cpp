@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-#if defined(__aarch64__)
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -78,19 +80,33 @@ bool thin_isa_compiled(int isa) {
   return false;
 }
 
+#if defined(__x86_64__) || defined(__i386__)
+namespace {
+
+// Whether the CPU has the instructions of a level and the system keeps its registers. Asked of the CPU itself: what __builtin_cpu_supports says
+// hangs on the compiler's runtime library, and zig's (0.17) says no to everything.
+bool x86_runs(int isa) {
+  unsigned a, b, c, d, seven_b, seven_c;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
+  constexpr unsigned AVX = bit_FMA | bit_POPCNT | bit_OSXSAVE | bit_AVX | bit_F16C;
+  constexpr unsigned AVX2 = bit_BMI | bit_AVX2 | bit_BMI2, AVX512 = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+  constexpr unsigned BYTES = bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512VNNI | bit_AVX512BITALG | bit_AVX512VPOPCNTDQ;
+  constexpr unsigned YMM = 0x6, ZMM = 0xe6;  // of XCR0: the states that the system saves
+  if ((c & AVX) != AVX || !__get_cpuid_count(7, 0, &a, &seven_b, &seven_c, &d)) return false;
+  unsigned saved, high;
+  __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  if (isa == THIN_ISA_LEVEL_AVX2) return (seven_b & AVX2) == AVX2 && (saved & YMM) == YMM;
+  if (isa == THIN_ISA_LEVEL_AVX512) return x86_runs(THIN_ISA_LEVEL_AVX2) && (seven_b & AVX512) == AVX512 && (saved & ZMM) == ZMM;
+  return isa == THIN_ISA_LEVEL_AVX512VNNI && x86_runs(THIN_ISA_LEVEL_AVX512) && (seven_c & BYTES) == BYTES;
+}
+
+}  // namespace
+#endif
+
 bool thin_isa_runs(int isa) {
   if (!thin_isa_compiled(isa)) return false;
 #if defined(__x86_64__) || defined(__i386__)
-  __builtin_cpu_init();
-  if (isa == THIN_ISA_LEVEL_AVX2)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-           __builtin_cpu_supports("bmi2");
-  if (isa == THIN_ISA_LEVEL_AVX512)
-    return thin_isa_runs(THIN_ISA_LEVEL_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (isa == THIN_ISA_LEVEL_AVX512VNNI)
-    return thin_isa_runs(THIN_ISA_LEVEL_AVX512) && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-           __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
+  if (x86_runs(isa)) return true;
 #elif defined(__aarch64__)
   if (isa == THIN_ISA_LEVEL_DOTPROD) return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
 #endif
