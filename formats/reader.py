@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from .stream_reader import StreamInfo
 
 
+RELEASED = 1 << 16
+"""Bytes of a blob, at least, whose pages are given back once it has been read: to say so costs as much as to copy some kilobytes."""
+
+
 def read(path: str | os.PathLike[str], *, decoder: DecoderName | None = None, check: bool = False) -> Graph:
     """The graph in the file. Its weights are a lazy table: each access checks the CRC-32, decodes, and keeps nothing.
 
@@ -67,6 +71,7 @@ class WeightTable(Mapping[str, EncodedTensor]):
         self._outlines: dict[str, EncodedTensor] = {}
         self._tables: dict[str, Tables] = {}  # that outlines have brought, so that decoding need not
         self._checked: set[str] = set()
+        self._limit = memory()
 
     def __getitem__(self, name: str) -> EncodedTensor:
         return self.decode(name)
@@ -83,6 +88,11 @@ class WeightTable(Mapping[str, EncodedTensor]):
     def entry(self, name: str) -> WeightEntry:
         """Shape, dtype, encoding and bytes of a weight, without decoding it."""
         return self._entries[name]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all blobs: about what the weights take in RAM, at least."""
+        return sum(entry.nbytes for entry in self._entries.values())
 
     def check(self) -> None:
         """Decodes every weight once; raises the first FormatError."""
@@ -123,9 +133,9 @@ class WeightTable(Mapping[str, EncodedTensor]):
         entry = self._entries[name]
         if name in self._checked:
             return entry
-        if entry.nbytes_decoded > memory():
+        if entry.nbytes_decoded > self._limit:
             raise MemoryLimitError(f"weight {name!r} has {entry.size} elements, which take {entry.nbytes_decoded} bytes to decode, but this machine "
-                                   f"has {memory()} bytes of memory")
+                                   f"has {self._limit} bytes of memory")
         crc = crc32(self._buffer[entry.offset:entry.offset + entry.nbytes])
         if crc != entry.crc:
             raise BlobChecksumError(f"weight {name!r}, bytes {entry.offset} to {entry.offset + entry.nbytes} of the file: "
@@ -138,7 +148,7 @@ class WeightTable(Mapping[str, EncodedTensor]):
         mapped, entry = self._buffer.obj, self._entries[name]
         first = -(-entry.offset // mmap.PAGESIZE) * mmap.PAGESIZE
         length = (entry.offset + entry.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
-        if isinstance(mapped, mmap.mmap) and length > 0 and hasattr(mmap, "MADV_DONTNEED"):
+        if isinstance(mapped, mmap.mmap) and length >= RELEASED and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED, first, length)
 
     def decode(self, name: str, report: list[StreamInfo] | None = None) -> EncodedTensor:

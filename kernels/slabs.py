@@ -15,7 +15,8 @@ SLAB = 16 << 20
 LARGEST = 4 << 20
 """Bytes from which on an array has memory of its own: NumPy asks for huge pages itself there."""
 FIRST = 2 << 20
-"""Bytes that a session takes in small pages before, so that small models need not fill a huge one. Others waste one at most."""
+"""Bytes that a session takes in small pages before, so that small models need not fill a huge one. Others waste one at most; those that will
+surely take twice as much take no small pages, of which 512 take some times longer to get than the huge one in their place."""
 
 _using = _local()
 
@@ -23,14 +24,16 @@ _using = _local()
 class Slabs:
     """Hands out pieces of slabs. A slab is freed when the last array in it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
+        """``expected``: bytes that will be taken, as far as is known."""
+        self._first = FIRST if expected < 2 * FIRST else 0
         self._taken = self._at = 0
         self._slab: np.ndarray | None = None
 
     def take(self, nbytes: int) -> np.ndarray | None:
         """uint8[nbytes] at a multiple of 64 bytes, not initialised; None where memory of its own is as good, or there are no huge pages."""
         size = -(-nbytes // ALIGNMENT) * ALIGNMENT
-        if size >= LARGEST or self._taken + size <= FIRST:
+        if size >= LARGEST or self._taken + size <= self._first:
             self._taken += size
             return None
         if self._slab is None or self._at + size > self._slab.size:
@@ -72,5 +75,5 @@ def aligned(nbytes: int) -> np.ndarray:
     if found is not None:
         return found
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT  # ctypes would be imported, and takes longer
     return raw[start:start + nbytes]

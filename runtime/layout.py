@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from ..kernels.lowering import Layout, Lowering
-from ..kernels.movement.copies import reorder_cost, reorder_is_free
+from ..kernels.movement.copies import reorder_cost
 from .partition import Types, Unit
 
 SWEEPS = 8
@@ -32,6 +32,20 @@ class LayoutChoice:
             if unit.addend:
                 self.readers.setdefault(unit.addend, []).append((u, ADDEND))
         self.chosen: list[Lowering | None] = [None] * len(units)
+        self._price: dict[str, float] = {}
+        self._around = [self._dear(unit) for unit in units]
+
+    def _dear(self, unit: Unit) -> list[str]:
+        """The values that the unit reads or makes and that a reorder moves."""
+        names = []
+        for name in dict.fromkeys([*unit.reads(), *unit.outputs]):
+            if name not in self._price:
+                kind = self.types[name]
+                assert kind is not None
+                self._price[name] = reorder_cost(kind.shape, np.dtype(kind.dtype).itemsize)
+            if self._price[name]:
+                names.append(name)
+        return names
 
     def solve(self) -> list[Lowering]:
         """Forward greedy, then single flips until nothing gets cheaper."""
@@ -57,18 +71,13 @@ class LayoutChoice:
     def _cost(self, u: int, option: Lowering) -> float:
         """The option's own cost and that of the reorders around the unit, everything else as chosen so far."""
         self._set(u, option)
-        names = {*self.units[u].reads(), *self.units[u].outputs}
-        return option.cost + sum(self._reorders(name) for name in names)
+        return option.cost + sum([self._reorders(name) for name in self._around[u]])
 
     def _reorders(self, name: str) -> float:
-        kind = self.types[name]
-        assert kind is not None
-        if len(kind.shape) < 3 or reorder_is_free(kind.shape):
-            return 0.0
         wanted = {option.output if i == ADDEND else option.inputs[i] for u, i in self.readers.get(name, ()) if (option := self.chosen[u]) is not None}
         if name in self.results:
             wanted.add("NCHW")
-        return reorder_cost(kind.shape, np.dtype(kind.dtype).itemsize) * len(wanted - {None, self.made[name]})
+        return self._price[name] * len(wanted - {None, self.made[name]})
 
 
 def choose(units: Sequence[Unit], types: Types, given: Collection[str], results: Collection[str]) -> list[Lowering]:

@@ -50,10 +50,11 @@ class PackedWeights:
     def _made(self, name: str, pack: Pack) -> np.ndarray:
         from ..kernels.slabs import ALIGNMENT, Slabs, aligned, taken_from
 
-        self._slabs = self._slabs or Slabs()
+        source = self.source
+        self._slabs = self._slabs or Slabs(getattr(source, "nbytes", 0))
         with taken_from(self._slabs):
-            flat = np.ascontiguousarray(pack(self.source[name])).reshape(-1).view(np.uint8)
-            if flat.ctypes.data % ALIGNMENT == 0:
+            flat = np.ascontiguousarray(pack(source[name])).reshape(-1).view(np.uint8)
+            if flat.__array_interface__["data"][0] % ALIGNMENT == 0:
                 return flat
             out = aligned(flat.nbytes)
             out[:] = flat

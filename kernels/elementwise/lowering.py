@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -88,9 +89,10 @@ def lower_clip(site: Site) -> Iterator[Lowering]:
     for i in (1, 2):
         if i < len(site.inputs) and site.inputs[i] is not None:
             bound = site.constant(i)
-            if bound is None or np.isnan(bound).any():
+            value = np.nan if bound is None else float(bound.item())
+            if value != value:
                 return
-            bounds[i - 1] = float(np.asarray(bound).item())
+            bounds[i - 1] = value
     yield from _unary(site, "clamp", *map(f32, bounds))
 
 
@@ -157,7 +159,8 @@ Walks = tuple[list[int], list[int], list[int]]
 """Lengths, and the strides of two operands along them, outermost first."""
 
 
-def _walk(shape: Sequence[int], operands: Sequence[Sequence[int]], layout: Layout) -> Walks:
+@cache
+def _walk(shape: tuple[int, ...], operands: tuple[tuple[int, ...], ...], layout: Layout) -> Walks:
     order = memory_axes(len(shape), layout)
     strides = [broadcast_strides(operand, len(shape), layout) for operand in operands]
     lengths, xs, ys = merged(*([values[axis] for axis in order] for values in (shape, *strides)))
@@ -193,7 +196,7 @@ def _binary_step(em: Emitter, kernel: str, buffers: Sequence[Ref], walk: Walks, 
 
 def emit_add_constant(em: Emitter, y: Ref, addend: np.ndarray, shape: Sequence[int]) -> None:
     """A step that adds a constant, broadcast to ``shape``, to a value that lies in NCHW, and clamps it to the emitter's bounds."""
-    _binary_step(em, "add", [y, em.constant(addend), y], _walk(shape, (shape, addend.shape), "NCHW"), (em.low, em.high))
+    _binary_step(em, "add", [y, em.constant(addend), y], _walk(tuple(shape), (tuple(shape), addend.shape), "NCHW"), (em.low, em.high))
 
 
 @lowers("BatchNormalization")
