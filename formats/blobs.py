@@ -146,6 +146,5 @@ class _BlobReader:
         """``count`` numbers: as they lie in the file (only aligned values are views of it), or out of a stream for each of their bytes."""
         if self.entry.coder == "raw":
             return lying(self.entry, self.cursor, dtype, count, what)
-        planes = [self.streams.read(count, 256, 8, places) for _ in range(np.dtype(dtype).itemsize)]
-        stacked = np.ascontiguousarray(np.stack(planes, axis=1)).ravel().data
+        stacked = self.streams.planes(count, np.dtype(dtype).itemsize, places).data
         return read_array(Cursor(stacked, 0, len(stacked), self.cursor.where), dtype, count, what)

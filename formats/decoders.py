@@ -44,7 +44,22 @@ class Decoder(Protocol):
         """uint8[count]"""
 
 
+    def streams(self, cursor: Cursor, coder: str, count: int, alphabet: int, width: int, planes: int) -> np.ndarray | None:
+        """uint8[count * planes]: ``planes`` whole streams from the cursor on, their elements side by side. None where it reads no such streams, or
+        something is wrong with them: ``StreamReader`` takes them apart then, and says what."""
+
+
 class NativeDecoder:
+    def streams(self, cursor: Cursor, coder: str, count: int, alphabet: int, width: int, planes: int) -> np.ndarray | None:
+        if coder == "arithmetic":
+            return None
+        found = native.streams(np.frombuffer(cursor.buffer[cursor.position:cursor.end], np.uint8), coder, count, alphabet, width, planes)
+        if found is None:
+            return None
+        elements: np.ndarray = found[0]
+        cursor.position += found[1]
+        return elements
+
     def code_lengths(self, cursor: Cursor, alphabet: int) -> np.ndarray:
         found = native.code_lengths(np.frombuffer(cursor.buffer[cursor.position:cursor.end], np.uint8), alphabet)
         if found is None:

@@ -14,6 +14,9 @@ from .transforms import from_tuples
 
 
 class NumpyDecoder:
+    def streams(self, cursor: Cursor, coder: str, count: int, alphabet: int, width: int, planes: int) -> np.ndarray | None:
+        return None
+
     def code_lengths(self, cursor: Cursor, alphabet: int) -> np.ndarray:
         return decode_lengths(cursor, alphabet)
 

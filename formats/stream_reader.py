@@ -41,6 +41,9 @@ class StreamReader:
         cursor = self.cursor
         if count == 0:
             return np.empty(0, np.uint8)
+        found = self.decoder.streams(cursor, self.coder, count, alphabet, width, 1) if self.report is None and may_split else None
+        if found is not None:
+            return found
         start = cursor.position
         code = cursor.byte("a stream")
         kind, is_coded, lanes, dominant = code & 3, bool(code & 4), 1 << (code >> 3 & 3), code >> 5
@@ -66,6 +69,13 @@ class StreamReader:
         if self.report is not None:
             self.add_report(start, elements, transform.apply(coded[:count]) if transform.kind == TUPLE else coded)
         return elements
+
+    def planes(self, count: int, planes: int, places: Places = NOWHERE) -> np.ndarray:
+        """uint8[count * planes]: bytes side by side, out of a stream for each of their planes."""
+        found = self.decoder.streams(self.cursor, self.coder, count, 256, 8, planes) if self.report is None and count else None
+        if found is not None:
+            return found
+        return np.stack([self.read(count, 256, 8, places) for _ in range(planes)], axis=1).ravel()
 
     def add_report(self, start: int, elements: np.ndarray, symbols: np.ndarray) -> None:
         if self.report is not None:

@@ -13,6 +13,7 @@
 #include "crc32.h"
 #include "huffman.h"
 #include "rans.h"
+#include "streams.h"
 
 namespace py = pybind11;
 
@@ -195,6 +196,28 @@ py::tuple arithmetic_decode(const Bytes& payload, size_t count, unsigned alphabe
   return py::make_tuple(out, used, is_whole ? "" : "the digits end before the elements do, or are more than a code can be");
 }
 
+// ---------------------------------------------------------------- streams
+
+constexpr size_t kMostPerByte = 64;  // elements: what has more is made when it is known to be right
+
+// (uint8[count * planes], bytes taken): `planes` streams one after another, element by element side by side. None: not read here (streams.h).
+py::object streams(const Bytes& payload, const std::string& coder, size_t count, unsigned alphabet, unsigned width, unsigned planes) {
+  const thin::Coder how = coder == "raw" ? thin::Coder::raw : coder == "huffman" ? thin::Coder::huffman : thin::Coder::rans;
+  const size_t nbytes = static_cast<size_t>(payload.size());
+  if (alphabet < 1 || alphabet > 256 || width < 1 || width > 8 || planes < 1 || count > kMostPerByte * nbytes) return py::none();
+  Bytes out(static_cast<py::ssize_t>(count * planes));
+  std::vector<uint8_t> plane(planes > 1 ? count : 0);
+  size_t at = 0;
+  for (unsigned i = 0; i < planes; i++) {
+    size_t used;
+    uint8_t* to = planes > 1 ? plane.data() : out.mutable_data();
+    if (!thin::read_stream(payload.data() + at, nbytes - at, how, {count, alphabet, width}, true, to, &used)) return py::none();
+    at += used;
+    for (size_t k = 0; k < plane.size(); k++) out.mutable_data()[k * planes + i] = plane[k];
+  }
+  return py::make_tuple(out, at);
+}
+
 // ---------------------------------------------------------------- CRC-32
 
 uint32_t crc32(const py::buffer& data, uint32_t before) {
@@ -211,6 +234,8 @@ uint32_t crc32(const py::buffer& data, uint32_t before) {
 PYBIND11_MODULE(_native, m) {
   m.doc() = "Entropy coders of .thin files. What decodes returns (array or None, bytes used (not Huffman), what was wrong or an empty string).";
   m.def("code_lengths", &code_lengths, py::arg("payload"), py::arg("alphabet"), "(uint8[alphabet], bytes taken), or None if it is no complete code");
+  m.def("streams", &streams, py::arg("payload"), py::arg("coder"), py::arg("count"), py::arg("alphabet"), py::arg("width"), py::arg("planes"),
+        "(uint8[count * planes], bytes taken) of streams that are packed or coded by Huffman, or None: not such, or something is wrong");
   m.def("huffman_symbols", &huffman_symbols, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), "uint16[count]");
   m.def("huffman_tuples", &huffman_tuples, py::arg("payload"), py::arg("sizes"), py::arg("lengths"), py::arg("count"), py::arg("p"),
         py::arg("width"), "uint8[count * p]: the elements of tuples of p elements of width bits");
