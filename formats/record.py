@@ -36,7 +36,7 @@ else:
                     delattr(cls, name)
             cls.__init__ = _init(cls, names, defaults)
             cls.__repr__ = _repr
-            cls.__dataclass_fields__ = _RealFields(defaults)
+            cls.__dataclass_fields__ = _RealFields()
             if frozen:
                 cls.__setattr__ = _refuse
                 cls.__delattr__ = _refuse
@@ -160,17 +160,14 @@ else:
         return hash(tuple([getattr(self, name) for name in self._fields]))
 
     class _RealFields:
-        """What ``dataclasses`` looks for, made when it does."""
-
-        def __init__(self, defaults):
-            self._defaults = defaults
+        """What ``dataclasses`` looks for, made when it first does: it looks twice for each ``replace``."""
 
         def __get__(self, instance, owner):
             import dataclasses
 
             annotations = {name: Any for name in owner._fields}
-            made = dataclasses.make_dataclass(owner.__name__, annotations.items())
-            return made.__dataclass_fields__
+            owner.__dataclass_fields__ = dataclasses.make_dataclass(owner.__name__, annotations.items()).__dataclass_fields__
+            return owner.__dataclass_fields__
 
 
 __all__ = ["dataclass", "field", "replace"]

@@ -59,5 +59,6 @@ def test_replace_and_the_real_module() -> None:
     assert dataclasses.replace(Point(1), y=9) == Point(1, 9)
     assert dataclasses.asdict(Point(1)) == {"x": 1, "y": 2, "names": []}
     assert [info.name for info in dataclasses.fields(Point)] == ["x", "y", "names"]
+    assert dataclasses.fields(Point)[0] is dataclasses.fields(Point)[0], "made anew each time, they take a millisecond"
     with pytest.raises(TypeError):
         replace(Point(1), z=1)  # type: ignore[call-arg]
