@@ -135,10 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report(records.load(options.results), options.output or Path("benchmarks/results")))
         return 0
     failed = 0
-    for name in names:
+    for place, name in enumerate(names, 1):
+        say(f"[{place} of {len(names)}] {name}")
         try:
             one(name, action, options)
         except (packages.Unreachable, ModuleNotFoundError, FileNotFoundError, MemoryError, ThinferError, ValueError) as reason:
             say(f"{name}: not measured: {reason}")
             failed += 1
+    if action == "measure" and options.results.exists():
+        say(f"results: {options.results}; what was laid out to measure them: {options.work}")
     return 1 if failed else 0

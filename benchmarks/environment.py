@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,22 +15,29 @@ from typing import Any
 
 from ..kernels import isa
 
-PACKAGES = ("numpy", "torch", "onnx", "onnxruntime")
+PACKAGES = ("thinfer", "numpy", "torch", "onnx", "onnxruntime")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+CPUINFO, BOARD = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
+
+
 def cpu_name() -> str:
-    """Model name, family and model number of the CPU, as the kernel gives them."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
+    """Model name, family and model number of the CPU, as the kernel gives them; on ARM the board, and the CPU's implementer and part."""
+    if not CPUINFO.exists():
         return platform.processor() or platform.machine()
-    fields = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
-    found = {key.strip(): value.strip() for key, value in fields.items()}
+    pairs = [line.split(":", 1) for line in CPUINFO.read_text().split("\n\n")[0].splitlines() if ":" in line]
+    found = {key.strip(): value.strip() for key, value in pairs}
+    if "CPU part" in found:
+        board = BOARD.read_text().strip("\0\n ") if BOARD.exists() else found.get("model name", platform.machine())
+        return f"{board} (implementer {found.get('CPU implementer', '?')}, part {found['CPU part']})"
     return f"{found.get('model name', platform.machine())} (family {found.get('cpu family', '?')}, model {found.get('model', '?')})"
 
 
 def revision() -> str:
-    """The git revision of the checkout, or "unknown" outside one."""
+    """The git revision of the checkout, or "unknown" outside one: an install may lie in a checkout of something else."""
+    if not (ROOT / "setup.py").exists() or shutil.which("git") is None:
+        return "unknown"
     done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() or "unknown"
 

@@ -56,7 +56,7 @@ def save(path: Path, name: str, entry: Entry) -> None:
 
 
 def lines(entry: Entry) -> Sequence[str]:
-    """What is printed while measuring: contenders from the fastest on, or a study's rows, then ratios."""
+    """What is printed while measuring: contenders from the fastest on, or a study's rows, then ratios, if there was a rival at all."""
     timed = {name: values for name, values in entry.get("contenders", {}).items() if "minimum" in values}
     found = ["  " + ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
              for row in entry.get("rows", ())]
@@ -66,7 +66,10 @@ def lines(entry: Entry) -> Sequence[str]:
         found.append(f"  {name:34} min {values['minimum'] * 1e3:9.4f}  median {values['median'] * 1e3:9.4f} ms{cold}  "
                      f"cosine {values['cosine']:.5f}  error {values['error']:.1e}  CPU {values['cpu per second']:.2f}  "
                      f"clean {values['clean']}/{values['blocks']}")
+    alone = timed and all(name.split(" ")[0] == "thinfer" for name in timed)
     for target in entry["targets"]:
+        if alone and target["ratio"] is None:
+            continue
         ratio = "not measured" if target["ratio"] is None else f"{target['ratio']:.3f}"
         rival, cold = target["rival"] or "its rivals", " (cold)" if target["cold"] else ""
         found.append(f"  {target['ours']} / {rival}{cold}: {ratio}, asked {target['asked']:.3f}")

@@ -66,7 +66,8 @@ def machine(about: Mapping[str, Any]) -> str:
 def section(name: str, entry: Entry) -> list[str]:
     rows = list(contender_rows(entry)) if "contenders" in entry else entry["rows"]
     threads = f" ({entry['threads']} threads)" if entry["threads"] > 1 else ""
-    return [f"## {entry['title']}{threads}", "", *table(rows), "", f"`{entry['about']['command']}`; case {name}.", ""]
+    about = entry["about"]
+    return [f"## {entry['title']}{threads}", "", *table(rows), "", f"`{about['command']}`; case {name}; revision {about['revision']}.", ""]
 
 
 def report(found: Mapping[str, Entry], folder: Path) -> str:

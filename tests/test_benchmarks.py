@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from thinfer.benchmarks import command, records
+from thinfer.benchmarks import command, environment, records
 from thinfer.benchmarks.cases import CASES
 from thinfer.benchmarks.cases.definition import Case, Contender, Packing, Target
 from thinfer.benchmarks.cases.figures import LAYERS, lowered
@@ -115,3 +117,31 @@ def test_unknown_cases_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["no-such-case"])
     assert "no-such-case" in capsys.readouterr().err
+
+
+def test_what_it_was_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Raspberry Pi has no model name; an install is no checkout, whatever checkout it lies in; a board has no git."""
+    text = "processor\t: 0\nBogoMIPS\t: 108.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n\nprocessor\t: 1\nCPU part\t: 0xd09\n\nModel\t: else\n"
+    (tmp_path / "cpuinfo").write_text(text)
+    (tmp_path / "model").write_text("Raspberry Pi 4 Model B Rev 1.4\0")
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(environment, "BOARD", tmp_path / "model")
+    assert environment.cpu_name() == "Raspberry Pi 4 Model B Rev 1.4 (implementer 0x41, part 0xd08)"
+    (tmp_path / "cpuinfo").write_text("model name\t: X86\ncpu family\t: 25\nmodel\t\t: 17\n\n")
+    assert environment.cpu_name() == "X86 (family 25, model 17)"
+    assert environment.describe()["versions"]["thinfer"] == importlib.metadata.version("thinfer")
+    with monkeypatch.context() as without:
+        without.setenv("PATH", str(tmp_path))
+        assert environment.revision() == "unknown"
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr(environment, "ROOT", tmp_path / "site-packages")
+    (tmp_path / "site-packages").mkdir()
+    assert environment.revision() == "unknown"
+
+
+def test_ratios_to_rivals_that_were_not_asked_are_not_told() -> None:
+    timed = {"minimum": 1.0, "median": 1.0, "cosine": 1.0, "error": 0.0, "cpu per second": 1.0, "clean": 3, "blocks": 3}
+    entry = {"contenders": {"thinfer dense": timed}, "targets": [records.asked("thinfer dense", "ort", None, 1.0)]}
+    assert len(records.lines(entry)) == 1
+    entry["contenders"]["onnxruntime fp32"] = timed
+    assert records.lines(entry)[-1].endswith("not measured, asked 1.000")
