@@ -7,7 +7,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from .code_table import decode_lengths
 from .compiled import native
 from .cursor import Cursor
 from .errors import StreamLengthError, ThinferError
@@ -63,6 +62,8 @@ class NativeDecoder:
     def code_lengths(self, cursor: Cursor, alphabet: int) -> np.ndarray:
         found = native.code_lengths(np.frombuffer(cursor.buffer[cursor.position:cursor.end], np.uint8), alphabet)
         if found is None:
+            from .code_table import decode_lengths
+
             return decode_lengths(cursor, alphabet)  # which says what is wrong
         lengths: np.ndarray = found[0]
         cursor.take(found[1], "a table of code lengths")

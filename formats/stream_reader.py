@@ -9,7 +9,6 @@ from .codes import MAX_RUN, MIN_DROPPED
 from .cursor import Cursor
 from .decoders import Decoder
 from .errors import CodeError, IndexRangeError, PaddingError, StreamLengthError, TransformError
-from .frequencies import decode_table
 from .places import NOWHERE, Places
 from .record import dataclass
 from .transforms import MAX_TUPLE_BITS, RUN, SINGLE, SPLIT, TUPLE, Transform, from_runs, from_tuples, symbol_width
@@ -136,6 +135,8 @@ class StreamReader:
         return self.decoder.huffman_tuples(payload, sizes, lengths, symbols, transform.parameter or 1, transform.width)
 
     def rans(self, transform: Transform, symbols: int, lanes: int) -> np.ndarray:
+        from .frequencies import decode_table
+
         cursor = self.cursor
         frequencies, bits = decode_table(cursor, transform.alphabet)
         payload = np.frombuffer(cursor.buffer[cursor.position:cursor.end], np.uint8)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from zlib import crc32
 
 import numpy as np
 
+from ...formats.checksum import crc32
 from ...formats.record import dataclass
 from ..lowering import Emitter, Ref, f32
 from .pack import Factors, Grid, quick

@@ -13,7 +13,6 @@ from ..ops._window import window
 from .depthwise import Depthwise
 from .pack import Matrix
 from .product import Product
-from .transposed import Transposed
 
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
 CODES = ("int8", "uint8")
@@ -84,6 +83,8 @@ def lower_conv_transpose(site: Site) -> Iterator[Lowering]:
     x, how = site.inputs[0], site.attrs[HOW]
     if x is None or 1 not in site.weights or how[1] is not None or len(x.shape) > 5:
         return
+    from .transposed import Transposed
+
     found = Transposed(site, x.shape).lowering()
     if found is not None:
         yield found
