@@ -15,6 +15,7 @@ from thinfer import runtime
 from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from thinfer.formats.tensor import Affine, EncodedTensor
 from thinfer.kernels import isa
+from thinfer.kernels.integer.pack import Matrix, weight_bytes
 from thinfer.kernels.quantized import quantize
 from thinfer.runtime.interpreter import evaluate
 from thinfer.runtime.partition import NativeSegment
@@ -244,3 +245,21 @@ def test_mobilenet_has_the_bits_of_numpy(tmp_path: Path, monkeypatch: pytest.Mon
         found = session.run({name: crops[8:10]})
         for key, array in expected.items():
             np.testing.assert_array_equal(found[key], array, err_msg=level)
+
+
+@pytest.mark.parametrize("flip", [0, 128])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 16, 4), (2, 15, 5), (1, 17, 3), (3, 33, 130), (1, 16, 1025), (1, 1, 513)])
+def test_panels_of_bytes(shape: tuple[int, int, int], flip: int) -> None:
+    """As NumPy lays them out; sums of the least and the largest bytes too, which add up in 16 bits for a while."""
+    native = isa.native()
+    assert native is not None
+    rng = np.random.default_rng(shape)
+    matrix = Matrix(*shape, "rows")
+    for w in (rng.integers(0, 256, shape).astype(np.uint8), np.full(shape, 127, np.uint8), np.full(shape, 128, np.uint8)):
+        integers = (w ^ np.uint8(flip)).view(np.int8)
+        out = np.full(weight_bytes(matrix), 99, np.uint8)
+        sums = native.pack_panels(w, flip, out)
+        np.testing.assert_array_equal(sums, integers.sum(-1, dtype=np.int64).reshape(-1))
+        np.testing.assert_array_equal(out.view(np.int32), matrix.panelled(integers).reshape(-1))
+    with pytest.raises(ValueError, match="bytes"):
+        native.pack_panels(w, flip, out[1:].copy())

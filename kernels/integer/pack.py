@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import prod
 
 import numpy as np
@@ -10,7 +12,7 @@ from ...formats.graph import ActivationQuantization
 from ...formats.record import dataclass
 from ...formats.tensor import Affine, Binary, Codebook, Dense, EncodedTensor, Ternary
 from ..gemm.pack import Order
-from ..isa import ARM_LEVELS
+from ..isa import ARM_LEVELS, native
 from ..quantized import LARGEST_SUM, code_range, largest_code, weight_integers
 from ..slabs import ALIGNMENT, aligned
 
@@ -57,9 +59,9 @@ def pairs_fit(w: np.ndarray) -> bool:
     return not full.reshape(-1, 2, 4).all(1).any()
 
 
-def told(w: np.ndarray, isa: str) -> list[np.ndarray]:
-    """What follows the table of ``product_i8`` on ARM: whether pairs of w[…, columns] fit."""
-    return [np.array([pairs_fit(w)], np.int32)] if isa in ARM_LEVELS else []
+def told(w: np.ndarray, flip: int, isa: str) -> list[np.ndarray]:
+    """What follows the table of ``product_i8`` on ARM: whether pairs of w[…, columns], XORed with ``flip``, fit."""
+    return [np.array([pairs_fit((w ^ np.uint8(flip)).view(np.int8))], np.int32)] if isa in ARM_LEVELS else []
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,32 @@ class Matrix:
 
     def integers(self, tensor: EncodedTensor) -> np.ndarray:
         """int8[groups, outputs, columns], columns of a convolution in the order (kernel…, channel)."""
-        found = integers_of(tensor)
+        return self._in_order(integers_of(tensor))
+
+    def bytes_of(self, tensor: EncodedTensor) -> tuple[np.ndarray, int]:
+        """(uint8 as ``integers``, what they are to be XORed with to be these): codes of 8 bits as they come, which are copied once then."""
+        values = tensor.values
+        if isinstance(values, Affine) and values.bits == 8 and values.zero_point is None and isinstance(tensor.structure, Dense):
+            return self._in_order(values.codes.reshape(tensor.shape)), 128
+        return self.integers(tensor).view(np.uint8), 0
+
+    def _in_order(self, found: np.ndarray) -> np.ndarray:
         if self.order == "columns":
             found = found.T
         elif self.order == "conv":
             found = np.moveaxis(found, 1, -1)
-        return found.reshape(self.groups, self.outputs, self.columns)
+        return np.ascontiguousarray(found.reshape(self.groups, self.outputs, self.columns))
+
+    def in_panels(self, w: np.ndarray, flip: int, starts_of: Callable[[np.ndarray], np.ndarray], parts: Sequence[np.ndarray]) -> np.ndarray:
+        """uint8: the panels of w[groups, outputs, columns], XORed with ``flip``; per output what its sums begin with, ``starts_of`` the sums of its
+        weights; then ``parts``."""
+        nbytes = weight_bytes(self)
+        whole, (_, at, *_) = joined([nbytes, self.groups * self.panels * PANEL * 4, *parts])
+        module = native()
+        assert module is not None  # nobody else reads panels
+        starts = self.by_panel(starts_of(module.pack_panels(w, flip, whole[:nbytes])))
+        whole[at:at + starts.nbytes].view(starts.dtype)[:] = starts
+        return whole
 
     def panelled(self, w: np.ndarray) -> np.ndarray:
         """int32[groups * panels, K / 4, 16], filled up with zeros: words of four columns, which move as one."""
@@ -177,14 +199,16 @@ def quick(vector: np.ndarray, grid: Grid | None) -> np.ndarray:
         return np.zeros_like(vector) if grid is None else (vector.astype(np.float64) / grid.how.scale).astype(FLOAT)
 
 
-def joined(parts: list[np.ndarray]) -> tuple[np.ndarray, list[int]]:
-    """(uint8: the arrays one after another, each at a multiple of 64 bytes; where each begins)."""
-    sizes = [-(-part.nbytes // ALIGNMENT) * ALIGNMENT for part in parts]
-    starts = [sum(sizes[:i]) for i in range(len(parts))]
-    whole = aligned(sum(sizes))
-    for part, start, size in zip(parts, starts, sizes):
-        whole[start:start + part.nbytes].view(part.dtype).reshape(part.shape)[...] = part  # without a copy of it in between
-        whole[start + part.nbytes:start + size] = 0
+def joined(parts: Sequence[np.ndarray | int]) -> tuple[np.ndarray, list[int]]:
+    """(uint8: the arrays one after another, each at a multiple of 64 bytes; where each begins). A number: so many bytes that are written later."""
+    lengths = [part if isinstance(part, int) else part.nbytes for part in parts]
+    sizes = [-(-length // ALIGNMENT) * ALIGNMENT for length in lengths]
+    starts = [0, *accumulate(sizes)]
+    whole = aligned(starts.pop())
+    for part, length, start, size in zip(parts, lengths, starts, sizes):
+        if not isinstance(part, int):
+            whole[start:start + length].view(part.dtype).reshape(part.shape)[...] = part  # without a copy of it in between
+        whole[start + length:start + size] = 0
     return whole, starts
 
 

@@ -68,10 +68,13 @@ class Product:
         table = finish.table()
 
         def pack(found: EncodedTensor) -> np.ndarray:
-            w = matrix.integers(found)
-            starts = factors.starts(w.sum(-1, dtype=np.int64), self.site.isa)
-            panels = coded(matrix, w, bits) if bits else matrix.panelled(w)
-            return joined([panels, *(matrix.by_panel(part) for part in (starts, *table)), *told(w, self.site.isa)])[0]
+            isa, by_panel = self.site.isa, [matrix.by_panel(part) for part in table]
+            if bits:
+                integers = matrix.integers(found)
+                starts = matrix.by_panel(factors.starts(integers.sum(-1, dtype=np.int64), isa))
+                return joined([coded(matrix, integers, bits), starts, *by_panel, *told(integers.view(np.uint8), 0, isa)])[0]
+            w, flip = matrix.bytes_of(found)
+            return matrix.in_panels(w, flip, lambda sums: factors.starts(sums, isa), [*by_panel, *told(w, flip, isa)])
 
         packed = em.weight(1, f"panel16 {f'{bits} bits' if bits else 'int8'} for {self.site.node.outputs[0]}{finish.name}", pack)
         rows, block, chunks = self.cut(self.site.threads)

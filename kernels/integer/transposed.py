@@ -17,7 +17,7 @@ from ..ops.conv_transpose import geometry
 from ..quantized import largest_code
 from ..slabs import ALIGNMENT
 from .finish import Finish, as_sums
-from .pack import PANEL, Factors, Matrix, fits, integers_of, joined, largest_weight, told, weight_bytes
+from .pack import PANEL, Factors, Matrix, fits, integers_of, largest_weight, told, weight_bytes
 from .product import Product
 
 
@@ -76,8 +76,8 @@ class Transposed:
         def pack(found: EncodedTensor) -> np.ndarray:
             w = integers_of(found).reshape(self.groups, matrix.columns, channels // self.groups, self.taps)
             by_tap = w.transpose(0, 3, 2, 1).reshape(self.groups, matrix.outputs, matrix.columns)
-            starts = factors.starts(by_tap.sum(-1, dtype=np.int64), self.site.isa)
-            return joined([matrix.panelled(by_tap), matrix.by_panel(starts), *told(by_tap, self.site.isa)])[0]
+            codes, isa = np.ascontiguousarray(by_tap).view(np.uint8), self.site.isa
+            return matrix.in_panels(codes, 0, lambda sums: factors.starts(sums, isa), told(codes, 0, isa))
 
         packed = em.weight(1, f"panel16 int8 of taps for {self.site.node.outputs[0]} of {how.kind} {how.dtype} {how.zero_point}", pack)
         rows, block, chunks = product.cut(self.site.threads)

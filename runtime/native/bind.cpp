@@ -6,6 +6,7 @@
 #include "calls.h"
 #include "dispatch.h"
 #include "engine.h"
+#include "panels.h"
 
 namespace py = pybind11;
 using thinfer::ArenaPool;
@@ -40,6 +41,19 @@ std::vector<std::tuple<std::string, std::string, std::string>> kernels() {
 py::object resolve(const std::string& name, const std::string& isa) {
   const ThinKernelRow* row = thin_find(name.c_str(), level_of(isa));
   return row ? py::object(py::str(thin_isa_name(row->isa))) : py::object(py::none());
+}
+
+// int64[groups * outputs]: the sums of the weights, which are put into the panels `out`. See panels.h.
+py::array_t<int64_t> pack_panels(const py::array_t<uint8_t, py::array::c_style>& w, uint8_t flip, py::array_t<uint8_t, py::array::c_style> out) {
+  if (w.ndim() != 3) throw py::value_error("weights have groups, outputs and columns");
+  const int64_t groups = w.shape(0), outputs = w.shape(1), columns = w.shape(2);
+  const int64_t nbytes = (outputs + 15) / 16 * 64 * ((columns + 3) / 4);
+  if (out.nbytes() != groups * nbytes) throw py::value_error("the panels take another number of bytes");
+  py::array_t<int64_t> sums(groups * outputs);
+  for (int64_t group = 0; group < groups; group++)
+    thinfer::pack_panels(w.data() + group * outputs * columns, outputs, columns, flip, out.mutable_data() + group * nbytes,
+                         sums.mutable_data() + group * outputs);
+  return sums;
 }
 
 struct Runner {
@@ -114,6 +128,8 @@ PYBIND11_MODULE(_native, m) {
   m.def("levels", &levels, "ISA levels that this build holds and this CPU runs, weakest first.");
   m.def("kernels", &kernels, "(kernel, ISA level, layout) of every kernel in the build, best first.");
   m.def("resolve", &resolve, py::arg("name"), py::arg("isa"), "The level of the kernel that would run at `isa`, or None.");
+  m.def("pack_panels", &pack_panels, py::arg("w"), py::arg("flip"), py::arg("out").noconvert(),
+        "Puts int8 weights [groups, outputs, columns] into panels; int64[groups * outputs]: their sums.");
   py::class_<ThreadPool, std::shared_ptr<ThreadPool>>(m, "ThreadPool").def(py::init<int>(), py::arg("threads"));
   py::class_<ArenaPool, std::shared_ptr<ArenaPool>>(m, "ArenaPool", "Working memory that engines share.")
       .def(py::init<>())
