@@ -104,7 +104,7 @@ class Symbols:
         yield from self.table_problems(view)
         if symbols.dtype != np.uint8 or symbols.ndim != 1:
             yield f"{self.FIELD} of {symbols.dtype.name} in {symbols.ndim} dimensions, which should be one-dimensional uint8"
-        elif symbols.size and int(symbols.max()) >= self.alphabet:
+        elif self.alphabet < 256 and symbols.size and int(symbols.max()) >= self.alphabet:
             yield f"the symbol {int(symbols.max())} among its {self.FIELD}, which must be below {self.alphabet}"
 
     def table_problems(self, view: View) -> Iterator[str]:
