@@ -30,6 +30,6 @@ def progress(quiet: bool) -> Iterator[Progress]:
                     bars.remove_task(other)  # type: ignore[arg-type]
                 tasks.clear()
                 tasks[what] = bars.add_task(what, total=total or None)
-            bars.update(tasks[what], completed=done)  # type: ignore[arg-type]
+            bars.update(tasks[what], completed=done, total=total or None)  # type: ignore[arg-type]
 
         yield show
