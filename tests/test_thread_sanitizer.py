@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -23,19 +24,30 @@ def test_many_threads_run_one_engine(sanitizer: str, tmp_path: Path) -> None:
     assert done.stdout.strip() == "no race"
 
 
-def test_a_race_would_be_found(tmp_path: Path) -> None:
-    """The same program with barriers that wait for nobody must fail, or the test above shows nothing."""
-    source = (ROOT / "runtime/native/pool.cpp").read_text()
-    start = source.index("void ThreadPool::barrier() {")
-    (tmp_path / "pool.cpp").write_text(source[:start].replace('"pool.h"', f'"{ROOT}/runtime/native/pool.h"') + """
+BARRIER = """
 void ThreadPool::barrier() {
   const bool is_last = arrived_.fetch_add(1, std::memory_order_relaxed) % threads() == threads() - 1;
   if (is_last) phase_.fetch_add(1, std::memory_order_relaxed);
 }
 }  // namespace thinfer
-""")
+"""
+SABOTAGE = {  # file → what of it is replaced up to the other end, and by what
+    "pool.cpp": ("void ThreadPool::barrier() {", None, BARRIER),
+    "engine.cpp": ("if (!apart && ", "steps_.back().waits = false", "if (!steps_.empty() && steps_.back().lane != SHARED) "),
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGE)
+def test_a_race_would_be_found(name: str, tmp_path: Path) -> None:
+    """The same program with barriers that wait for nobody, or lanes that nobody waits for, must fail, or the test above shows nothing."""
+    source = (ROOT / "runtime/native" / name).read_text()
+    first, last, instead = SABOTAGE[name]
+    start = source.index(first)
+    end = source.index(last, start) if last else len(source)
+    changed = source[:start] + instead + source[end:]
+    (tmp_path / name).write_text(re.sub(r'#include "(\w+\.h)"', rf'#include "{ROOT}/runtime/native/\1"', changed))
     target = tmp_path / "racy"
-    sources = [tmp_path / "pool.cpp" if name.endswith("pool.cpp") else ROOT / name for name in SOURCES]
+    sources = [tmp_path / name if source.endswith(name) else ROOT / source for source in SOURCES]
     subprocess.run(["g++", "-std=c++17", "-O1", "-g", "-pthread", "-fsanitize=thread", "-I", "kernels/native", *map(str, sources), "-o", str(target)],
                    check=True, cwd=ROOT)
     done = subprocess.run(["setarch", "-R", str(target)], capture_output=True, text=True, timeout=300)
