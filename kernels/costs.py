@@ -51,7 +51,10 @@ RESAMPLE = {
 
 FOLD = {"float": 0.15}  # per float that a tap adds
 
-RECURRENT = {"cell": 0.6}  # per gate of a hidden unit
+RECURRENT = {
+    "cell": 0.6,  # per gate of a hidden unit
+    "ahead": 0.6,  # share of the time of products with W, where they are done beside the product with R
+}
 
 LOGIC = {
     "element": 0.5,  # per element

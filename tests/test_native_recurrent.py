@@ -78,19 +78,39 @@ def test_one_sequence(encoding: str, hidden: int, level: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("level", isa.levels())
+@pytest.mark.parametrize("encoding", ["fp32", "fp16"])
 @pytest.mark.parametrize("hidden", [1, 15, 16, 17, 33, 67])
-def test_steps_of_one_sequence_are_one_kernel(hidden: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_of_one_sequence_are_one_kernel(hidden: int, encoding: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of float weights, with all that cells have; whether or not units fill a work item, and forwards and backwards through them."""
     for name, (gates, states) in SHAPES.items():
         own = {"linear_before_reset": 1} if name == "GRU" else {}
         for attrs in ({}, {"direction": "bidirectional", "layout": 1, "initial": True, "clip": 0.7}):
             peepholes = {"peepholes": True} if name == "LSTM" and attrs else {}
-            graph, feeds = graph_of(ops.get(name), case("", gates, states, sizes=(4, 1, 5, hidden), **attrs, **own, **peepholes))
+            graph, feeds = encoded(name, case("", gates, states, sizes=(4, 1, 5, hidden), **attrs, **own, **peepholes), encoding)
             check(graph, feeds, level, monkeypatch)
             assert f"{name.lower()}_step" in runtime.load(graph, backend="native").profile(feeds)[0].kernels
             one, three = run(graph, feeds), run(graph, feeds, 3)
             for key in one:
                 np.testing.assert_array_equal(one[key], three[key])
+
+
+@pytest.mark.parametrize("level", [level for level in isa.levels() if level.startswith("avx512")])
+@pytest.mark.parametrize(("length", "inputs", "hidden"), [(12, 5, 17), (13, 1, 16), (24, 7, 33), (29, 40, 5), (31, 3, 67), (17, 130, 19)])
+def test_inputs_of_later_steps(length: int, inputs: int, hidden: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W times those is done in steps before, whether there are many or few rows of R for it; all but that of the first steps."""
+    monkeypatch.setattr(walk, "FAR", 0)
+    for name, (gates, states) in SHAPES.items():
+        own = {"linear_before_reset": 1} if name == "GRU" else {}
+        for attrs in ({}, {"direction": "reverse", "layout": 1, "initial": True, "clip": 0.7}, {"direction": "bidirectional"}):
+            graph, feeds = graph_of(ops.get(name), case("", gates, states, sizes=(length, 1, inputs, hidden), **attrs, **own))
+            check(graph, feeds, level, monkeypatch)
+            kernels = runtime.load(graph, backend="native").profile(feeds)[0].kernels
+            assert len(kernels) - kernels.count(f"{name.lower()}_step") == (2 if attrs.get("direction") == "bidirectional" else 1)
+            one = run(graph, feeds)
+            for threads in (2, 3):
+                many = run(graph, feeds, threads)
+                for key in one:
+                    np.testing.assert_array_equal(one[key], many[key])
 
 
 @pytest.mark.parametrize("threads", [2, 3])

@@ -28,9 +28,13 @@ namespace {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
+#if defined(__AVX512F__)
+  return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
   const vf known = x == x ? n : vf{};  // NaN has no integer; p carries it on
   const vi whole = __builtin_convertvector(known, vi), half = whole >> 1;
   return p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+#endif
 }
 
 // 1 / (1 + e^-x), from e^-|x| so that neither end loses precision.

@@ -21,12 +21,15 @@ from . import walk
 from .integers import lower_integers
 from .slices import Slice
 from .walk import (
+    AHEAD,
     BIAS,
     CELLS,
     HIDDEN_STATE,
     LENGTHS,
     MOST_STEPS,
     PEEPHOLES,
+    TILE,
+    Ahead,
     Fused,
     Lanes,
     Memory,
@@ -55,8 +58,11 @@ class Matrix:
         if isinstance(self.way, (Gemv, Positions)):
             self.way.emit(em, self.slice.name, self.slice.of, [x, bias, y])
             return
-        weight = em.weight(self.place, f"{self.layout.name}, {self.slice.name}", lambda tensor: self.layout.pack(self.slice.of(tensor)))
-        self.way.emit(em, [x, weight, bias, y])
+        self.way.emit(em, [x, self.weight(em), bias, y])
+
+    def weight(self, em: Emitter) -> Ref:
+        """The slice in ``layout``."""
+        return em.weight(self.place, f"{self.layout.name}, {self.slice.name}", lambda tensor: self.layout.pack(self.slice.of(tensor)))
 
 
 lowers(f"{DOMAIN}LSTM", f"{DOMAIN}GRU", takes=("float32", "int8"))(lower_integers)
@@ -91,17 +97,29 @@ def _matrix(site: Site, place: int, part: Slice, rows: int, stride: int, like: M
     return min(found, key=lambda matrix: matrix.way.cost, default=None)
 
 
+def _plain(tensor: EncodedTensor) -> str | None:
+    """The type of a weight's elements, if it is floats or halves, each in its place."""
+    name = tensor.values.data.dtype.name if isinstance(tensor.structure, Dense) and isinstance(tensor.values, Plain) else None
+    return name if name in ("float32", "float16") else None
+
+
+def _goes_ahead(site: Site) -> bool:
+    """Whether steps of one sequence multiply W with the inputs of later steps: floats, and where their R comes from far, in a kernel that has enough
+    registers."""
+    rows, hidden = site.weights[R].shape[1:]
+    return site.isa.startswith("avx512") and 4 * rows * hidden >= walk.FAR and _plain(site.weights[W]) == _plain(site.weights[R]) == "float32"
+
+
 class FloatWalk(Walk):
-    """One direction. ``inputs``: W for a block of steps, and for the shorter one at the end. ``steps``: R for the first step, whose state may lie
+    """One direction. ``inputs``: W for a block of steps, and for the shorter one at the start. ``steps``: R for the first step, whose state may lie
     elsewhere, and by turns for the others: backwards and forwards through the matrix. ``late``: its last rows, where the reset gate comes first."""
 
     def __init__(self, site: Site, direction: int, block: int, inputs: tuple[Matrix, Matrix], steps: tuple[Matrix, Matrix, Matrix],
                  late: Matrix | None) -> None:
         super().__init__(site, direction)
         self.block, self.inputs, self.steps, self.late = block, inputs, steps, late
-        r = site.weights[R]
-        self.plain = r.values.data.dtype.name if isinstance(r.structure, Dense) and isinstance(r.values, Plain) else None
-        self.is_fused = self.plain in ("float32", "float16") and self.sizes[1] == 1 and late is None
+        self.plain = _plain(site.weights[R])
+        self.is_fused = self.plain is not None and self.sizes[1] == 1 and late is None
 
     @staticmethod
     def of(site: Site, direction: int) -> FloatWalk | None:
@@ -115,6 +133,8 @@ class FloatWalk(Walk):
         first = directions * hidden if site.attrs["layout"] and present(site, HIDDEN_STATE) else hidden
         later = length * directions * hidden if site.attrs["layout"] else hidden
         block = length if site.attrs["layout"] and batch > 1 else walk.block_of(length)  # rows of a block have to lie together
+        if batch == 1 and not split and _goes_ahead(site):
+            block = min(AHEAD, length)
         inputs = _matrix(site, W, whole, block * batch, x.shape[2])
         rest = _matrix(site, W, whole, (length % block or block) * batch, x.shape[2], inputs)
         step = _matrix(site, R, early, batch, later)
@@ -131,7 +151,15 @@ class FloatWalk(Walk):
         step = self.steps[1].way.cost + costs.STEP + costs.RECURRENT["cell"] * batch * self.gates * self.hidden
         if self.late is not None:
             step += self.late.way.cost + costs.STEP
-        return self.inputs[0].way.cost * length / self.block, length * step
+        inputs = self.inputs[0].way.cost * length / self.block
+        if self.goes_ahead:
+            return inputs * self.block / length, length * step + costs.RECURRENT["ahead"] * inputs * (length - self.block) / length
+        return inputs, length * step
+
+    @property
+    def goes_ahead(self) -> bool:
+        """Whether all blocks but the first are multiplied with W in the steps of the block before."""
+        return self.is_fused and _goes_ahead(self.site) and self.block < self.sizes[0]
 
     @property
     def meetings(self) -> int:
@@ -139,25 +167,45 @@ class FloatWalk(Walk):
 
     def emit(self, em: Emitter, lanes: Lanes) -> None:
         batch, rows = self.sizes[1], self.gates * self.hidden
-        parts = em.temporary(4 * self.block * batch * rows)
+        apart = 4 * rows * (1 if self.site.attrs["layout"] else batch)  # bytes from one time's part of the gates to the next one's
+        parts = [em.temporary(4 * self.block * batch * rows) for _ in range(2 if self.goes_ahead else 1)]
         early_bias, late_bias = self._biases(em)
         products = em.temporary(4 * batch * rows)
-        times = self.times
-        memory = Memory(self, em)
-        for k, t in enumerate(times):
-            if k == 0 or t // self.block != times[k - 1] // self.block:
+        memory, before, backwards, blocks = Memory(self, em), None, False, self._blocks()
+        for b, block in enumerate(blocks):
+            mine, theirs = parts[b % len(parts)], parts[(b + 1) % len(parts)]
+            if b == 0 or not self.goes_ahead:
                 em.lane(lanes.inputs)
-                self._multiply_inputs(em, t // self.block, early_bias, parts)
+                self._multiply_inputs(em, block, early_bias, mine)
                 em.lane(lanes.steps)
-            h, stride = memory.hidden(None if k == 0 else times[k - 1])
-            made: Ref | Fused = products
-            if self.is_fused:
-                packed = em.weight(R, f"units16 {self.plain}, direction {self.direction}", self._pack_units)
-                made = Fused(packed, late_bias, k % 2 == 1, self.plain == "float16")
-            else:
-                self.steps[0 if k == 0 else 2 - k % 2].emit(em, h, late_bias, products)
-            mine = parts.plus(4 * (t % self.block) * (1 if self.site.attrs["layout"] else batch) * rows)
-            self.cell(em, memory, t, k == len(times) - 1, mine, made, (h, stride), k == 0)
+            for done, t in enumerate(block):
+                h, stride = memory.hidden(before)
+                made: Ref | Fused = products
+                backwards = before is not None and not backwards
+                if self.is_fused:
+                    packed = em.weight(R, f"units16 {self.plain}, direction {self.direction}", self._pack_units)
+                    share = Ahead()
+                    if self.goes_ahead and b + 1 < len(blocks):
+                        share = self._ahead(em, blocks[b + 1], done, len(block), early_bias, theirs)
+                    made = Fused(packed, late_bias, backwards, self.plain == "float16", share)
+                else:
+                    self.steps[0 if before is None else 1 if backwards else 2].emit(em, h, late_bias, products)
+                self.cell(em, memory, t, t == blocks[-1][-1], mine.plus((t - min(block)) * apart), made, (h, stride), before is None)
+                before = t
+
+    def _blocks(self) -> list[list[int]]:
+        """The times in the order in which they are walked, by those whose inputs are multiplied with W together; of the first block there may be
+        fewer."""
+        times, first = self.times, self.sizes[0] % self.block if self.block else 0
+        starts = range(first, len(times), self.block) if self.block else ()
+        return [block for block in (times[:first], *(times[at:at + self.block] for at in starts)) if block]
+
+    def _ahead(self, em: Emitter, block: list[int], done: int, steps: int, bias: Ref, parts: Ref) -> Ahead:
+        """The share of a block's products with W that falls to the step that comes after ``done`` of the ``steps`` of the block before."""
+        w, inputs, rows = self.inputs[0], self.site.weights[W].shape[2], self.gates * self.hidden
+        tiles = -(-rows // TILE)
+        return Ahead([tiles * done // steps, tiles * (done + 1) // steps, len(block), inputs, rows],
+                     [em.input(X).plus(4 * min(block) * inputs), w.weight(em), bias, parts])
 
     def _pack_units(self, tensor: EncodedTensor) -> np.ndarray:
         return pack_units(tensor.values.data.reshape(tensor.shape)[self.direction], self.gates)  # type: ignore[union-attr]
@@ -166,11 +214,10 @@ class FloatWalk(Walk):
         assert self.late is not None
         self.late.emit(em, reset, em.constant(by_panel(np.zeros(self.late.layout.outputs, np.float32), self.late.layout)), y)
 
-    def _multiply_inputs(self, em: Emitter, block: int, bias: Ref, parts: Ref) -> None:
+    def _multiply_inputs(self, em: Emitter, block: list[int], bias: Ref, parts: Ref) -> None:
         """The inputs' part of the gates for the steps of a block."""
-        length, batch, _ = self.sizes
-        x = em.input(X).plus(4 * block * self.block * batch * self.site.weights[W].shape[2])
-        self.inputs[int(length - block * self.block < self.block)].emit(em, x, bias, parts)
+        x = em.input(X).plus(4 * min(block) * self.sizes[1] * self.site.weights[W].shape[2])
+        self.inputs[int(len(block) < self.block)].emit(em, x, bias, parts)
 
     def _biases(self, em: Emitter) -> tuple[Ref, Ref]:
         """What is added to the inputs' part of the gates, by panel, and what to the product with R: only the bias that the reset gate scales."""

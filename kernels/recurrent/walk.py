@@ -18,6 +18,12 @@ MOST_STEPS = 4096
 """Steps in time of a node, over both directions; with more of them, a program would grow too long, and NumPy runs the node."""
 BLOCK = 128
 """Steps whose inputs are multiplied with W at a time, so that a long sequence takes no more memory than a short one."""
+AHEAD = 12
+"""Steps whose inputs are multiplied with W while those before them are made (MOST_TIMES of ahead.h)."""
+TILE = 32
+"""Rows of W of a tile there (TILE_PANELS panels)."""
+FAR = 512 << 10
+"""Bytes of one direction's R from which on there is time to do so: 100 steps of 256 KB and less took as long or longer."""
 CHUNK = 64
 """Hidden units of a work item of a cell (CHUNK of recurrent.cpp)."""
 UNITS = 16
@@ -115,24 +121,25 @@ class Walk:
             clip = self.site.attrs["clip"]
             listed = [(FUNCTIONS.index(one.name), f32(one.alpha), f32(one.beta)) for one in self.functions]
             listed += [(0, 0, 0)] * (3 - len(listed))
-            own = own if fused is None else (*own, int(fused.backwards), int(fused.halves))
+            own = own if fused is None else (*own, int(fused.backwards), int(fused.halves), *fused.ahead.params)
             return [hidden, self.parts_stride, state_stride, product_stride, out_stride, end_stride, has_end,
                     f32(np.inf if clip is None else clip), *(number for one in listed for number in one), *own]
 
         kernel = CELLS[self.site.node.op][0]
+        more = [] if fused is None else fused.ahead.buffers
         of_r = products if isinstance(products, Ref) else products.r
         if fused is not None:
             kernel, items = kernel.replace("_cell", "_step"), -(-hidden // UNITS)
         if kernel.startswith("rnn"):
-            em.step(kernel, [mine, of_r, before[0], y, end], params(before[1], y_stride), items)
+            em.step(kernel, [mine, of_r, before[0], y, end, *more], params(before[1], y_stride), items)
         elif kernel.startswith("lstm"):
             (c, c_stride), (c_after, after_stride) = memory.cell(first)
             peepholes = self._peepholes(em)
-            em.step(kernel, [mine, of_r, c, y, end, c_after, peepholes or c, before[0]],
+            em.step(kernel, [mine, of_r, c, y, end, c_after, peepholes or c, before[0], *more],
                     params(c_stride, y_stride, after_stride, int(peepholes is not None), self.site.attrs["input_forget"]), items)
         elif not self.resets_first:
             inner = of_r.plus(8 * hidden) if fused is None else fused.bias.plus(8 * hidden)
-            em.step(kernel, [mine, of_r, before[0], y, end, inner], params(before[1], y_stride, rows, 1), items)
+            em.step(kernel, [mine, of_r, before[0], y, end, inner, *more], params(before[1], y_stride, rows, 1), items)
         else:
             reset, inner = memory.between()
             em.step("gru_reset", [mine, of_r, before[0], reset], params(before[1], hidden), items)
@@ -147,6 +154,14 @@ class Walk:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """What a step does for later ones: AheadParam of ahead.h, and its buffers."""
+
+    params: Sequence[int] = (0, 0, 0, 0, 0)
+    buffers: Sequence[Ref] = ()
+
+
+@dataclass(frozen=True)
 class Fused:
     """The product with R in the step of the cell. ``r``: packed by ``pack_units``; ``bias``: of the gates' products, of which a GRU's gate h has one;
     ``backwards``: from the last units on; ``halves``: R is of fp16."""
@@ -155,6 +170,7 @@ class Fused:
     bias: Ref
     backwards: bool
     halves: bool
+    ahead: Ahead
 
 
 def pack_units(matrix: np.ndarray, gates: int) -> np.ndarray:
