@@ -32,7 +32,9 @@ mkdir -p build
 export THINFER_SANITIZE=$kinds THINFER_REQUIRE_NATIVE=1
 "$python" setup.py -q build --build-base build/sanitize --build-lib build/sanitize/lib > build/sanitize.log 2>&1 || { tail -40 build/sanitize.log; exit 1; }
 unset THINFER_SANITIZE
+processes=()
+"$python" -c "import xdist" 2> /dev/null && processes=(-n auto)
 # The runtime of the sanitizers has to be in the process before Python's own memory is. Python leaks at exit by design.
 preload=$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)
 export PYTHONPATH=$PWD/build/sanitize/lib ASAN_OPTIONS=detect_leaks=0,allocator_may_return_null=1 PYTHONMALLOC=malloc OMP_NUM_THREADS=1
-LD_PRELOAD=$preload exec "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
+LD_PRELOAD=$preload exec "$python" -m pytest -q "${processes[@]}" -p no:cacheprovider "${tests[@]}"
