@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal, Union
 
 import numpy as np
@@ -71,14 +72,22 @@ class Node:
     def with_inputs(self, inputs: tuple[str, ...]) -> Node:
         return replace(self, inputs=inputs)
 
-    def subgraphs(self) -> Iterator[tuple[str, Graph]]:
+    def subgraphs(self) -> tuple[tuple[str, Graph], ...]:
         """Attributes that are graphs (the branches of an ``If``, the body of a ``Loop``)."""
-        return ((key, value) for key, value in self.attrs.items() if isinstance(value, Graph))
+        return self._subgraphs
 
     def reads(self) -> tuple[str, ...]:
         """Every name that running the node reads, once each: its inputs, and what its subgraphs take from the graphs around them."""
+        return self._reads
+
+    @cached_property
+    def _subgraphs(self) -> tuple[tuple[str, Graph], ...]:
+        return tuple([(key, value) for key, value in self.attrs.items() if isinstance(value, Graph)])
+
+    @cached_property
+    def _reads(self) -> tuple[str, ...]:
         names = dict.fromkeys(filter(None, self.inputs))
-        for _, sub in self.subgraphs():
+        for _, sub in self._subgraphs:
             names.update(dict.fromkeys(sub.captures()))
         return tuple(names)
 

@@ -121,9 +121,9 @@ class Partitioner:
                 weights[i] = EncodedTensor.dense(self.known[name])
             elif kind is None or kind.dtype not in DTYPES or kind.size == 0:
                 return None
-        if any(kind is not None and len(kind.shape) > MOST_AXES for kind in (*inputs, *outputs)):
+        if max([len(kind.shape) for kind in (*inputs, *outputs) if kind is not None], default=0) > MOST_AXES:
             return None
-        if any(kind.dtype not in DTYPES or kind.size == 0 for kind in outputs) or len(weights) == sum(map(bool, node.inputs)):
+        if any([kind.dtype not in DTYPES or kind.size == 0 for kind in outputs]) or len(weights) == len(list(filter(None, node.inputs))):
             return None
         attrs = ops.get(node.op).attrs_of(node)
         return Site(node, attrs, inputs, outputs, weights, self.threads, self.isa or "")

@@ -129,7 +129,7 @@ def node_types(node: Node, args: Sequence[Type | None], bodies: Mapping[str, Bod
 
 def fits(kind: Type) -> bool:
     """Whether a value of that type could lie in some memory."""
-    return prod(max(length, 1) for length in kind.shape) * np.dtype(kind.dtype).itemsize <= MOST_BYTES
+    return 0 < kind.size <= MOST_BYTES >> 4 or prod(max(length, 1) for length in kind.shape) * np.dtype(kind.dtype).itemsize <= MOST_BYTES
 
 
 def check_memory(nodes: Sequence[Node], types: Mapping[str, Type | None]) -> None:

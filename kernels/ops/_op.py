@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from math import prod
 from typing import Any, Final, Protocol
 
@@ -209,11 +210,15 @@ class Op:
 
     def attrs_of(self, node: Node) -> dict[str, Any]:
         """The node's attributes with the defaults filled in; OpError if one is unknown or a required one is missing."""
-        unknown = sorted(set(node.attrs) - set(self.attributes))
-        if unknown:
+        if not node.attrs.keys() <= self.attributes.keys():
+            unknown = sorted(set(node.attrs) - set(self.attributes))
             valid = ", ".join(sorted(self.attributes)) or "none"
             raise OpError(f"{self.name} node {node.name or node.outputs[0]!r} has the attribute {unknown[0]!r}; {self.name} knows {valid}")
-        missing = sorted(key for key, default in self.attributes.items() if default is REQUIRED and key not in node.attrs)
-        if missing:
-            raise OpError(f"{self.name} node {node.name or node.outputs[0]!r} lacks the attribute {missing[0]!r}")
+        for key in self._required:
+            if key not in node.attrs:
+                raise OpError(f"{self.name} node {node.name or node.outputs[0]!r} lacks the attribute {key!r}")
         return {**self.attributes, **node.attrs}
+
+    @cached_property
+    def _required(self) -> list[str]:
+        return sorted(key for key, default in self.attributes.items() if default is REQUIRED)
