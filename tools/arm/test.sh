@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Builds the ARM wheels, installs them into Debian sysroots and runs tests under qemu, once for each kind of board.
-# Usage: tools/arm/test.sh short|all [CPU…]; without CPUs as all four, two at a time
+# Usage: tools/arm/test.sh short|all|table [CPU…]; without CPUs as all four, two at a time
 #   short  every kernel of the target on its benchmark case, small networks, LeNet-5, dispatch: what CI runs, some minutes
 #   all    every test of kernels, plans and files that needs no package which is not there for ARM, with few random examples and no large
-#          layers; then tools/results/arm-tests.md is written of each CPU's last run. Half an hour on two cores
+#          layers, in three parts (THINFER_ARM_PARTS="kernels operators rest"); then the table. Some 15 minutes of one core for each CPU
+#   table  tools/results/arm-tests.md, of each CPU's last run of each part; one that was stopped is shown with what it came to
 # THINFER_ARM_BUILT=1: with the wheels that the last run installed. Needs Debian or Ubuntu, Python 3.11, and for qemu-user, if it is not
 # installed, to be root.
 set -euo pipefail
@@ -92,32 +93,60 @@ importable() {
   ls "$@" | grep -vxF "$failed"
 }
 
-# What runs other code on another CPU: kernels, plans, sessions, decoders. Operators of the NumPy backend and the toolchain are Python alone.
-chosen=(tests/test_native_*.py tests/test_integer_*.py tests/test_{arena,arithmetic,backends,bind,checksum,digits,dispatch,format_files,huffman}.py
-  tests/test_{kernel_cases,kernels_random,plan_cache,profile,quantization,rans,roofs,session,slabs,strips,weights_read_twice}.py)
+# What runs other code on another CPU: kernels, plans, sessions, decoders. The toolchain is Python alone.
+kernels=(tests/test_kernel_cases.py tests/test_native_*.py tests/test_integer_*.py tests/test_kernels_random.py)
+operators=(tests/test_backends.py)
+rest=(tests/test_{arena,arithmetic,bind,checksum,digits,dispatch,format_files,huffman,plan_cache,profile,quantization,rans,roofs}.py
+  tests/test_{session,slabs,strips,weights_read_twice}.py)
 
 whole() {
-  local cpu=$1 files machine=aarch64 but="not (test_backends and numpy)"  # NumPy's own operators are the same everywhere
+  local cpu=$1 machine=aarch64 part files but="not (test_backends and numpy)"  # NumPy's own operators are the same everywhere
+  local failed=0
   [ "$cpu" != cortex-a7 ] || machine=armv7l
-  [ "$cpu" != cortex-a76 ] || but="$but and not neon"                      # at the level of sdot; below it the code is the A72's
-  mapfile -t files < <(importable "$cpu" "${chosen[@]}")
-  [ "${#files[@]}" -gt 0 ]
-  on "$cpu" "${compiling[@]}" -k "$but" "${files[@]}"
-  echo "| $cpu | $machine | ${#files[@]} | $result | $(date -u +%F) | $(cat "$work/$machine/revision") |" > "$work/results/$cpu"
+  [ "$cpu" != cortex-a76 ] || but="$but and not neon"  # at the level of sdot; below it the code is the A72's
+  for part in ${THINFER_ARM_PARTS:-kernels operators rest}; do
+    local -n chosen=$part
+    mapfile -t files < <(importable "$cpu" "${chosen[@]}")
+    [ "${#files[@]}" -gt 0 ]
+    echo "$machine $(date -u +%F) $(cat "$work/$machine/revision")" > "$work/results/$cpu.$part"
+    on "$cpu" -vv "${compiling[@]}" -k "$but" "${files[@]}" || failed=1
+    cp "$work/$cpu.log" "$work/results/$cpu.$part.log"
+  done
+  return $failed
+}
+
+# What a log of pytest says that names each test: its last line, or how far it came if it has none.
+outcome() {
+  local last
+  last=$(tail -1 "$1")
+  if [[ $last =~ ^=+\ (.*)\ =+$ ]]; then
+    echo "${BASH_REMATCH[1]}"
+  else
+    echo "stopped after $(grep -cE '^tests/.* PASSED' "$1") passed, $(grep -cE '^tests/.* (FAILED|ERROR)' "$1") failed of" \
+      "$(sed -nE 's/.*collected ([0-9]+) items.*/\1/; s/.* ([0-9]+) selected.*/\1/; /^[0-9]+$/p' "$1" | tail -1)"
+  fi
 }
 
 table() {
-  local out=tools/results/arm-tests.md
+  local out=tools/results/arm-tests.md cpu part log
   {
     echo "# Tests on ARM, under qemu"
     echo
     echo "\`tools/arm/test.sh all\`, $(qemu-aarch64 --version | head -1), zig $("$tools/python" -m ziglang version)."
     echo "Random tests try $THINFER_EXAMPLES examples of each kind. A test file is left out where it needs a package that is not there for the"
-    echo "target (torch; SciPy on 32 bits)."
+    echo "target (torch; SciPy on 32 bits). Cortex-A76 tests what its level (\`dotprod\`) changes, Cortex-A53 and A72 run the same code."
     echo
-    echo "| CPU | wheel | test files | result | date | revision |"
-    echo "|---|---|---|---|---|---|"
-    for cpu in cortex-a53 cortex-a72 cortex-a76 cortex-a7; do [ ! -e "$work/results/$cpu" ] || cat "$work/results/$cpu"; done
+    echo "| CPU | part | wheel | test files | result | date | revision |"
+    echo "|---|---|---|---|---|---|---|"
+    for cpu in cortex-a53 cortex-a72 cortex-a76 cortex-a7; do
+      for part in kernels operators rest; do
+        log=$work/results/$cpu.$part.log
+        [ -e "$log" ] || continue
+        read -r machine day revision < "$work/results/$cpu.$part"
+        echo "| $cpu | $part | $machine | $(sed -nE 's/^(tests[^:]*)::.* (PASSED|SKIPPED).*/\1/p' "$log" | sort -u | wc -l) | $(outcome "$log") |" \
+          "$day | $revision |"
+      done
+    done
   } > "$work/results/table"
   cp "$work/results/table" "$out"
 }
@@ -127,11 +156,12 @@ cpus=("$@")
 export THINFER_EXAMPLES=${THINFER_EXAMPLES:-3} THINFER_LARGE=${THINFER_LARGE:-0}
 mkdir -p "$work/results"
 need
-[ "${THINFER_ARM_BUILT:-0}" = 1 ] || prepare
+[ "${THINFER_ARM_BUILT:-0}" = 1 ] || [ "$which" = table ] || prepare
 case $which in
+  table) table; exit ;;
   short) run=short_on ;;
   all) run=whole ;;
-  *) echo "unknown set $which; there are short and all" >&2; exit 1 ;;
+  *) echo "unknown set $which; there are short, all and table" >&2; exit 1 ;;
 esac
 if [ ${#cpus[@]} = 1 ]; then
   $run "${cpus[0]}"
