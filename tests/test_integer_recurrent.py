@@ -11,11 +11,12 @@ from graphs import encode, error, graph_of
 from thinfer import runtime
 from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from thinfer.formats.reader import from_bytes
-from thinfer.formats.tensor import EncodedTensor
+from thinfer.formats.tensor import Affine, Codebook, EncodedTensor, Sparse, Values
 from thinfer.formats.writer import to_bytes
 from thinfer.kernels import isa, ops
 from thinfer.kernels.ops._op import OpError
 from thinfer.kernels.ops._recurrence_cases import case
+from thinfer.kernels.recurrent.filled import filled
 from thinfer.kernels.recurrent.walk import BLOCK
 from thinfer.runtime.partition import NativeSegment
 from thinfer.toolchain import recipe as recipes
@@ -24,6 +25,8 @@ from thinfer.toolchain.passes.quantize_activations import Activations, quantize_
 from thinfer.toolchain.pipeline import compress
 
 HOW = ActivationQuantization("dynamic", "int8", granularity="row")
+SPARSE = ("sparse affine8-channel-symmetric", "sparse affine5-channel", "sparse codebook4-int8", "4:16 codebook3-int8", "2:32 ternary",
+          "sparse binary", "4x1 codebook2-int8", "1x4 affine2-tensor")
 TARGETS = [("numpy", None), *(("native", level) for level in isa.levels())]
 INTEGERS = ("affine8-channel-symmetric", "affine5-channel", "affine2-tensor", "codebook4-int8", "codebook8-int8", "binary", "ternary")
 F = np.float32
@@ -146,6 +149,38 @@ def test_one_step_is_what_the_document_says(kind: str, backend: str, level: str 
         graph, feeds = lstm(kind, 1, batch, inputs, hidden)
         got = run(graph, feeds, backend, level, monkeypatch)
         assert error(got["out0"], walked(graph, feeds, (False,))) <= ONE_STEP
+
+
+@pytest.mark.parametrize(("backend", "level"), TARGETS)
+@pytest.mark.parametrize("kind", SPARSE)
+def test_absent_weights_add_nothing(kind: str, backend: str, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights with positions, in one direction and in halves of two, and rows of a GRU's gate h apart."""
+    for batch, inputs, hidden in ((1, 1, 1), (2, 33, 17), (1, 64, 32)):
+        for direction, backwards in (("forward", (False,)), ("bidirectional", (False, True))):
+            graph, feeds = lstm(kind, 1, batch, inputs, hidden, direction=direction)
+            assert error(run(graph, feeds, backend, level, monkeypatch)["out0"], walked(graph, feeds, backwards)) <= ONE_STEP
+            graph, feeds = gru(kind, 1, batch, inputs, hidden, direction=direction)
+            assert error(run(graph, feeds, backend, level, monkeypatch)["out0"], walked_gru(graph, feeds, backwards)) <= MANY_STEPS
+
+
+def test_absent_weights_take_one_more_symbol() -> None:
+    """A codebook without 0 grows by it; one with 0, and grids, do not; one of 256 entries has no room, and NumPy runs it."""
+    def dense(values: Values) -> EncodedTensor | None:
+        return filled(EncodedTensor((2, 4), "float32", values, Sparse.of(np.array([1, 0, 0, 1, 0, 1, 0, 1], bool)), 0))
+
+    symbols = np.array([0, 1, 1, 0], np.uint8)
+    for entries, bits, expected in (([-3, 5], 2, [[-3, 0, 0, 5], [0, 5, 0, -3]]), ([0, 5], 1, [[0, 0, 0, 5], [0, 5, 0, 0]])):
+        found = dense(Codebook(symbols, 1, np.array([entries], np.int8)))
+        assert found is not None
+        assert isinstance(found.values, Codebook)
+        assert found.values.bits == bits
+        np.testing.assert_array_equal(found.decode(), expected)
+    scale, zero = np.array([[2.0], [1.0]], F), np.array([[1], [3]], np.uint8)
+    found = dense(Affine(symbols, 2, scale, zero, 4))
+    assert found is not None
+    np.testing.assert_array_equal(found.decode(), [[-2, 0, 0, 0], [0, -2, 0, -3]])
+    full = np.delete(np.arange(-128, 128), 128)
+    assert dense(Codebook(symbols, 8, np.append(full, 7)[None].astype(np.int8))) is None
 
 
 @pytest.mark.parametrize(("backend", "level"), TARGETS)

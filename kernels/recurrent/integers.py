@@ -18,6 +18,7 @@ from ..ops._op import DOMAIN, HOW
 from ..ops._recurrence import DIRECTIONS
 from ..quantized import LARGEST_SUM, largest_code
 from . import walk
+from .filled import filled
 from .slices import Slice
 from .walk import BIAS, LENGTHS, MOST_STEPS, PEEPHOLES, Lanes, Memory, R, W, Walk, X, present, resets_first, walked
 
@@ -50,6 +51,7 @@ class _Matrix:
     def of(site: Site, place: int, part: Slice) -> _Matrix | None:
         tensor = site.weights[place]
         outline = part.outline(tensor)
+        outline = None if outline is None else filled(outline, is_outline=True)
         layout = None if outline is None else bits.plan(outline, True, has_sums=False)
         if outline is None or layout is None or largest_code(site.attrs[HOW][0]) * bits.largest(outline) * layout.columns > LARGEST_SUM:
             return None
@@ -62,7 +64,9 @@ class _Matrix:
         return weights * each * (costs.BITS_CACHED if cached and self.layout.bits == 8 else 1.0)
 
     def pack(self, tensor: EncodedTensor) -> np.ndarray:
-        return bits.pack(self.slice.of(tensor), self.layout)
+        found = filled(self.slice.of(tensor))
+        assert found is not None  # as for its outline
+        return bits.pack(found, self.layout)
 
     def emit(self, em: Emitter, codes: Ref, scale: Ref, bias: Ref | None, y: Ref) -> None:
         layout = self.layout
