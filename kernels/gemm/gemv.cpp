@@ -1,7 +1,7 @@
 // y[N] = clamp(alpha * scale * (W · x) + bias) for one row of activations: every weight is read once, decoded in registers.
 #include "bytes.h"
 #include "layer.h"
-#include "planes_neon.h"
+#include "pairs.h"
 
 namespace {
 
@@ -114,9 +114,10 @@ void plain(const ThinCall* call, int64_t begin, int64_t end) {
   }
 }
 
+#if defined(__AVX2__)
 // Codebook: a word of each row gives per_word(BITS) weights.
-constexpr int SIDE_BY_SIDE = NV <= 2 ? NV : 1;             // vectors of rows that share what is loaded of x
-constexpr int WORD_CHAINS = SIDE_BY_SIDE == 2 ? 3 : NV == 1 ? 8 : 4;  // sums of each
+constexpr int SIDE_BY_SIDE = NV;                      // vectors of rows that share what is loaded of x
+constexpr int WORD_CHAINS = NV == 1 ? 8 : 3;          // sums of each
 
 template <int BITS, class Lookup>
 inline void words(const Layer& layer, int64_t item, const float* x, float* total) {
@@ -151,7 +152,7 @@ inline void words(const Layer& layer, int64_t item, const float* x, float* total
   }
 }
 
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if !defined(__AVX512F__)
 // Tables that do not fit registers: a multiply-add a weight with the number in memory that its index finds, where gathers take twice as long.
 constexpr int SINGLE_ROWS = 8;
 
@@ -237,63 +238,20 @@ void bytes_of_panels(const Layer& layer, int64_t begin, int64_t end) {
 }
 #endif
 
-#if defined(__ARM_NEON)
-// One table, indices of 1, 2 or 4 bits: those of the same field of all 16 bytes of a vector at once. Byte b of a row has the columns from b · FIELDS on.
-// The rows of a vector take turns with some words each: more sums than theirs would not stay in registers.
 template <int BITS>
-inline void fields_of_bytes(const Layer& layer, int64_t item, const float* x, float* total) {
-  constexpr int64_t PER = per_word(BITS), FIELDS = 8 / BITS, TURN = 32;
-  const Planes<1> table(layer.packed.table(item));
-  const int64_t n = layer.p[K];
-  const uint8_t* w = (const uint8_t*)layer.packed.panel(item);
-  vf sum[NV][4] = {};
-  int64_t k = 0;
-  for (int64_t next; k + PER <= n; w += (next - k) / PER * 64, k = next) {
-    next = n / PER * PER < k + TURN * PER ? n / PER * PER : k + TURN * PER;
-#pragma GCC unroll 1
-    for (int v = 0; v < NV; v++) {
-      vf own[4] = {sum[v][0], sum[v][1], sum[v][2], sum[v][3]};
-      const uint8_t* at = w + 16 * v;
-      for (int64_t i = k; i < next; i += PER, at += 64) {
-        const uint8x16_t bytes = vld1q_u8(at);
-#pragma GCC unroll 8
-        for (int f = 0; f < FIELDS; f++) {
-          vf column[4];
-          table.at((bytes >> (uint8_t)(BITS * f)) & (uint8_t)((1 << BITS) - 1), column);
-#pragma GCC unroll 4
-          for (int b = 0; b < 4; b++) own[b] += column[b] * x[i + b * FIELDS + f];
-        }
-      }
-      for (int b = 0; b < 4; b++) sum[v][b] = own[b];
-    }
-  }
-  const Table<BITS> lookup(layer.packed.table(item), nullptr, 0);
-  for (int v = 0; v < NV; v++) {
-    vf all = (sum[v][0] + sum[v][1]) + (sum[v][2] + sum[v][3]);
-    if (k < n) {
-      vi word = loadi(w + 16 * v);
-      for (int64_t i = k; i < n; i++, word >>= BITS) all += lookup(word) * x[i];
-    }
-    store(total + v * VL, all);
-  }
-}
-#endif
-
-template <int BITS>
-void codebook(const ThinCall* call, int64_t begin, int64_t end) {
+void looked_up(const ThinCall* call, int64_t begin, int64_t end) {
   const Layer layer(call);
   for (int64_t item = begin; item < end; item++) {
     float total[PANEL];
     if (layer.packed.lanes(item)) words<BITS, LaneTable<BITS>>(layer, item, layer.x(item), total);
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if !defined(__AVX512F__)
     else if constexpr (BITS > 5) singles<BITS>(layer, item, layer.x(item), total);
-#elif defined(__ARM_NEON)
-    else if constexpr (BITS == 1 || BITS == 2 || BITS == 4) fields_of_bytes<BITS>(layer, item, layer.x(item), total);
 #endif
     else words<BITS, Table<BITS>>(layer, item, layer.x(item), total);
     layer.write(item, total);
   }
 }
+#endif
 
 // Tables that do not fit a register or two.
 template <int BITS>
@@ -308,7 +266,7 @@ void large(const ThinCall* call, int64_t begin, int64_t end) {
     return;
   }
 #endif
-  codebook<BITS>(call, begin, end);
+  looked_up<BITS>(call, begin, end);
 }
 
 }  // namespace
@@ -318,11 +276,11 @@ THIN_KERNEL(gemv_f32) { plain<Floats>(call, begin, end); }
 THIN_KERNEL(gemv_f16) { plain<Halves>(call, begin, end); }
 THIN_KERNEL(gemv_codebook) {
   switch (call->p[PACKED + W_BITS]) {
-    case 1: return codebook<1>(call, begin, end);
-    case 2: return codebook<2>(call, begin, end);
-    case 3: return codebook<3>(call, begin, end);
-    case 4: return codebook<4>(call, begin, end);
-    case 5: return codebook<5>(call, begin, end);
+    case 1: return looked_up<1>(call, begin, end);
+    case 2: return looked_up<2>(call, begin, end);
+    case 3: return looked_up<3>(call, begin, end);
+    case 4: return looked_up<4>(call, begin, end);
+    case 5: return looked_up<5>(call, begin, end);
     case 6: return large<6>(call, begin, end);
     case 7: return large<7>(call, begin, end);
     default: return large<8>(call, begin, end);

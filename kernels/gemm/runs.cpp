@@ -1,10 +1,12 @@
 // y[N] = clamp(alpha * scale * (W · x) + bias) for one row of activations and weights of 1 or 2 bits: look-ups of products that are tabled first.
-#include "layer.h"
+#include "pairs.h"
 
 namespace {
 
 // 1 and 2 bits with one table for all panels: the products of every possible run of RUN weights with RUN activations are tabled
-// once, 16 sums per run, and each look-up then adds RUN weights (the idea of T-MAC, arXiv 2407.00088 section 3.2, in fp32).
+// once, and each look-up then adds RUN weights (the idea of T-MAC, arXiv 2407.00088 section 3.2, in fp32).
+#if defined(__AVX2__)
+// 16 sums per run, which registers hold.
 template <int BITS>
 struct Runs {
   static constexpr int RUN = 4 / BITS, PER_WORD = 8;
@@ -122,6 +124,79 @@ struct Runs {
     for (int64_t item = begin; item < end; item++) layer.write(item, totals + (item - begin) * PANEL);
   }
 };
+#else
+// 256 sums per run, looked up in memory: a load and an addition for the columns that a byte of a word names.
+template <int BITS>
+struct Runs {
+  static constexpr int RUN = 8 / BITS, HALF = RUN / 2, PER_WORD = 4, SUMS = 256;
+  static constexpr int64_t BLOCK = 24;  // runs whose sums are in use together: 24 KB, which an L1 cache holds
+
+  // Entries that half a byte names, for each column of half a run.
+  struct Entries {
+    float at[HALF][16];
+    explicit Entries(const float* entries) {
+      for (int j = 0; j < HALF; j++)
+        for (int i = 0; i < 16; i++) at[j][i] = entries[i >> (BITS * j) & ((1 << BITS) - 1)];
+    }
+    // The 16 sums of half a run of which n columns are there.
+    void sums(const float* x, int64_t n, float* out) const {
+      for (int v = 0; v < 16; v += VL) {
+        vf sum{};
+        for (int j = 0; j < HALF && j < n; j++) sum += load(at[j] + v) * x[j];
+        store(out + v, sum);
+      }
+    }
+  };
+  // Sums of all runs of n columns, filled up to whole words.
+  static void build(const Entries& entries, const float* x, int64_t n, float* sums) {
+    for (int64_t k = 0; k < n || k % (PER_WORD * RUN) != 0; k += RUN, sums += SUMS) {
+      float low[16], high[16];
+      entries.sums(x + k, n - k, low);
+      entries.sums(x + k + HALF, n - k - HALF, high);
+      for (int i = 0; i < 16; i++)
+        for (int v = 0; v < 16; v += VL) store(sums + 16 * i + v, load(low + v) + high[i]);
+    }
+  }
+
+  // Adds so many words of a panel to its totals.
+  static void add(const int32_t* w, const float* sums, int64_t words, float* total) {
+    float sum[PANEL];
+    for (int r = 0; r < PANEL; r++) sum[r] = total[r];
+    for (; words > 0; words--, w += PANEL, sums += PER_WORD * SUMS) {
+#pragma GCC unroll 16
+      for (int first = 0; first < PANEL; first += 4 * WORD_ROWS) {
+        size_t held[4];
+        for (int i = 0; i < 4; i++) held[i] = rows_of_words(w + first + i * WORD_ROWS);
+#pragma GCC unroll 4
+        for (int j = 0; j < PER_WORD; j++) {
+          const float* at = sums + j * SUMS;
+          asm("" : "+r"(at));  // a register of its own, to which a load can add an index
+#pragma GCC unroll 8
+          for (int i = 0, r = first; i < 4 * WORD_ROWS; i++, r++)
+            sum[r] = alone(sum[r] + at[held[i / WORD_ROWS] >> (i % WORD_ROWS * 32 + 8 * j) & 255]);
+        }
+      }
+    }
+    for (int r = 0; r < PANEL; r++) total[r] = sum[r];
+  }
+
+  static void all(const ThinCall* call, int64_t begin, int64_t end) {
+    const Layer layer(call);
+    const Entries entries(layer.packed.table(0));
+    float *sums = (float*)call->scratch, *totals = sums + BLOCK * SUMS;
+    for (int64_t i = 0; i < (end - begin) * PANEL; i++) totals[i] = 0;
+    constexpr int64_t COLUMNS = BLOCK * RUN;
+    for (int64_t k = 0; k < layer.p[K]; k += COLUMNS) {
+      const int64_t n = layer.p[K] - k < COLUMNS ? layer.p[K] - k : COLUMNS;
+      build(entries, layer.x(0) + k, n, sums);
+      for (int64_t item = begin; item < end; item++)
+        add((const int32_t*)layer.packed.panel(item) + k / (PER_WORD * RUN) * PANEL, sums, (n + PER_WORD * RUN - 1) / (PER_WORD * RUN),
+            totals + (item - begin) * PANEL);
+    }
+    for (int64_t item = begin; item < end; item++) layer.write(item, totals + (item - begin) * PANEL);
+  }
+};
+#endif
 
 }  // namespace
 
