@@ -14,7 +14,7 @@ ENTRIES = 16
 MOST_BITS = 4
 
 
-def bits_in_ram(tensor: EncodedTensor, matrix: Matrix) -> int:
+def bits_in_ram(tensor: EncodedTensor, matrix: Matrix, isa: str) -> int:
     """Of a weight; 0 where weights lie as bytes: they have more bits or a sparse structure, one panel has several tables, or nothing is saved."""
     values = tensor.values
     one_table = isinstance(values, (Binary, Ternary))
@@ -27,22 +27,22 @@ def bits_in_ram(tensor: EncodedTensor, matrix: Matrix) -> int:
         one_table = groups == 1 or (by_output and matrix.groups == 1 and -(-channels // groups) % PANEL == 0)
     bits = getattr(values, "bits", MOST_BITS + 1)
     fits = one_table and isinstance(tensor.structure, Dense) and bits <= MOST_BITS
-    return bits if fits and coded_bytes(matrix, bits) < weight_bytes(matrix) else 0
+    return bits if fits and coded_bytes(matrix, bits, isa) < weight_bytes(matrix, isa) else 0
 
 
-def coded_bytes(matrix: Matrix, bits: int) -> int:
+def coded_bytes(matrix: Matrix, bits: int, isa: str) -> int:
     """Of the panels and their tables."""
-    return matrix.groups * matrix.panels * (decoded_bytes(matrix) // 8 * bits + ENTRIES)
+    return matrix.groups * matrix.panels * (decoded_bytes(matrix, isa) // 8 * bits + ENTRIES)
 
 
-def decoded_bytes(matrix: Matrix) -> int:
+def decoded_bytes(matrix: Matrix, isa: str) -> int:
     """Of one panel as bytes."""
-    return -(-matrix.columns // (4 * WORDS)) * WORDS * 4 * PANEL
+    return -(-matrix.words(isa) // WORDS) * WORDS * 4 * PANEL
 
 
-def coded(matrix: Matrix, w: np.ndarray, bits: int) -> np.ndarray:
+def coded(matrix: Matrix, w: np.ndarray, bits: int, isa: str) -> np.ndarray:
     """uint8: the panels of w[groups, outputs, columns], then int8[panels, 16], the integers that symbols stand for, in rising order."""
-    panels = matrix.panelled(w)
+    panels = matrix.panelled(w, isa)
     groups = -(-panels.shape[1] // WORDS)
     symbols = np.zeros((len(panels), groups * WORDS, PANEL * 4), np.uint8)
     tables = np.zeros((len(panels), ENTRIES), np.int8)

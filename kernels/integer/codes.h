@@ -67,11 +67,4 @@ inline void store_codes_n(int8_t* to, vb v, int n) {
   for (int i = 0; i < n; i++) to[i] = lanes[i];
 }
 
-// Floats side by side, likewise their codes.
-[[maybe_unused]] inline void quantize_row(const float* x, int8_t* to, int64_t n, const Grid& g) {
-  int64_t i = 0;
-  for (; i + VL <= n; i += VL) store_codes(to + i, codes_of(load(x + i), g));
-  if (i < n) store_codes_n(to + i, codes_of(load_n(x + i, (int)(n - i)), g), (int)(n - i));
-}
-
 }  // namespace

@@ -10,7 +10,13 @@ inline void widen(const Weights& weights, int64_t vectors, W* wide) {
 // `count` output rows from `row` on, the first of whose input rows lies at `rows`. `wide`: room for the weights of a chunk, if WIDENS.
 void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, int64_t count, W* wide) {
   const int64_t* p = l.p;
-  const bool to_codes = f.is_quick(), to_floats = (f.flags & (TO_FLOATS | TO_CODES)) == TO_FLOATS;
+#if defined(__aarch64__)
+  const int begun_as = f.is_quick() ? *(const int32_t*)(l.table.begun_bias + p[STRIDE]) : 0;
+  const bool to_codes = begun_as != AS_THEY_ARE;  // which is for filters of 129 taps and more
+#else
+  const bool to_codes = f.is_quick();
+#endif
+  const bool to_floats = (f.flags & (TO_FLOATS | TO_CODES)) == TO_FLOATS;
   const bool rolls = p[KH] == 3 && p[KW] == 3 && p[DH] == 1 && (p[SH] == 1 || p[SH] == 2) && (to_codes || to_floats);
   each_chunk(l, [&](const Chunk& chunk) {
     Weights weights = {(const int8_t*)l.call->buf[1] + chunk.index * l.vectors * CHUNK, l.table.start + chunk.index * CHUNK, wide};
@@ -30,13 +36,14 @@ void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t ro
     } else {
       Weights begun = weights;
 #if defined(__aarch64__)
-      int32_t starts[CHUNK];
-      if (f.flags & SMALL) {
-        for (int j = 0; j < 4; j++) storei(starts + j * VL, weights.first(j) + splati(SUM_BITS));
-        begun.start = starts;
-      }
+      begun.start = l.table.begun_start + chunk.index * CHUNK;
 #endif
-      uint64_t left = chunk_of(l, rolls, begun, x, count, ToCodes(l, f, row, chunk));
+#if defined(__aarch64__)
+      uint64_t left = begun_as == FOLDED ? chunk_of(l, rolls, begun, x, count, ToCodes<FOLDED>(l, f, row, chunk))
+                                         : chunk_of(l, rolls, begun, x, count, ToCodes<BASED>(l, f, row, chunk));
+#else
+      uint64_t left = chunk_of(l, rolls, begun, x, count, ToCodes<0>(l, f, row, chunk));
+#endif
       if (WIDENS && left && rolls) widen(weights, l.vectors, wide);
       Exactly end = {&f, &l.table, row, chunk};
       for (int64_t o = 0; left; o++, left >>= 1)

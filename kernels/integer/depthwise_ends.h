@@ -47,33 +47,30 @@ template <typename F>
 
 // What becomes of the sums of row o of a chunk. Taken by value, as `Quick`.
 #if defined(__aarch64__)
+template <int BEGUN>
 struct ToCodes {
   QuickNeon quick;
   int8_t* to;
-  vf m[4], bias[4];
+  const float *m, *bias;
   int64_t n;
-  bool begun;  // sums begin with SUM_BITS
   uint64_t near = 0;
 
   ToCodes(const Layer& l, const Finish& f, int64_t row, const Chunk& chunk)
-      : quick(f), to(f.codes + row * f.ld + chunk.at), n(chunk.n), begun(f.flags & SMALL) {
-    for (int j = 0; j < 4; j++) {
-      m[j] = load(l.table.quick_m + chunk.index * CHUNK + j * VL);
-      bias[j] = load(l.table.quick_bias + chunk.index * CHUNK + j * VL) + quick.offset;
-    }
-  }
+      : quick(f), to(f.codes + row * f.ld + chunk.at), m(l.table.quick_m + chunk.index * CHUNK),
+        bias(l.table.begun_bias + chunk.index * CHUNK), n(chunk.n) {}
   [[gnu::always_inline]] void operator()(const vi (&sums)[4], int64_t o) {
+    uint16x8_t least;
     vf value[4];
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) value[j] = begun ? (vf)sums[j] - splat(MAGIC) : __builtin_convertvector(sums[j], vf);
-    uint16x8_t least = quick.far();
-    const vi bytes = quick.bytes_of(value, m, bias, least);
+    for (int j = 0; j < 4; j++) value[j] = float_of<BEGUN>(sums[j]);
+    const vi bytes = quick.bytes_of(value, read_again(m), read_again(bias), least);
     if (__builtin_expect(n == CHUNK, 1)) storei(to + o * quick.ld, bytes);
     else store_bytes(to + o * quick.ld, bytes, n);
     near |= (uint64_t)quick.is_near(least) << o;
   }
 };
 #else
+template <int>
 struct ToCodes {
   Quick quick;
   int8_t* to;

@@ -132,7 +132,23 @@ template <int STRIDE, typename End>
     THIN_ADD(now, now[j], 1);
     THIN_ADD(next, weights.first(j), 0);
   }
-  for (int64_t o = 0; o < count; o++) {
+  int64_t o = 0;
+#if defined(__ARM_NEON)
+  if (STRIDE == 1)
+    for (; o + 2 <= count; o += 2) {  // sums of two rows change places: nothing is copied
+      read();
+      THIN_ADD(now, now[j], 2);
+      end(now, o);
+      THIN_ADD(next, next[j], 1);
+      THIN_ADD(now, weights.first(j), 0);
+      read();
+      THIN_ADD(next, next[j], 2);
+      end(next, o + 1);
+      THIN_ADD(now, now[j], 1);
+      THIN_ADD(next, weights.first(j), 0);
+    }
+#endif
+  for (; o < count; o++) {
     if (STRIDE == 2) {
       read();
       THIN_ADD(now, now[j], 1);

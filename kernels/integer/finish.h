@@ -26,18 +26,22 @@ enum FinishParam {
   F_GROUP_ROWS,            // rows of y that share a dynamic scale
   F_PARAMS
 };
-// AS_SUMS: of product_i8, which leaves int32 in the place of y to others. SMALL: no sum leaves 2^22.
-enum FinishFlag { TO_FLOATS = 1, TO_CODES = 2, ADDS = 4, DYNAMIC = 8, DYNAMIC_ZERO = 16, QUICK = 32, UNSIGNED = 64, AS_SUMS = 128, SMALL = 256 };
+// AS_SUMS: of product_i8, which leaves int32 in the place of y to others.
+enum FinishFlag { TO_FLOATS = 1, TO_CODES = 2, ADDS = 4, DYNAMIC = 8, DYNAMIC_ZERO = 16, QUICK = 32, UNSIGNED = 64, AS_SUMS = 128 };
 
-// Per output: start of the sums, then m, bias, m / s, bias / s. One after another, each `stride` long.
+// Per output: start of the sums, then m, bias, m / s, bias / s; for ARM what begun.py says, starts and biases. One after another, each `stride` long.
 struct Table {
   const int32_t* start;
   const float *m, *bias, *quick_m, *quick_bias;
+  const int32_t* begun_start;
+  const float* begun_bias;
   Table(const void* at, int64_t stride) : start((const int32_t*)at) {
     m = (const float*)at + stride;
     bias = m + stride;
     quick_m = bias + stride;
     quick_bias = quick_m + stride;
+    begun_start = (const int32_t*)(quick_bias + stride);
+    begun_bias = quick_bias + 2 * stride;
   }
 };
 
@@ -104,9 +108,8 @@ struct Finish {
     const bool together = !(flags & DYNAMIC) && grid.inverse != 0.0f;
 #if defined(__aarch64__)
     if (together && (n == 16 || n == 8)) {
-      // Codes of at most 384 steps: the factor 1 / s, the quotient, the offset and the sum err by less than 2^-13 together.
-      const RowNeon f = {t.m + at, t.bias + at, splat(thin_f32(p[F_LOW])), splat(thin_f32(p[F_HIGH])), splat(grid.inverse),
-                         Fixed(0x1p-13f, p[F_ZERO], p[F_CODE_LOW], p[F_CODE_HIGH], flags & UNSIGNED), (flags & ADDS) != 0,
+      const RowNeon f = {t.m + at, t.bias + at, splat(thin_f32(p[F_LOW])), splat(thin_f32(p[F_HIGH])),
+                         Divided(grid.inverse, p[F_ZERO], p[F_CODE_LOW], p[F_CODE_HIGH], flags & UNSIGNED), (flags & ADDS) != 0,
                          (flags & TO_FLOATS) != 0, (flags & TO_CODES) != 0};
       for (int64_t r = 0; r < rows; r++, sums += lds) {
         const int64_t place = (row + r) * ld + column;

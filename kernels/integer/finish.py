@@ -8,10 +8,13 @@ import numpy as np
 
 from ...formats.checksum import crc32
 from ...formats.record import dataclass
+from ..isa import ARM_LEVELS
 from ..lowering import Emitter, Ref, f32
-from .pack import Factors, Grid, quick
+from ..quantized import largest_code
+from .begun import AS_THEY_ARE, begun, offset
+from .pack import FLOAT, Factors, Grid, quick
 
-TO_FLOATS, TO_CODES, ADDS, DYNAMIC, DYNAMIC_ZERO, QUICK, UNSIGNED, AS_SUMS, SMALL = (1 << i for i in range(9))
+TO_FLOATS, TO_CODES, ADDS, DYNAMIC, DYNAMIC_ZERO, QUICK, UNSIGNED, AS_SUMS = (1 << i for i in range(8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ class Finish:
     def name(self) -> str:
         """What tells its table from others, for the layout of what holds it: nodes of several subgraphs may make values of one name of one weight."""
         how, own = self.factors.how, crc32(b"".join(part.tobytes() for part in self.table()))
-        grid = "" if self.grid is None else f" for {self.grid.how.dtype} codes of {self.grid.how.scale:.6g}"
+        grid = "" if self.grid is None else f" for {self.grid.how.dtype} codes of {self.grid.how.scale:.6g} {self.grid.how.zero_point}"
         return f" of {how.kind} {how.dtype} {how.zero_point}, {own:08x}{grid}"
 
     def table(self) -> list[np.ndarray]:
@@ -48,13 +51,28 @@ class Finish:
         m, bias = self.factors.m, self.factors.bias
         return [m, bias, quick(m, self.grid), quick(bias, self.grid)]
 
+    def begun(self, starts: np.ndarray, w: np.ndarray, isa: str) -> tuple[list[np.ndarray], int]:
+        """What follows the table on ARM, starts and biases, and their kind (``begun.py``); zeros where codes are not made the quick way.
+
+        ``starts``: of the outputs; ``w``: the integers that their sums are of, output after output.
+        """
+        if isa not in ARM_LEVELS:
+            return [], AS_THEY_ARE
+        if self.grid is None or self.near is None:
+            return [starts, np.zeros(starts.shape, FLOAT)], AS_THEY_ARE
+        _, _, m, bias = self.table()
+        largest = int(np.abs(w.reshape(len(starts), -1), dtype=np.int16).sum(1, dtype=np.int64).max(initial=0)) * largest_code(self.factors.how)
+        moved = bias.astype(np.float64) + offset(self.near, self.grid.how.zero_point - self.grid.shift)
+        *parts, kind = begun(starts, largest, m, moved)
+        return parts, kind
+
     def params(self) -> list[int]:
         """FinishParam of finish.h."""
         ending, grid, near = self.em.ending, self.grid, self.near
         is_dynamic = self.factors.how.kind == "dynamic"
         flags = (TO_FLOATS * (ending.value is not None) + TO_CODES * (ending.codes is not None) + ADDS * (ending.addend is not None)
                  + DYNAMIC * is_dynamic + DYNAMIC_ZERO * (is_dynamic and self.factors.how.dtype == "uint8") + QUICK * (near is not None)
-                 + UNSIGNED * (grid is not None and grid.how.dtype == "uint8") + SMALL * (self.largest_sum < 1 << 22))
+                 + UNSIGNED * (grid is not None and grid.how.dtype == "uint8"))
         scale, zero, bounds = (1.0, 0, (0, 0)) if grid is None else (grid.how.scale, grid.how.zero_point - grid.shift, grid.bounds())
         return [flags, f32(self.em.low), f32(self.em.high), f32(scale), zero, *bounds, f32(near or 0.0), f32(self.alpha), self.group_rows]
 

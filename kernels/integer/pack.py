@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from math import prod
 
 import numpy as np
 
@@ -17,7 +16,11 @@ from ..quantized import LARGEST_SUM, code_range, largest_code, weight_integers
 from ..slabs import ALIGNMENT, aligned
 
 PANEL = 16
+QUADS = "neon"
+"""The level whose panels are four times four outputs (product_neon.h)."""
 FLOAT = np.float32
+SMALL_SUM = 1 << 22
+"""Integers below it can be the last bits of a float (``begun.py``)."""
 
 
 def largest_weight(tensor: EncodedTensor) -> int | None:
@@ -47,21 +50,21 @@ def integers_of(tensor: EncodedTensor) -> np.ndarray:
 
 
 def pairs_fit(w: np.ndarray) -> bool:
-    """Whether no row of w[…, columns] has -128 in a column of an even word of four and in the same column of the next word.
+    """Whether no row of w[…, columns] has -128 in one of the first eight of sixteen columns and in the column eight further on.
 
     Then sums of two products of codes with these columns fit 16 bits, which NEON without dot products goes by.
     """
     least = w == -128
     if not least.any():
         return True
-    full = np.zeros((*w.shape[:-1], -(-w.shape[-1] // 8) * 8), bool)
+    full = np.zeros((*w.shape[:-1], -(-w.shape[-1] // 16) * 16), bool)
     full[..., :w.shape[-1]] = least
-    return not full.reshape(-1, 2, 4).all(1).any()
+    return not full.reshape(-1, 2, 8).all(1).any()
 
 
-def told(w: np.ndarray, flip: int, isa: str) -> list[np.ndarray]:
-    """What follows the table of ``product_i8`` on ARM: whether pairs of w[…, columns], XORed with ``flip``, fit."""
-    return [np.array([pairs_fit((w ^ np.uint8(flip)).view(np.int8))], np.int32)] if isa in ARM_LEVELS else []
+def told(w: np.ndarray, isa: str, kind: int = 0) -> list[np.ndarray]:
+    """The end of the table of ``product_i8`` on ARM: whether pairs of w[…, columns] fit, and how sums begin (``begun.py``)."""
+    return [np.array([pairs_fit(w), kind], np.int32)] if isa in ARM_LEVELS else []
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,11 @@ class Matrix:
             found = np.moveaxis(found, 1, -1)
         return np.ascontiguousarray(found.reshape(self.groups, self.outputs, self.columns))
 
-    def in_panels(self, w: np.ndarray, flip: int, starts_of: Callable[[np.ndarray], np.ndarray], parts: Sequence[np.ndarray]) -> np.ndarray:
+    def in_panels(self, w: np.ndarray, flip: int, starts_of: Callable[[np.ndarray], np.ndarray], parts: Sequence[np.ndarray],
+                  isa: str) -> np.ndarray:
         """uint8: the panels of w[groups, outputs, columns], XORed with ``flip``; per output what its sums begin with, ``starts_of`` the sums of its
-        weights; then ``parts``."""
-        nbytes = weight_bytes(self)
+        weights; then ``parts``. Not for ARM."""
+        nbytes = weight_bytes(self, isa)
         whole, (_, at, *_) = joined([nbytes, self.groups * self.panels * PANEL * 4, *parts])
         module = native()
         assert module is not None  # nobody else reads panels
@@ -112,15 +116,22 @@ class Matrix:
         whole[at:at + starts.nbytes].view(starts.dtype)[:] = starts
         return whole
 
-    def panelled(self, w: np.ndarray) -> np.ndarray:
-        """int32[groups * panels, K / 4, 16], filled up with zeros: words of four columns, which move as one."""
-        words = -(-self.columns // 4)
+    def words(self, isa: str) -> int:
+        """Of four columns, in a panel of that level."""
+        return -(-self.columns // 16) * 4 if isa == QUADS else -(-self.columns // 4)
+
+    def panelled(self, w: np.ndarray, isa: str) -> np.ndarray:
+        """int32[groups * panels, words, 16], filled up with zeros: words of four columns, which move as one. With QUADS in the order [4, K / 16, 4, 4]."""
+        words = self.words(isa)
         shape = (self.groups, self.panels * PANEL, words * 4)
         if w.shape == shape:
             full = np.ascontiguousarray(w)
         else:
             full = np.zeros(shape, np.int8)
             full[:, :self.outputs, :self.columns] = w
+        if isa == QUADS:
+            quads = full.view(np.int32).reshape(self.groups * self.panels, 4, 4, words // 4, 4).transpose(0, 1, 3, 2, 4)
+            return quads.reshape(-1, words, PANEL)
         return full.view(np.int32).reshape(self.groups * self.panels, PANEL, words).transpose(0, 2, 1)
 
     def by_panel(self, vector: np.ndarray) -> np.ndarray:
@@ -212,6 +223,6 @@ def joined(parts: Sequence[np.ndarray | int]) -> tuple[np.ndarray, list[int]]:
     return whole, starts
 
 
-def weight_bytes(matrix: Matrix) -> int:
+def weight_bytes(matrix: Matrix, isa: str) -> int:
     """Of the panels."""
-    return matrix.groups * matrix.panels * prod((-(-matrix.columns // 4), 4, PANEL))
+    return matrix.groups * matrix.panels * matrix.words(isa) * 4 * PANEL

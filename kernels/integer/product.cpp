@@ -1,9 +1,9 @@
-// y[M, N] = finish(x[M, K] · Wᵀ): codes times int8 weights in panels of 16 outputs, [K / 4][16][4].
+// y[M, N] = finish(x[M, K] · Wᵀ): codes times int8 weights in panels of 16 outputs, [K / 4][16][4]; on NEON without dot products THIN_QUADS.
 #include "coded.h"
 #include "finish.h"
 #include "patches.h"
-#include "product_neon.h"
-#include "quick_neon.h"
+#include "product_dot.h"
+#include "product_quads.h"
 
 namespace {
 
@@ -19,12 +19,9 @@ constexpr int rows_of(int panels) { return panels == 4 ? 5 : panels == 3 ? 6 : 1
 #elif defined(__AVX2__)
 constexpr int MP = 1;
 constexpr int rows_of(int) { return 4; }
-#elif defined(__ARM_FEATURE_DOTPROD)
+#elif defined(__aarch64__)
 constexpr int MP = 1;
 constexpr int rows_of(int) { return 4; }
-#elif defined(__ARM_NEON) && !defined(__aarch64__)
-constexpr int MP = 1;
-constexpr int rows_of(int) { return 1; }
 #else
 constexpr int MP = 1;
 constexpr int rows_of(int) { return 2; }
@@ -49,29 +46,32 @@ struct Tile {
   const int8_t* x;
   int64_t ldx;
   const int8_t* w;     // panels ldw bytes apart
-  int64_t ldw, words;  // words of four columns; the last has `tail` bytes if that is not 0
-  int64_t tail;
+  int64_t ldw, words;  // words of four columns
+  int64_t tail;        // columns of the last word, with THIN_QUADS of the last sixteen, if not all
   int32_t flip;        // gives codes the sign that dot wants
   const Finish* finish;
   Table table;
   int64_t at;          // of the first output in the table
+  const int32_t* start;  // what sums begin with
   int64_t row, column, columns;
   bool upwards;        // from the last row to the first one
 #if defined(__ARM_NEON)
-  bool pairs = true;   // see add_words
+  bool pairs = true;   // see product_quads.h
 #endif
 #if defined(__aarch64__)
   const QuickNeon* quick = nullptr;
-  int32_t offset = 0;  // what sums of the quick way begin with beside their start
+  int begun = 0;       // how sums begin: Begun
 #endif
 };
 
+#if !defined(THIN_QUADS)
 // The last `tail` bytes (1 to 3) of a row of K, the lowest of a word of which the others are 0.
 inline int32_t last_word(const int8_t* row, int64_t k, int64_t tail) {
   if (k >= 4) return (int32_t)((uint32_t)load_word(row + k - 4) >> (8 * (4 - tail)));
   const uint8_t* x = (const uint8_t*)row;
   return x[0] | (tail > 1 ? x[1] << 8 : 0) | (tail > 2 ? x[2] << 16 : 0);
 }
+#endif
 
 // The zero point of a row of dynamic codes, as the codes that dot sees have it.
 inline int32_t zero_of(const Finish& f, int64_t row) { return (int32_t)f.zeros[f.group(row)] - CODE_SHIFT; }
@@ -89,22 +89,27 @@ template <int R, int P>
   }
 #pragma GCC unroll 16
   for (int i = 0; i < P * NV; i++) {
-    vi start = loadi(t.table.start + t.at + i * VL);
-#if defined(__aarch64__)
-    start += splati(t.offset);
-#endif
+    const vi start = loadi(t.start + i * VL);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) sum[r][i] = (t.finish->flags & DYNAMIC_ZERO) ? start * zeros[r] : start;
   }
+  const vi flip = splati(t.flip);
+#if defined(THIN_QUADS)
+  int32_t raw[R][PANEL];
+  const QuadRows<R> rows(t.x, t.ldx, t.words / 4 - (t.tail != 0), t.tail, flip);
+  if (t.pairs) panel_sums<R, true>(rows, t.w, raw);
+  else panel_sums<R, false>(rows, t.w, raw);
+#pragma GCC unroll 16
+  for (int i = 0; i < R * NV; i++) sum[i / NV][i % NV] += loadi(raw[i / NV] + i % NV * VL);
+#else
   const int8_t* x[(R + 2) / 3];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r += 3) x[r / 3] = t.x + r * t.ldx;
   const int64_t ldx = t.ldx;
   const int8_t* w = t.w;
-  const vi flip = splati(t.flip);
   const int64_t whole = t.tail ? t.words - 1 : t.words;
-#if defined(__ARM_NEON)
-  int64_t k = add_words<R>(sum, t.x, ldx, w, whole, flip, t.pairs);
+#if defined(__ARM_FEATURE_DOTPROD)
+  int64_t k = add_words<R>(sum, t.x, ldx, w, whole, flip);
   w += k * 4 * PANEL;
 #else
   int64_t k = 0;
@@ -129,6 +134,7 @@ template <int R, int P>
 #pragma GCC unroll 16
       for (int i = 0; i < P * NV; i++) sum[r][i] = dot(sum[r][i], value, signed_words(loadi(w + i / NV * t.ldw + i % NV * VL * 4)));
     }
+#endif
 }
 
 template <int R, int P>
@@ -210,9 +216,7 @@ template <int P>
 [[gnu::noinline]] void again(Tile t, int64_t r) {
   t.x += r * t.ldx;
   t.row += r;
-#if defined(__aarch64__)
-  t.offset = 0;
-#endif
+  t.start = t.table.start + t.at;
   vi sum[1][P * NV];
   sums_of<1, P>(sum, t);
   exactly<1, P>(sum, t);
@@ -222,26 +226,26 @@ template <int P>
 // Codes of a panel's rows, the quick way. Bit r of the result: row r lies near a tie. One look tells that none does.
 template <int R, bool FULL>
 [[gnu::always_inline]] inline uint32_t quickly(const vi (&sum)[R][NV], const Tile& t, const QuickNeon& f) {
-  const float *m = t.table.quick_m + t.at, *bias = t.table.quick_bias + t.at;
-  const vf ms[NV] = {load(m), load(m + VL), load(m + 2 * VL), load(m + 3 * VL)};
-  const vf biases[NV] = {load(bias) + f.offset, load(bias + VL) + f.offset, load(bias + 2 * VL) + f.offset, load(bias + 3 * VL) + f.offset};
+  const float* m = t.table.quick_m + t.at;
   vf value[R][NV];
-  if (t.offset) {
+  if (t.begun == FOLDED) {
 #pragma GCC unroll 16
-    for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = (vf)sum[i / NV][i % NV] - splat(MAGIC);
+    for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = float_of<FOLDED>(sum[i / NV][i % NV]);
+  } else if (t.begun == BASED) {
+#pragma GCC unroll 16
+    for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = float_of<BASED>(sum[i / NV][i % NV]);
   } else {
 #pragma GCC unroll 16
-    for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = __builtin_convertvector(sum[i / NV][i % NV], vf);
+    for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = float_of<AS_THEY_ARE>(sum[i / NV][i % NV]);
   }
   int8_t* to = f.codes + t.row * f.ld + t.column;
-  uint16x8_t least[R], all = f.far();
+  uint16x8_t least[R], all = {};
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++, to += f.ld) {
-    least[r] = f.far();
-    const vi bytes = f.bytes_of(value[r], ms, biases, least[r]);
+    const vi bytes = f.bytes_of(value[r], m, read_again(t.table.begun_bias + t.at), least[r]);
     if (FULL) storei(to, bytes);
     else store_bytes(to, bytes, t.columns);
-    all = vminq_u16(all, least[r]);
+    all = r ? vminq_u16(all, least[r]) : least[r];
   }
   uint32_t rows = 0;
   if (__builtin_expect(f.is_near(all), 0))
@@ -298,6 +302,25 @@ void tile(const Tile& t) {
     if (rows & 1) again<P>(t, r);
 }
 
+#if defined(__aarch64__) && defined(THIN_QUADS)
+// All rows but at most three of a whole panel, the quick way; says how many.
+template <int BEGUN>
+[[gnu::noinline]] int64_t quick_rows(int64_t rows, const Tile& t) {
+  const QuickNeon f = *t.quick;
+  const QuadPanel panel = {t.w, t.start, t.table.quick_m + t.at, t.table.begun_bias + t.at};
+  const vi flip = splati(t.flip);
+  const int64_t count = rows / 4 * 4, sixteens = t.words / 4 - (t.tail != 0);
+  for (int64_t done = 0; done < count; done += 4) {
+    const int64_t r = t.upwards ? rows - 4 - done : done;
+    const QuadRows<4> four(t.x + r * t.ldx, t.ldx, sixteens, t.tail, flip);
+    uint32_t near = panel_codes<BEGUN>(four, panel, f, f.codes + (t.row + r) * f.ld + t.column);
+    for (int64_t i = r; __builtin_expect(near != 0, 0); i++, near >>= 1)
+      if (near & 1) again<1>(t, i);
+  }
+  return count;
+}
+#endif
+
 // `rows` rows from `first` on in tiles of R; the last one ends with them, so that some are computed twice. Upwards: beginning with the last ones.
 template <int R, int P>
 inline void rows_in_tiles(int64_t first, int64_t rows, const Tile& block) {
@@ -312,7 +335,18 @@ inline void rows_in_tiles(int64_t first, int64_t rows, const Tile& block) {
 
 // All rows: tiles of R, then what is left in a smaller one if that holds it.
 template <int P>
-inline void all_rows(int64_t rows, const Tile& t) {
+inline void all_rows(int64_t rows, const Tile& block) {
+  Tile t = block;
+#if defined(__aarch64__) && defined(THIN_QUADS)
+  if (t.finish->is_quick() && t.pairs && t.columns >= PANEL && !(t.finish->flags & AS_SUMS)) {
+    const int64_t done = t.begun == FOLDED ? quick_rows<FOLDED>(rows, t) : t.begun == BASED ? quick_rows<BASED>(rows, t) : quick_rows<AS_THEY_ARE>(rows, t);
+    if (!t.upwards) {
+      t.x += done * t.ldx;
+      t.row += done;
+    }
+    rows -= done;
+  }
+#endif
   constexpr int R = rows_of(P), HALF = R > 4 ? 4 : R > 2 ? 2 : 1;
   const int64_t left = rows % R, whole = rows >= R && left <= HALF ? rows - left : rows;
   if (rows >= R) rows_in_tiles<R, P>(0, whole, t);
@@ -331,24 +365,32 @@ inline void panels_of(int panels, int64_t rows, const Tile& t) {
 
 void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t chunk, int64_t row0, int64_t rows, bool upwards) {
   const int64_t* p = call->p;
-  const int64_t words = (p[K] + 3) / 4, panels = (p[N] + PANEL - 1) / PANEL, bits = p[BITS];
+#if defined(THIN_QUADS)
+  const int64_t words = (p[K] + 15) / 16 * 4, tail = p[K] % 16, kept = 0;
+#else
+  const int64_t words = (p[K] + 3) / 4, tail = p[GATHER] ? 0 : p[K] % 4, kept = p[K] % 4;  // patches are filled up
+#endif
+  const int64_t panels = (p[N] + PANEL - 1) / PANEL, bits = p[BITS];
   const int64_t panel_bytes = bits ? coded_bytes(words, bits) : words * 4 * PANEL, ldw = bits ? (words + WORDS - 1) / WORDS * WORDS * 4 * PANEL : panel_bytes;
   const int64_t first = panels * chunk / p[CHUNKS], last = panels * (chunk + 1) / p[CHUNKS], tiles = (last - first + MP - 1) / MP;
   const int8_t* x = (const int8_t*)call->buf[0] + group * (p[GATHER] ? p[CONV + C_CHANNELS] : p[K]);
   const int64_t step = p[GATHER] ? p[BLOCK] : rows;
+#if defined(__ARM_NEON)
+  const int32_t* told = (const int32_t*)call->buf[2] + ((finish.flags & AS_SUMS) ? 1 : 7) * p[OUTPUTS];  // told() of pack.py
+#endif
 #if defined(__aarch64__)
   const QuickNeon quick(finish);
 #endif
   for (int64_t r = 0; r < rows; r += step) {
     const int64_t now = rows - r < step ? rows - r : step;
-    Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, ldw, words, p[K] % 4, flip_of(p[SIGNED]), &finish,
-              Table(call->buf[2], p[OUTPUTS]), 0, row0 + r, 0, 0, upwards};
+    Tile t = {x + (row0 + r) * p[LDX], p[LDX], nullptr, ldw, words, tail, flip_of(p[SIGNED]), &finish,
+              Table(call->buf[2], p[OUTPUTS]), 0, nullptr, row0 + r, 0, 0, upwards};
 #if defined(__aarch64__)
     t.quick = &quick;
-    t.offset = finish.is_quick() && (finish.flags & SMALL) ? SUM_BITS : 0;
+    t.begun = told[1];
 #endif
 #if defined(__ARM_NEON)
-    t.pairs = ((const int32_t*)call->buf[2])[((finish.flags & AS_SUMS) ? 1 : 5) * p[OUTPUTS]];
+    t.pairs = told[0];
 #endif
     if (p[GATHER]) {
       const int8_t pad = (int8_t)p[PAD];
@@ -357,7 +399,6 @@ void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t ch
       patches.gather(row0 + r, row0 + r + now, (int8_t*)call->scratch, words * 4);
       t.x = (const int8_t*)call->scratch;
       t.ldx = words * 4;
-      t.tail = 0;
     }
     for (int64_t i = 0; i < tiles; i++) {
       const int64_t panel = first + (last - first) * i / tiles, next = first + (last - first) * (i + 1) / tiles;
@@ -365,10 +406,14 @@ void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t ch
       if (bits) {
         const int8_t* tables = (const int8_t*)call->buf[1] + p[GROUPS] * panels * panel_bytes + (group * panels + panel) * ENTRIES;
         int8_t* decoded = (int8_t*)call->scratch + p[DECODED];
-        for (int64_t j = 0; j < next - panel; j++) decode_panel(t.w + j * panel_bytes, tables + j * ENTRIES, bits, words, p[K] % 4, decoded + j * ldw);
+        for (int64_t j = 0; j < next - panel; j++) decode_panel(t.w + j * panel_bytes, tables + j * ENTRIES, bits, words, kept, decoded + j * ldw);
         t.w = decoded;
       }
       t.at = (group * panels + panel) * PANEL;
+      t.start = t.table.start + t.at;
+#if defined(__aarch64__)
+      if (finish.is_quick()) t.start = t.table.begun_start + t.at;
+#endif
       t.column = group * p[N] + panel * PANEL;
       t.columns = next * PANEL < p[N] ? (next - panel) * PANEL : p[N] - panel * PANEL;
       panels_of<MP>((int)(next - panel), now, t);

@@ -8,6 +8,7 @@ from ...formats.record import dataclass
 from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
+from ..isa import ARM_LEVELS
 from ..lowering import Emitter, Layout, Lowering, Ref, Site
 from ..ops._integer import SCALE
 from ..ops._op import HOW
@@ -56,7 +57,7 @@ class Product:
         layouts: tuple[Layout | None, ...] = (self.scheme, None, None, "NCHW", "NCHW")[:len(site.inputs)]
         per_mac = costs.INTEGER["product"] * costs.SLOWER.get(site.isa, 1.0)
         gathered = costs.INTEGER["gather"] * self.matrix.columns if self.geometry else 0.0
-        weights = weight_bytes(self.matrix)
+        weights = weight_bytes(self.matrix, site.isa)
         decoding = costs.INTEGER["decode"] * weights * -(-self.rows // self.cut(1)[0]) if self._bits else 0.0
         cost = costs.STEP + self.rows * (weights * per_mac + gathered) + weights * costs.INTEGER["read"] + decoding
         return Lowering("product_i8", layouts, self.scheme, cost, lambda em: self._emit(em, factors), fuses=True, ends=True)
@@ -68,30 +69,31 @@ class Product:
         table = finish.table()
 
         def pack(found: EncodedTensor) -> np.ndarray:
-            isa, by_panel = self.site.isa, [matrix.by_panel(part) for part in table]
-            if bits:
-                integers = matrix.integers(found)
-                starts = matrix.by_panel(factors.starts(integers.sum(-1, dtype=np.int64), isa))
-                return joined([coded(matrix, integers, bits), starts, *by_panel, *told(integers.view(np.uint8), 0, isa)])[0]
-            w, flip = matrix.bytes_of(found)
-            return matrix.in_panels(w, flip, lambda sums: factors.starts(sums, isa), [*by_panel, *told(w, flip, isa)])
+            isa = self.site.isa
+            if not bits and isa not in ARM_LEVELS:
+                w, flip = matrix.bytes_of(found)
+                return matrix.in_panels(w, flip, lambda sums: factors.starts(sums, isa), [matrix.by_panel(part) for part in table], isa)
+            w = matrix.integers(found)
+            starts = factors.starts(w.sum(-1, dtype=np.int64), isa)
+            panels = coded(matrix, w, bits, isa) if bits else matrix.panelled(w, isa)
+            begun, kind = finish.begun(starts.reshape(-1), w, isa)
+            return joined([panels, *(matrix.by_panel(part) for part in (starts, *table, *begun)), *told(w, isa, kind)])[0]
 
         packed = em.weight(1, f"panel16 {f'{bits} bits' if bits else 'int8'} for {self.site.node.outputs[0]}{finish.name}", pack)
         rows, block, chunks = self.cut(self.site.threads)
-        words = -(-matrix.columns // 4)
-        patches = -(-block * words * 4 // ALIGNMENT) * ALIGNMENT if self.geometry else 0
-        panels = coded_bytes(matrix, bits) if bits else weight_bytes(matrix)
+        patches = -(-block * matrix.words(self.site.isa) * 4 // ALIGNMENT) * ALIGNMENT if self.geometry else 0
+        panels = coded_bytes(matrix, bits, self.site.isa) if bits else weight_bytes(matrix, self.site.isa)
         how, gathers = factors.how, self.geometry is not None
         params = [self.rows, matrix.columns, matrix.outputs, matrix.groups, self.ldx, rows, chunks, block, int(how.dtype != "uint8"), how.zero_point,
                   int(gathers), matrix.groups * matrix.panels * PANEL, bits, patches, *finish.params(), *(self.geometry or ())]
         dynamic: list[Ref] = [em.input(i) for i in range(3, len(self.site.inputs))]
         x = em.input(0)
         em.step("product_i8", [x, packed, packed.plus(-(-panels // ALIGNMENT) * ALIGNMENT), *finish.buffers(dynamic, x)], params,
-                -(-self.rows // rows) * matrix.groups * chunks, scratch=patches + (TILE_PANELS * decoded_bytes(matrix) if bits else 0))
+                -(-self.rows // rows) * matrix.groups * chunks, scratch=patches + (TILE_PANELS * decoded_bytes(matrix, self.site.isa) if bits else 0))
 
     @property
     def _bits(self) -> int:
-        return bits_in_ram(self.site.weights[1], self.matrix)
+        return bits_in_ram(self.site.weights[1], self.matrix, self.site.isa)
 
     def cut(self, threads: int) -> tuple[int, int, int]:
         """(rows of a work item, of these as many as have their patches copied at a time, parts of the panels).

@@ -1,5 +1,6 @@
 // Quantize: codes of floats, on a grid that is given or that the data say.
 #include "codes.h"
+#include "fixed_neon.h"
 #include "kernel.h"
 
 namespace {
@@ -11,6 +12,19 @@ constexpr int64_t NEAR = 64;     // of these at a time
 enum StaticParam { N, SCALE, ZERO, SIGNED };
 
 inline Grid grid_of(const int64_t* p) { return Grid(thin_f32(p[SCALE]), p[ZERO], p[SIGNED] != 0); }
+
+// Floats side by side, likewise their codes.
+inline void quantize_row(const float* x, int8_t* to, int64_t n, const Grid& g) {
+  int64_t i = 0;
+#if defined(__aarch64__)
+  if (g.inverse != 0.0f) {
+    const Divided divided(g);
+    for (; i + 16 <= n; i += 16) storei(to + i, sixteen_codes(x + i, g, divided));
+  }
+#endif
+  for (; i + VL <= n; i += VL) store_codes(to + i, codes_of(load(x + i), g));
+  if (i < n) store_codes_n(to + i, codes_of(load_n(x + i, (int)(n - i)), g), (int)(n - i));
+}
 
 // The lower three bytes of each lane, one after another.
 inline void store_triples(int8_t* to, vi words) {
@@ -33,9 +47,26 @@ inline void store_triples(int8_t* to, vi words) {
 #endif
 }
 
+#if defined(__aarch64__)
+// What `three_planes` does, for as many pixels as come in sixteens; says how many.
+inline int64_t three_planes_together(const float* x, int64_t plane, int8_t* to, int64_t n, const Grid& grid) {
+  const Divided divided(grid);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    int8x16x3_t codes;
+    for (int c = 0; c < 3; c++) codes.val[c] = (int8x16_t)sixteen_codes(x + c * plane + i, grid, divided);
+    vst3q_s8(to + 3 * i, codes);
+  }
+  return i;
+}
+#endif
+
 // The colours of an image: n pixels of three planes, which lie `plane` floats apart.
 inline void three_planes(const float* x, int64_t plane, int8_t* to, int64_t n, const Grid& grid) {
   int64_t i = 0;
+#if defined(__aarch64__)
+  if (grid.inverse != 0.0f) i = three_planes_together(x, plane, to, n, grid);
+#endif
   for (; i + VL <= n; i += VL) {
     vi words = {};
     for (int c = 0; c < 3; c++) words |= ((__builtin_convertvector(steps_of(load(x + c * plane + i), grid), vi) + grid.zero) & 255) << 8 * c;

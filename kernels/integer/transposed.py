@@ -10,6 +10,7 @@ from ...formats.record import dataclass
 from ...formats.tensor import EncodedTensor
 from .. import costs
 from ..gemm.lowering import row_bias
+from ..isa import ARM_LEVELS
 from ..lowering import Emitter, Layout, Lowering, Ref, Site
 from ..ops._integer import SCALE
 from ..ops._op import HOW
@@ -17,7 +18,7 @@ from ..ops.conv_transpose import geometry
 from ..quantized import largest_code
 from ..slabs import ALIGNMENT
 from .finish import Finish, as_sums
-from .pack import PANEL, Factors, Matrix, fits, integers_of, largest_weight, told, weight_bytes
+from .pack import PANEL, Factors, Matrix, fits, integers_of, joined, largest_weight, told, weight_bytes
 from .product import Product
 
 
@@ -63,7 +64,7 @@ class Transposed:
         scheme: Layout = "NHWC"
         layouts: tuple[Layout | None, ...] = (scheme, None, None, "NCHW", "NCHW")[:len(site.inputs)]
         sums = self.rows * self.taps * self.channels
-        weights = weight_bytes(product.matrix)
+        weights = weight_bytes(product.matrix, site.isa)
         cost = 2 * costs.STEP + costs.SLOWER.get(site.isa, 1.0) * self.rows * weights * costs.INTEGER["product"] + costs.FOLD["float"] * sums
         return Lowering("product_i8", layouts, scheme, cost, lambda em: self._emit(em, factors), fuses=True, ends=True)
 
@@ -76,8 +77,11 @@ class Transposed:
         def pack(found: EncodedTensor) -> np.ndarray:
             w = integers_of(found).reshape(self.groups, matrix.columns, channels // self.groups, self.taps)
             by_tap = w.transpose(0, 3, 2, 1).reshape(self.groups, matrix.outputs, matrix.columns)
-            codes, isa = np.ascontiguousarray(by_tap).view(np.uint8), self.site.isa
-            return matrix.in_panels(codes, 0, lambda sums: factors.starts(sums, isa), told(codes, 0, isa))
+            isa = self.site.isa
+            if isa not in ARM_LEVELS:
+                return matrix.in_panels(np.ascontiguousarray(by_tap).view(np.uint8), 0, lambda sums: factors.starts(sums, isa), [], isa)
+            starts = factors.starts(by_tap.sum(-1, dtype=np.int64), isa)
+            return joined([matrix.panelled(by_tap, isa), matrix.by_panel(starts), *told(by_tap, isa)])[0]
 
         packed = em.weight(1, f"panel16 int8 of taps for {self.site.node.outputs[0]} of {how.kind} {how.dtype} {how.zero_point}", pack)
         rows, block, chunks = product.cut(self.site.threads)
@@ -85,7 +89,7 @@ class Transposed:
         zeros = dynamic[1] if len(dynamic) > 1 else x
         params = [self.rows, matrix.columns, matrix.outputs, self.groups, self.shape[1], rows, chunks, block, int(how.dtype != "uint8"), 0, 0,
                   self.groups * matrix.panels * PANEL, 0, 0, *as_sums(len(dynamic) > 1, product.group_rows)]
-        em.step("product_i8", [x, packed, packed.plus(-(-weight_bytes(matrix) // ALIGNMENT) * ALIGNMENT), sums, x, x, x, zeros], params,
+        em.step("product_i8", [x, packed, packed.plus(-(-weight_bytes(matrix, self.site.isa) // ALIGNMENT) * ALIGNMENT), sums, x, x, x, zeros], params,
                 -(-self.rows // rows) * self.groups * chunks)
         self._emit_fold(em, factors, sums, dynamic)
 
