@@ -26,8 +26,8 @@ def offset(near: float, zero: int) -> float:
 def begun(starts: np.ndarray, largest: int, m: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """(starts, biases, their kind) of outputs whose codes are sum · m + bias, all of them moved.
 
-    ``largest``: no sum is larger. With base = BASE + k, (base + sum) · m + float32(bias - base · m) is off by what that float is off. As k · m moves it by parts of
-    its last bit, some small k makes the error small.
+    ``largest``: no sum is larger. With base = BASE + k, (base + sum) · m + float32(bias - base · m) is off by what that float is off. As k · m moves
+    it by parts of its last bit, some small k makes the error small.
     """
     shifts, found = np.zeros(len(m), np.int64), bias.astype(FLOAT)
     if largest + TRIED[-1] >= SMALL_SUM:

@@ -121,7 +121,7 @@ class Matrix:
         return -(-self.columns // 16) * 4 if isa == QUADS else -(-self.columns // 4)
 
     def panelled(self, w: np.ndarray, isa: str) -> np.ndarray:
-        """int32[groups * panels, words, 16], filled up with zeros: words of four columns, which move as one. With QUADS in the order [4, K / 16, 4, 4]."""
+        """int32[groups * panels, words, 16], filled up with zeros: words of four columns, which move as one. With QUADS [4, K / 16, 4, 4]."""
         words = self.words(isa)
         shape = (self.groups, self.panels * PANEL, words * 4)
         if w.shape == shape:

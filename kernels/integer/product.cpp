@@ -338,7 +338,7 @@ template <int P>
 inline void all_rows(int64_t rows, const Tile& block) {
   Tile t = block;
 #if defined(__aarch64__) && defined(THIN_QUADS)
-  if (t.finish->is_quick() && t.pairs && t.columns >= PANEL && !(t.finish->flags & AS_SUMS)) {
+  if (t.finish->is_quick() && t.pairs && t.columns >= PANEL && t.words >= 4 + 4 * (t.tail != 0)) {
     const int64_t done = t.begun == FOLDED ? quick_rows<FOLDED>(rows, t) : t.begun == BASED ? quick_rows<BASED>(rows, t) : quick_rows<AS_THEY_ARE>(rows, t);
     if (!t.upwards) {
       t.x += done * t.ldx;

@@ -59,16 +59,18 @@ struct QuadRows {
     }
   }
 
-  // Sums of four outputs, whose weights lie at w.
-  template <bool PAIRS>
-  [[gnu::always_inline]] void times(const int8_t* w, int32x4_t (&found)[R]) const {
+  // Sums of four outputs, whose weights lie at w. WIDE: there are whole sixteens; then `beside` is done along with the products of the first ones, which
+  // leave half of the core idle.
+  template <bool PAIRS, bool WIDE, typename F>
+  [[gnu::always_inline]] void times(const int8_t* w, int32x4_t (&found)[R], F beside) const {
     int32x4_t sum[R][4];
     int8x16_t x[R];
     const auto read = [&](int64_t k) __attribute__((always_inline)) {
 #pragma GCC unroll 4
       for (int r = 0; r < R; r++) x[r] = (int8x16_t)(loadi(row[r] + 16 * k) ^ flip);
     };
-    if (whole) {
+    if (WIDE || whole) {
+      if (WIDE) beside();
       read(0);
       add_block<R, PAIRS, false, true>(sum, x, w);
       w += 64;
@@ -92,7 +94,7 @@ template <int R, bool PAIRS>
 [[gnu::noinline]] void panel_sums(const QuadRows<R>& rows, const int8_t* w, int32_t (*to)[16]) {
   for (int quad = 0; quad < 4; quad++, w += rows.quad_bytes()) {
     int32x4_t sum[R];
-    rows.template times<PAIRS>(w, sum);
+    rows.template times<PAIRS, false>(w, sum, [] {});
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) vst1q_s32(to[r] + 4 * quad, sum[r]);
   }
@@ -106,21 +108,16 @@ struct QuadPanel {
   const float *m, *bias;
 };
 
-// Codes of four rows, the quick way, four outputs as soon as they are summed; pairs of weights fit. Bit r of the result: row r lies near a tie.
+// Codes of four rows, the quick way, of four outputs while the next ones are summed; there are whole sixteens of columns, and pairs of weights fit. Bit r of the result: row r lies near a tie.
 template <int BEGUN>
 [[gnu::always_inline]] inline uint32_t panel_codes(const QuadRows<4>& rows, QuadPanel p, const QuickNeon& f, int8_t* to) {
   uint16x8_t least[2] = {vdupq_n_u16(0xffff), vdupq_n_u16(0xffff)};
-  for (int quad = 0; quad < 4; quad++, p.w += rows.quad_bytes(), to += 4, p.start += 4, p.m += 4, p.bias += 4) {
-    int32x4_t sum[4];
-    rows.template times<true>(p.w, sum);
-    const int32x4_t start = vld1q_s32(p.start);
+  int32_t sums[4][4] = {};
+  const auto finish = [&]() __attribute__((always_inline)) {
     const float32x4_t m = vld1q_f32(p.m), bias = vld1q_f32(p.bias);
     vf moved[4];
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) {
-      const float32x4_t value = (float32x4_t)float_of<BEGUN>((vi)vaddq_s32(sum[r], start));
-      moved[r] = (vf)vfmaq_f32(bias, value, m);
-    }
+    for (int r = 0; r < 4; r++) moved[r] = (vf)vfmaq_f32(bias, (float32x4_t)float_of<BEGUN>(loadi(sums[r])), m);
     least[0] = vminq_u16(least[0], f.above(moved[0], moved[1]));
     least[1] = vminq_u16(least[1], f.above(moved[2], moved[3]));
     const vi bytes = apart(f.bytes(moved));  // else clang would take the words apart before they are flipped
@@ -129,7 +126,22 @@ template <int BEGUN>
       const int32_t word = bytes[r];
       __builtin_memcpy(to + r * f.ld, &word, 4);
     }
-  }
+    p.m += 4;
+    p.bias += 4;
+    to += 4;
+  };
+  const auto sum_up = [&](auto beside) __attribute__((always_inline)) {
+    int32x4_t sum[4];
+    rows.template times<true, true>(p.w, sum, beside);
+    const int32x4_t start = vld1q_s32(p.start);
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) vst1q_s32(sums[r], vaddq_s32(sum[r], start));
+    p.w += rows.quad_bytes();
+    p.start += 4;
+  };
+  sum_up([] {});
+  for (int quad = 1; quad < 4; quad++) sum_up(finish);
+  finish();
   if (__builtin_expect(!f.is_near(vminq_u16(least[0], least[1])), 1)) return 0;
   uint32_t near = 0;
   for (int r = 0; r < 4; r++)  // of two rows every second one is the first one's

@@ -89,7 +89,8 @@ class Transposed:
         zeros = dynamic[1] if len(dynamic) > 1 else x
         params = [self.rows, matrix.columns, matrix.outputs, self.groups, self.shape[1], rows, chunks, block, int(how.dtype != "uint8"), 0, 0,
                   self.groups * matrix.panels * PANEL, 0, 0, *as_sums(len(dynamic) > 1, product.group_rows)]
-        em.step("product_i8", [x, packed, packed.plus(-(-weight_bytes(matrix, self.site.isa) // ALIGNMENT) * ALIGNMENT), sums, x, x, x, zeros], params,
+        table = packed.plus(-(-weight_bytes(matrix, self.site.isa) // ALIGNMENT) * ALIGNMENT)
+        em.step("product_i8", [x, packed, table, sums, x, x, x, zeros], params,
                 -(-self.rows // rows) * self.groups * chunks)
         self._emit_fold(em, factors, sums, dynamic)
 
