@@ -257,9 +257,9 @@ def test_panels_of_bytes(shape: tuple[int, int, int], flip: int) -> None:
     matrix = Matrix(*shape, "rows")
     for w in (rng.integers(0, 256, shape).astype(np.uint8), np.full(shape, 127, np.uint8), np.full(shape, 128, np.uint8)):
         integers = (w ^ np.uint8(flip)).view(np.int8)
-        out = np.full(weight_bytes(matrix), 99, np.uint8)
+        out = np.full(weight_bytes(matrix, "avx2"), 99, np.uint8)
         sums = native.pack_panels(w, flip, out)
         np.testing.assert_array_equal(sums, integers.sum(-1, dtype=np.int64).reshape(-1))
-        np.testing.assert_array_equal(out.view(np.int32), matrix.panelled(integers).reshape(-1))
+        np.testing.assert_array_equal(out.view(np.int32), matrix.panelled(integers, "avx2").reshape(-1))
     with pytest.raises(ValueError, match="bytes"):
         native.pack_panels(w, flip, out[1:].copy())
