@@ -137,6 +137,15 @@ def test_columns_of_a_large_codebook(level: str, k: int, groups: int, bits: int)
 
 
 @every_level
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize(("m", "k", "n", "groups"), [(33, 1, 49, 1), (49, 385, 72, 1), (67, 200, 160, 5), (131, 3, 97, 1), (300, 193, 17, 1),
+                                                     (49, 193, 130, 13)])
+def test_weights_looked_up_ahead(level: str, bits: int, m: int, k: int, n: int, groups: int) -> None:
+    """Several tiles and blocks of columns, work items that share weights, tables that change between panels and inside of them."""
+    assert gemm(m, encoded((n, k), f"codebook{bits}", groups=groups, scaled=groups == 1), level, 1, (n,)) == "gemm_codebook"
+
+
+@every_level
 @pytest.mark.parametrize("bits", [1, 2])
 def test_runs_longer_than_a_block(level: str, bits: int) -> None:
     w = encoded((129, 4500 // bits + 3), f"codebook{bits}")

@@ -1,6 +1,7 @@
 // Weights in panels of 16 output rows, rows in lanes, and how a run of a panel's columns becomes fp32 (see README.md for the bytes).
 #pragma once
 
+#include "bytes.h"
 #include "kernel.h"
 #include "simd.h"
 
@@ -160,9 +161,30 @@ void decode_words(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* 
   }
 }
 
+#if defined(__AVX512VBMI__)
+// Four columns at a time, a byte of their floats at a time. Words of 7 and 8 bits hold no more.
+template <int BITS>
+void decode_bytes(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
+  const ByteTable<BITS> table(w.table(panel));
+  const char* p = w.panel(panel) + k0 * PANEL;
+  for (int64_t k = 0; k < n; k += 4, p += 4 * PANEL, out += 4 * PANEL) {
+    __m512 columns[4];
+    table.columns(_mm512_loadu_si512(p), columns);
+    const int64_t count = n - k < 4 ? n - k : 4;
+    if (count == 4)
+      for (int j = 0; j < 4; j++) store(out + j * PANEL, (vf)columns[j]);
+    else
+      for (int64_t j = 0; j < count; j++) store(out + j * PANEL, (vf)columns[j]);
+  }
+}
+#endif
+
 template <int BITS>
 void decode_bits(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
   if (w.lanes(panel)) decode_words<BITS, LaneTable<BITS>>(w, panel, k0, n, out);
+#if defined(__AVX512VBMI__)
+  else if constexpr (BITS > 6) decode_bytes<BITS>(w, panel, k0, n, out);
+#endif
   else decode_words<BITS, Table<BITS>>(w, panel, k0, n, out);
 }
 

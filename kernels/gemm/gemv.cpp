@@ -1,5 +1,4 @@
 // y[N] = clamp(alpha * scale * (W · x) + bias) for one row of activations: every weight is read once, decoded in registers.
-#include "bytes.h"
 #include "layer.h"
 #include "pairs.h"
 

@@ -36,6 +36,7 @@ template <int R, int P>
         sum[r][p] += other * x[r][k + 1];
       }
     }
+    if (t.next && k % STEPS == 0) t.next->some();
   }
   const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
 #pragma GCC unroll 16

@@ -206,7 +206,7 @@ class Cut:
         k_block, (blocks, chunks) = _k_block(layout), _blocks_and_chunks(product, threads)
         rows = -(-product.rows // blocks)
         blocks = -(-product.rows // rows)
-        decoded = TILE_PANELS * k_block * PANEL if layout.kind != "fp32" else 0
+        decoded = _decoded(layout, k_block, chunks) if layout.kind != "fp32" else 0
         scratch = 4 * (decoded + (rows * k_block if product.geometry else 0))
         return Cut(rows, chunks, k_block, blocks, blocks * layout.groups * chunks, decoded, scratch)
 
@@ -251,6 +251,13 @@ def _k_block(layout: Panels) -> int:
     """Columns per pass: passes of nearly equal length, each a whole number of words."""
     passes = -(-layout.columns // K_BLOCK)
     return -(-layout.columns // passes // layout.per_word) * layout.per_word if passes > 1 else layout.columns
+
+
+def _decoded(layout: Panels, k_block: int, chunks: int) -> int:
+    """Floats of decoded weights: all that a work item multiplies with, if they are few, else two tiles."""
+    tile = TILE_PANELS * -(-k_block // layout.per_word) * layout.per_word * PANEL
+    tiles = -(-layout.panels // layout.groups // chunks // TILE_PANELS) * -(-layout.columns // k_block)
+    return max(2 * tile, min(tiles * tile, 2 * TILE_PANELS * K_BLOCK * PANEL))
 
 
 def _blocks_and_chunks(product: Product, threads: int) -> tuple[int, int]:

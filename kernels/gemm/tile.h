@@ -1,9 +1,11 @@
 // What the micro-kernels of gemm work on: some rows of x × some panels × a run of columns.
 #pragma once
 
-#include "decode.h"
+#include "ahead.h"
 
 namespace {
+
+constexpr int64_t STEPS = 4;  // columns between looks ahead: more of them at a time would leave no room for the next multiply-adds
 
 struct Tile {
   const float* x;
@@ -17,6 +19,9 @@ struct Tile {
   const float *scale, *bias;
   float alpha, low, high;
   int64_t ahead;      // floats from each weight to one that will be multiplied soon; 0: none
+#if defined(__AVX512F__)
+  Ahead* next = nullptr;  // weights to be looked up meanwhile, if any
+#endif
 };
 
 // Whether sums begin with the bias, and nothing is left to be done at the end but to clamp.
