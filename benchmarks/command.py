@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output is not None and action != "report":
         reader.error("-o is the folder that `report` writes to; measured results go to the file that --results names")
     if action == "list":
-        print("\n".join(f"{name:20} {(CASES | STUDIES)[name].title}" for name in (*CASES, *STUDIES)))
+        print("\n".join(f"{name:20} {(CASES | STUDIES)[name].title}" for name in (names if options.names else (*CASES, *STUDIES))))
         return 0
     if action == "report":
         from .report import report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,27 @@ from ..runtime.stage import NativeStage
 from ..toolchain import pipeline, recipe
 from .nets import single
 
-CALLS, ROUNDS = 2000, 15
+SECONDS, BLOCKS = 0.002, 150
 SYMBOLS = 1 << 24
 PRUNED = {"prune_weights": {"quality": 0.7}, "values": {"kind": "codebook", "bits": 4}}
 
 
-def seconds_per_call(call: Callable[[], object], calls: int = CALLS) -> tuple[float, float]:
-    """(minimum, median) over rounds of many calls: one is too short for the clock."""
-    rounds = []
-    for _ in range(ROUNDS + 1):
+def seconds_per_call(ways: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Seconds of one call of each, for every block of some milliseconds. They take turns, since clocks and neighbours change by the second."""
+    counts: dict[str, int] = {}
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for name, call in ways.items():
+        call()
         start = time.perf_counter()
-        for _ in range(calls):
-            call()
-        rounds.append((time.perf_counter() - start) / calls)
-    return min(rounds[1:]), statistics.median(rounds[1:])
+        call()
+        counts[name] = min(max(int(SECONDS / (time.perf_counter() - start)), 1), 2000)
+    for _ in range(BLOCKS):
+        for name, call in ways.items():
+            start = time.perf_counter()
+            for _ in range(counts[name]):
+                call()
+            found[name].append((time.perf_counter() - start) / counts[name])
+    return found
 
 
 def lenet300() -> Graph:
@@ -53,18 +60,16 @@ def lenet300() -> Graph:
     return Graph((ValueInfo("x", "float32", (1, 784)),), (ValueInfo(value, "float32", (1, 10)),), tuple(nodes), weights)
 
 
-def steps_seconds(session: runtime.Session, feeds: dict[str, np.ndarray]) -> float:
-    """What the steps of a net take that is one native segment: a bound call that does them all twice, less one that does them once. They read and
-    write the same memory both times, and nothing but them is there twice."""
+def steps_once_and_twice(session: runtime.Session, feeds: dict[str, np.ndarray]) -> list[Callable[[], object]]:
+    """Bound calls that do the steps of a net, which is one native segment, once and twice: what lies between them is what the steps take. They read
+    and write the same memory both times, and nothing but them is there twice."""
     plan = session._plan(tuple(array.shape for array in feeds.values()))
     program = plan.kept() if isinstance(plan, Plan) else None
     assert program is not None
     outputs = {name: np.empty(shape, dtype) for name, dtype, shape in program.outputs}
     count, steps = program.code[:1], program.code[1:]
     programs = (program, replace(program, code=np.concatenate([2 * count, steps, steps])))
-    once, twice = (NativeStage(each, session._target).bound(feeds, outputs) for each in programs)
-    rounds = [(seconds_per_call(once)[0], seconds_per_call(twice)[0]) for _ in range(3)]
-    return min(two for _, two in rounds) - min(one for one, _ in rounds)
+    return [NativeStage(each, session._target).bound(feeds, outputs) for each in programs]
 
 
 def overhead_rows() -> list[dict[str, Any]]:
@@ -77,12 +82,13 @@ def overhead_rows() -> list[dict[str, Any]]:
     for name, (graph, x) in nets.items():
         session = runtime.load(graph)
         feeds = {"x": x}
-        steps = steps_seconds(session, feeds)
-        calls: dict[str, Callable[[], object]] = {"session.run": partial(session.run, feeds), "session.bind": session.bind(feeds)}
-        for way, call in calls.items():
-            least, median = seconds_per_call(call)
-            rows.append({"net": name, "call": way, "µs min": least * 1e6, "µs median": median * 1e6, "µs of its steps": steps * 1e6,
-                         "µs overhead": (least - steps) * 1e6})
+        once, twice = steps_once_and_twice(session, feeds)
+        times = seconds_per_call({"once": once, "twice": twice, "session.run": partial(session.run, feeds), "session.bind": session.bind(feeds)})
+        steps = min(times["twice"]) - min(times["once"])
+        for way in ("session.run", "session.bind"):
+            least = min(times[way])
+            rows.append({"net": name, "call": way, "µs min": least * 1e6, "µs median": statistics.median(times[way]) * 1e6,
+                         "µs of its steps": steps * 1e6, "µs overhead": (least - steps) * 1e6})
     return rows
 
 

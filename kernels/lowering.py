@@ -168,7 +168,7 @@ class Lowering:
     and a quantization (``Ending``).
     ``alias``: no steps; output 0 is input 0's memory under another shape. ``makes``: how many outputs ``emit`` writes, all in one layout.
     ``strips``: it can also run on some rows of its output. ``planes``: its output need not be made, if its only reader's lowering has ``expands``,
-    which writes the steps of both.
+    which writes the steps of both. ``work``: the share of the dense node's multiply-accumulates that its kernel does at the least (Winograd: fewer).
     """
 
     kernel: str
@@ -183,6 +183,7 @@ class Lowering:
     strips: Strips | None = None
     planes: Callable[[Emitter], Planes] | None = None
     expands: Callable[[Emitter, Planes], None] | None = None
+    work: float = 1.0
 
 
 Lower = Callable[[Site], Iterator[Lowering]]

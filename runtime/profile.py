@@ -25,8 +25,8 @@ class NodeProfile:
 
     ``op``: their operators, joined by " + ". ``kernels``: the native kernels of its steps, reorders included, in order; ("numpy",) or ("numba",)
     where that runs it. ``seconds``: of wall time. ``macs``: multiply-accumulates with the weights that are there (0: none worth counting).
-    ``integer``: they are done in int8. ``value_bytes``, ``weight_bytes``: the buffers that its steps touch, each counted once, weights as they
-    lie in RAM.
+    ``work``: no more than these, and fewer where its kernel's algorithm does with fewer. ``integer``: they are done in int8. ``value_bytes``,
+    ``weight_bytes``: the buffers that its steps touch, each counted once, weights as they lie in RAM.
     """
 
     node: str
@@ -34,6 +34,7 @@ class NodeProfile:
     kernels: tuple[str, ...]
     seconds: float
     macs: int
+    work: int
     integer: bool
     value_bytes: int
     weight_bytes: int
@@ -50,8 +51,9 @@ def native_profile(graph: Graph, units: Sequence[Unit], chosen: Sequence[Lowerin
     for place, unit in enumerate(units):
         if kernels[place]:
             nodes = [unit.site.node, *unit.fused]
-            rows.append(NodeProfile(graph.label(nodes[0]), _text(nodes), tuple(kernels[place]), 1e-9 * spent[place], _macs_of(unit),
-                                    nodes[0].op.startswith(DOMAIN), *program.traffic[place]))
+            macs, dense = _macs_of(unit)
+            rows.append(NodeProfile(graph.label(nodes[0]), _text(nodes), tuple(kernels[place]), 1e-9 * spent[place], macs,
+                                    min(macs, round(dense * chosen[place].work)), nodes[0].op.startswith(DOMAIN), *program.traffic[place]))
     return rows
 
 
@@ -69,10 +71,10 @@ class NodeWatch:
         held = {i: outline(self._weights.source, name) for i, name in enumerate(node.inputs) if name in self._weights.source}
         kinds = [Type(held[i].dtype, held[i].shape) if i in held else None if array is None else Type(array.dtype.name, array.shape)
                  for i, array in enumerate(args)]
-        macs = _macs(node, kinds, [Type(array.dtype.name, array.shape) for array in made], held)
+        macs, _ = _macs(node, kinds, [Type(array.dtype.name, array.shape) for array in made], held)
         values = sum(array.nbytes for i, array in enumerate(args) if array is not None and i not in held) + sum(array.nbytes for array in made)
         backend = "numba" if id(node) in self._compiled else "numpy"
-        self.rows.append(NodeProfile(self._graph.label(node), _text([node]), (backend,), seconds, macs, False, values,
+        self.rows.append(NodeProfile(self._graph.label(node), _text([node]), (backend,), seconds, macs, macs, False, values,
                                      self._touched(node, args, held)))
         self._since = time.perf_counter()
 
@@ -87,15 +89,16 @@ def _text(nodes: Sequence[Node]) -> str:
     return " + ".join(node.op.removeprefix(DOMAIN) for node in nodes)
 
 
-def _macs_of(unit: Unit) -> int:
+def _macs_of(unit: Unit) -> tuple[int, int]:
     site = unit.site
     return _macs(site.node, site.inputs, site.outputs, site.weights)
 
 
-def _macs(node: Node, inputs: Sequence[Type | None], outputs: Sequence[Type], weights: Mapping[int, EncodedTensor]) -> int:
+def _macs(node: Node, inputs: Sequence[Type | None], outputs: Sequence[Type], weights: Mapping[int, EncodedTensor]) -> tuple[int, int]:
+    """Multiply-accumulates with the weights that are there, and with all."""
     op = ops.get(node.op)
     if op.macs is None:
-        return 0
+        return 0, 0
     dense = op.macs(op.attrs_of(node), inputs, outputs)
     largest = max(weights.values(), key=lambda tensor: tensor.size, default=None)
-    return dense if largest is None or not largest.size else dense * largest.held // largest.size
+    return dense if largest is None or not largest.size else dense * largest.held // largest.size, dense

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from graphs import encode
 from test_session import BACKENDS, image, needs_native, small_cnn
 from thinfer import runtime
 from thinfer.formats.graph import Graph, Node, ValueInfo
@@ -52,6 +53,21 @@ def test_absent_weights_are_no_work(backend: str) -> None:
     macs = {row.node: row.macs for row in rows}
     assert macs["c2"] == MACS["c2"] // 4
     assert macs["dw"] == MACS["dw"]
+
+
+@needs_native
+@pytest.mark.parametrize("spec", ["fp32", "4:16 fp32"])
+def test_winograd_does_fewer_multiply_accumulates(spec: str) -> None:
+    """A tile of 4 × 4 takes 36 of 144 for a pair of channels, one of 2 × 2 16 of 36. Absent weights may leave fewer than that."""
+    data = np.random.default_rng(0).standard_normal((64, 64, 3, 3), np.float32)
+    graph = Graph((ValueInfo("x", "float32", (1, 64, 32, 32)),), (ValueInfo("y", "float32", (1, 64, 32, 32)),),
+                  (Node("Conv", ("x", "w"), ("y",), {"pads": [1, 1, 1, 1]}),), {"w": encode(data, spec)})
+    (row,) = runtime.load(graph).profile({"x": np.ones((1, 64, 32, 32), np.float32)})
+    dense = 64 * 64 * 9 * 32 * 32
+    assert row.macs == (dense if spec == "fp32" else dense // 4)
+    kernel = next((name for name in row.kernels if name.startswith("winograd")), None)
+    assert row.work == (row.macs if kernel is None else min(row.macs, dense * 4 // 9 if kernel.startswith("winograd2") else dense // 4))
+    assert kernel is not None or spec != "fp32"
 
 
 @needs_native

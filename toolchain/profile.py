@@ -21,9 +21,10 @@ SECONDS = 5.0
 
 @dataclass(frozen=True)
 class NodeLine:
-    """One node. ``share``: of the sum over all nodes. ``bound_seconds``: what the machine would take at least: the larger of the multiply-adds at the
-    peak of their arithmetic and the bytes at the bandwidth of the caches that can hold them (of values: the node's own; of weights: all of the
-    model's). ``roof``: bound_seconds / seconds_min; above 1 where an algorithm saves multiply-adds."""
+    """One node. ``share``: of the sum over all nodes. ``bound_seconds``: what the machine would take at least: the larger of the multiply-adds that
+    its kernel's algorithm needs, at the peak of their arithmetic, and the bytes at the bandwidth of the caches that can hold them (of values: the
+    node's own; of weights: all of the model's). ``roof``: bound_seconds / seconds_min; above 1 only where a kernel's arithmetic is cheaper than
+    int8: signs are counted, and products of few bits added in 16 bits."""
 
     node: str
     op: str
@@ -77,7 +78,7 @@ def _line(row: NodeProfile, seconds: Sequence[float], whole: float, weights: int
 
 
 def _bound(row: NodeProfile, weights: int, roofs: Roofs) -> float:
-    work = row.macs / (roofs.int8 if row.integer else roofs.fma)
+    work = row.work / (roofs.int8 if row.integer else roofs.fma)
     reading = roofs.seconds(row.value_bytes)
     if row.weight_bytes:
         reading += roofs.seconds(weights) * row.weight_bytes / weights
@@ -113,4 +114,5 @@ def _roofs_text(roofs: Roofs | None) -> str:
         return "no compiled kernels, so no roofs"
     levels = ", ".join(f"{name} {1e-9 * rate:.0f}" for name, _, rate in roofs.levels)
     return (f"roofs at ISA level {roofs.isa}, threads {roofs.threads}: {1e-9 * roofs.fma:.0f} G MACs/s fp32, {1e-9 * roofs.int8:.0f} G MACs/s int8; "
-            f"reads in GB/s: {levels}\nroof: the least time that these allow for a node's multiply-adds or bytes, over its own least time")
+            f"reads in GB/s: {levels}\nroof: the least time that these allow for a node's multiply-adds (Winograd's are fewer) or bytes, over its "
+            "own least time; above 100 % only where signs are counted, or products of few bits are added in 16 bits")

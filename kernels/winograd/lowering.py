@@ -222,4 +222,4 @@ def _lowering(site: Site, filters: Filters, bias: np.ndarray | None, shape: tupl
     cost = points * channels * panels * PANEL * tiles * per["product"] + filters.cost(least)  # of one thread's blocks: see gemm/product.py
     cost += tiles * points * (channels * per["input"] + panels * PANEL * per["sum"])
     return Lowering(filters.kernel, ("NHWC", *(None,) * (len(site.inputs) - 1)), "NHWC", costs.STEP + cost * costs.SLOWER.get(site.isa, 1.0), emit,
-                    fuses=True)
+                    fuses=True, work=points / (9 * filters.edge ** 2))

@@ -18,7 +18,7 @@ from ._outputs import checked_output
 @file_argument
 @click.option("--input", "input_file", required=True, type=click.Path(path_type=Path), metavar="X.npz", help="An array per input, by name.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="Y.npz", help="Where to write the outputs, by name.")
-@click.option("--backend", metavar="NAME", help="native or numpy. Default: the best there is.")
+@click.option("--backend", metavar="NAME", help="native, numba or numpy. Default: native where there are compiled kernels, else numpy.")
 @threads_option
 def command(file: Path, input_file: Path, output: Path | None, backend: str | None, threads: int) -> None:
     """Run FILE on the arrays in X.npz.
