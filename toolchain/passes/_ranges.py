@@ -32,6 +32,10 @@ TELLING, OTHERS = 6, 6
 NEAR = 1.1
 """Errors as near as this are formed from all runs."""
 
+SURE = 2.0
+"""So are those whose difference is not that many times its standard error: samples of which some are a hundred times as loud as others are judged
+by few of them only where these agree."""
+
 Range = tuple[float, float]
 Arrays = Mapping[str, np.ndarray]
 
@@ -126,12 +130,19 @@ def _best(histogram: Histogram, judged: Callable[[Range, int], float], few: Mapp
                 break
         return rounded(found)
 
+    def is_clear(one: Range, other: Range) -> bool:
+        """Whether the few runs tell which range is better: the difference is more than what the runs that they stand for may make of it."""
+        gained = {run: of(one, run) - of(other, run) for run in few}
+        drawn = np.array([gained[run] for run, weight in few.items() if weight != 1])
+        spread = max(few.values()) * float(drawn.std()) * len(drawn) ** 0.5 if len(drawn) else 0.0
+        return abs(sum([weight * gained[run] for run, weight in few.items()])) > SURE * spread
+
     def is_better(one: Range, other: Range) -> bool:
-        for weights, near in ((few, NEAR), (dict.fromkeys(range(count), 1.0), 1.0)):
-            theirs = total(other, weights)
-            own = total(one, weights, 1.2 * theirs)
-            if max(own, theirs) > near * min(own, theirs):
-                break
+        own, theirs = total(one, few), total(other, few)
+        if max(own, theirs) <= NEAR * min(own, theirs) or (np.isfinite(own + theirs) and not is_clear(one, other)):
+            every = dict.fromkeys(range(count), 1.0)
+            theirs = total(other, every)
+            own = total(one, every, 1.2 * theirs)
         return own < theirs
 
     first = ranges.index(histogram.percentile(FIRST))
@@ -152,9 +163,10 @@ def _floats(outputs: Arrays) -> dict[str, np.ndarray]:
 def error(expected: Arrays, found: Arrays) -> float:
     """Σ ‖Δ‖² / ‖y‖² over the outputs that are floats, of those that were found. A difference that is not finite is worse than any other."""
     total = 0.0
-    for name in found.keys() & expected.keys():
-        wanted = expected[name].astype(np.float64)
-        total += float(((found[name] - wanted) ** 2).sum() / max(float((wanted ** 2).sum()), 1e-30)) if np.isfinite(found[name]).all() else np.inf
+    for name, got in found.items():  # in their order, as last bits hang on it
+        if name in expected:
+            wanted = expected[name].astype(np.float64)
+            total += float(((got - wanted) ** 2).sum() / max(float((wanted ** 2).sum()), 1e-30)) if np.isfinite(got).all() else np.inf
     return total
 
 
