@@ -90,7 +90,10 @@ def contest(case: Case, threads: int, options: argparse.Namespace) -> records.En
     taking_part = contenders(case, options.only)
     folder = prepare(case, options.work, taking_part, options.peers, say)
     rules = Rules(threads, pinned(threads), options.rounds or case.rounds, options.seconds, options.peers)
-    return records.contest_entry(case, threads, hold(taking_part, folder, rules, cold=case.cold, progress=say), describe())
+    figures = hold(taking_part, folder, rules, cold=case.cold, progress=say)
+    if not any("minimum" in values for values in figures.values()):
+        raise ValueError("none of its contenders could be timed")  # and what was measured before is kept
+    return records.contest_entry(case, threads, figures, describe())
 
 
 def study(name: str, options: argparse.Namespace) -> records.Entry:
@@ -143,5 +146,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"{name}: not measured: {reason}")
             failed += 1
     if action == "measure" and options.results.exists():
-        say(f"results: {options.results}; what was laid out to measure them: {options.work}")
+        say(f"results: {options.results}" + (f"; what was laid out to measure them: {options.work}" if options.work.exists() else ""))
     return 1 if failed else 0

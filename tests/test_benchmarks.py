@@ -119,6 +119,23 @@ def test_unknown_cases_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no-such-case" in capsys.readouterr().err
 
 
+def test_a_case_that_nobody_could_run_leaves_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was measured before with peers must not be lost to a run that forgot them."""
+    monkeypatch.setitem(CASES, "small", small())
+    results = tmp_path / "r.json"
+    records.save(results, "small", {"title": "before"})
+    assert command.main(["small", "--only", "mkl", "--threads", "1", "--work", str(tmp_path / "work"), "--results", str(results)]) == 1
+    assert records.load(results) == {"small": {"title": "before"}}
+    said = capsys.readouterr().err
+    assert "mkl csr: missing" in said
+    assert "small: not measured: none of its contenders could be timed" in said
+
+
+def test_list_takes_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["list", "fc*"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["fc4096", "fc6"]
+
+
 def test_what_it_was_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Raspberry Pi has no model name; an install is no checkout, whatever checkout it lies in; a board has no git."""
     text = "processor\t: 0\nBogoMIPS\t: 108.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n\nprocessor\t: 1\nCPU part\t: 0xd09\n\nModel\t: else\n"

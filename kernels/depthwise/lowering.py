@@ -92,10 +92,10 @@ def _channels(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape)
     rolled = shape.rolls and site.isa.startswith("avx")
     taps = costs.DEPTHWISE["rolled" if rolled else "tap"] * layout.panels * PANEL
     option = _lowering(site, "depthwise", "NHWC", layout, bias, shape, cut, taps * shape.out[1], 0)
-    return replace(option, strips=_strips(site, layout, bias, shape))
+    return replace(option, strips=_strips(layout, bias, shape))
 
 
-def _strips(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -> Strips | None:
+def _strips(layout: Panels, bias: np.ndarray | None, shape: Shape) -> Strips | None:
     stride, pad = shape.strides[0], shape.pads[0]
     reach = (shape.kernel[0] - 1) * shape.dilations[0] + 1
 
