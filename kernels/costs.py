@@ -138,6 +138,7 @@ SPARSE = {
     "window_f16": 0.045,
     "window_codebook": 0.05,
     "window_tables": 0.2,
+    "window_elastic_neon": 1.2,  # per kept weight and row: no look-up there finds floats
     "spmm": 0.0145,  # per kept weight and position
     "taps": 0.021,  # the same where kernels have several taps, whose loads lie across cache lines
     "row": 5.0,  # per row, block of positions and chunk of columns

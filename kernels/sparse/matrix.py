@@ -8,9 +8,10 @@ from math import prod
 import numpy as np
 
 from ...formats.record import dataclass, replace
-from ...formats.tensor import Codebook, EncodedTensor
+from ...formats.tensor import Codebook, EncodedTensor, Sparse
 from .. import costs
 from ..elementwise.lowering import emit_add_constant
+from ..isa import ARM_LEVELS
 from ..lowering import Emitter, Layout, Planes, Ref, Site, f32
 from ..tables import with_table
 from .pack import ROWS, Kind, Order, bundle, entries_of_one, kind_of, row_scale, symbol_bits
@@ -71,6 +72,8 @@ class Matrix:
         """What a kept weight costs in the kernels sparse_window (elastic windows are padded the more the fewer weights there are), or sparse_gemv.
         Codebooks whose tables do not fit into registers are gathered from."""
         if self.encoding is not None:
+            if isinstance(self.tensor.structure, Sparse) and self.site.isa in ARM_LEVELS:
+                return costs.SPARSE["window_elastic_neon"]
             padding = 1 + 0.06 * self.tensor.size / self.tensor.held if self.encoding.elastic else 1.0
             return costs.SPARSE["window_tables" if self.encoding.tables else f"window_{self.encoding.kind}"] * padding
         if self.kind != "codebook":

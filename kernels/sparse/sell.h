@@ -60,8 +60,10 @@ inline vi widen(const uint16_t* p) {
   return (vi)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
 #elif defined(__AVX2__)
   return (vi)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
-#else
-  return vi{p[0], p[1], p[2], p[3]};
+#else  // one load for all four of them: loads are what bounds the kernels here
+  uint64_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return vi{(int32_t)(four & 0xffff), (int32_t)(four >> 16 & 0xffff), (int32_t)(four >> 32 & 0xffff), (int32_t)(four >> 48)};
 #endif
 }
 

@@ -1,4 +1,5 @@
 // y = W x for a sparse W in sell16: the rows of a slice in lanes, x gathered; one work item per 4 slices of one row of x.
+#include "alone.h"
 #include "kernel.h"
 #include "weights.h"
 
@@ -23,6 +24,7 @@ inline void finish(const Task& t, int64_t slice, const vf* acc) {
   }
 }
 
+#if !defined(__ARM_NEON)
 // Slots that every row of every slice has run without masks; what is left of each slice is masked by its rows' lengths, so
 // that a lane without a weight takes nothing from x, be it Inf or NaN.
 template <typename Weights, int S>
@@ -56,6 +58,39 @@ inline void slices(const Task& t, int64_t first) {
     finish(t, first + q, acc[q]);
   }
 }
+#else
+// Adds four rows' weights of a slot, each to its own sum: inputs that are gathered into a vector take an instruction more each.
+template <typename Weights>
+[[gnu::always_inline]] inline void add_slot(const Weights& weights, int64_t slot, int lane, const float* x, float* sum) {
+  const Lanes w = weights.lanes(slot, lane);
+#pragma GCC unroll 4
+  for (int i = 0; i < VL; i++) sum[i] = alone(sum[i] + x[(uint32_t)w.column[i]] * w.value[i]);
+}
+
+template <typename Weights, int>
+inline void slices(const Task& t, int64_t slice) {
+  const Sell* m = t.m;
+  const Weights weights(m, slice);
+  const float* x = t.x + slice / m->slices_per_group * m->columns;
+  const int64_t start = m->start_of()[slice], slots = m->start_of()[slice + 1] - start, full = m->full_of()[slice];
+  const int32_t* length = m->length_of() + slice * ROWS;
+  float sum[ROWS] = {};
+  int64_t s = 0;
+  for (; s < full && s < slots; s++)
+#pragma GCC unroll 4
+    for (int lane = 0; lane < ROWS; lane += VL) add_slot(weights, start + s, lane, x, sum + lane);
+  for (; s < slots; s++)
+    for (int lane = 0; lane < ROWS; lane += VL) {
+      float more[VL];
+      for (int i = 0; i < VL; i++) more[i] = sum[lane + i];
+      add_slot(weights, start + s, lane, x, more);
+      for (int i = 0; i < VL; i++) sum[lane + i] = length[lane + i] > s ? more[i] : sum[lane + i];
+    }
+  vf all[PARTS];
+  for (int part = 0; part < PARTS; part++) all[part] = load(sum + part * VL);
+  finish(t, slice, all);
+}
+#endif
 
 // buf: packed weight, x, scale, bias, y. p: low, high, floats from one row of x to the next, the same of y. scale and bias
 // have one float per output row.

@@ -28,6 +28,8 @@ struct PlainF16 {
     return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
 #elif defined(__AVX2__)
     return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#elif defined(__ARM_NEON)
+    return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 #else
     return of_lanes([&](int i) { return half(p[i]); });
 #endif
@@ -151,9 +153,9 @@ struct Packed {
     const vi words = widen(word + slot * ROWS + lane);
     return {shifted(words), decode.lanes(Decode::MASKED ? words & (int32_t)mask : words, lane)};
 #else
-    const uint16_t* at = word + slot * ROWS + lane;
-    const vi column = {at[0] >> bits, at[1] >> bits, at[2] >> bits, at[3] >> bits};
-    return {column, of_lanes([&](int i) { return decode.one(at[i] & mask, lane + i); })};
+    const vi words = widen(word + slot * ROWS + lane);
+    const vi column = {words[0] >> bits, words[1] >> bits, words[2] >> bits, words[3] >> bits};
+    return {column, of_lanes([&](int i) { return decode.one((uint32_t)words[i] & mask, lane + i); })};
 #endif
   }
 #if defined(__AVX2__)
