@@ -205,17 +205,17 @@ py::object streams(const Bytes& payload, const std::string& coder, size_t count,
   const thin::Coder how = coder == "raw" ? thin::Coder::raw : coder == "huffman" ? thin::Coder::huffman : thin::Coder::rans;
   const size_t nbytes = static_cast<size_t>(payload.size());
   if (alphabet < 1 || alphabet > 256 || width < 1 || width > 8 || planes < 1 || count > kMostPerByte * nbytes) return py::none();
-  Bytes out(static_cast<py::ssize_t>(count * planes));
-  std::vector<uint8_t> plane(planes > 1 ? count : 0);
+  Bytes out(static_cast<py::ssize_t>(count * planes + thin::kStreamRoom));
+  std::vector<uint8_t> plane(planes > 1 ? count + thin::kStreamRoom : 0);
   size_t at = 0;
   for (unsigned i = 0; i < planes; i++) {
     size_t used;
     uint8_t* to = planes > 1 ? plane.data() : out.mutable_data();
     if (!thin::read_stream(payload.data() + at, nbytes - at, how, {count, alphabet, width}, true, to, &used)) return py::none();
     at += used;
-    for (size_t k = 0; k < plane.size(); k++) out.mutable_data()[k * planes + i] = plane[k];
+    for (size_t k = 0; planes > 1 && k < count; k++) out.mutable_data()[k * planes + i] = plane[k];
   }
-  return py::make_tuple(out, at);
+  return py::make_tuple(Bytes(static_cast<py::ssize_t>(count * planes), out.data(), out), at);
 }
 
 // ---------------------------------------------------------------- CRC-32

@@ -130,18 +130,22 @@ bool read_runs(Front* front, const Symbols& symbols, bool is_coded, unsigned lan
   return read && spread_runs(runs, symbols.parameter, dominant, count, out);
 }
 
+// Whether all elements are below the alphabet: looked at without a way out in between, so that compilers take 16 at a time.
+bool all_below(const uint8_t* elements, size_t count, const StreamShape& shape) {
+  if (shape.alphabet == 1u << shape.width) return true;
+  uint8_t most = 0;
+  for (size_t i = 0; i < count; i++) most = std::max(most, elements[i]);
+  return most < shape.alphabet;
+}
+
 bool read_coded(Front* front, const Symbols& symbols, unsigned lanes, const StreamShape& shape, uint8_t* out) {
-  const size_t made = symbols.count * symbols.parameter;
-  std::vector<uint8_t> filled(made == shape.count ? 0 : made);  // the last tuple goes on after the elements
-  uint8_t* to = filled.empty() ? out : filled.data();
   auto expander = std::make_unique<TupleExpander>(symbols.parameter, shape.width);
   if (!huffman(front, symbols, lanes, [&](const HuffmanTable& table, const HuffmanStream& stream) {
-        return huffman_tuples(table, stream, symbols.parameter, *expander, to);
+        return huffman_tuples(table, stream, symbols.parameter, *expander, out);
       }))
     return false;
-  if (!filled.empty()) std::copy(to, to + shape.count, out);
-  return std::all_of(filled.begin() + (filled.empty() ? 0 : shape.count), filled.end(), [](uint8_t more) { return more == 0; }) &&
-         std::all_of(out, out + shape.count, [&](uint8_t element) { return element < shape.alphabet; });
+  return std::all_of(out + shape.count, out + symbols.count * symbols.parameter, [](uint8_t more) { return more == 0; }) &&
+         all_below(out, shape.count, shape);
 }
 
 bool read_split(Front front, Coder coder, const StreamShape& shape, uint8_t* out, size_t* used) {
@@ -150,8 +154,9 @@ bool read_split(Front front, Coder coder, const StreamShape& shape, uint8_t* out
   if (shape.alphabet <= 2 || coder == Coder::raw || !front.byte(&dominant) || dominant >= shape.alphabet) return false;
   size_t taken;
   if (!read_stream(front.data, front.left, coder, {shape.count, 2, 1}, false, out, &taken) || !front.skip(taken)) return false;
-  std::vector<uint8_t> others(static_cast<size_t>(std::count(out, out + shape.count, 1)));
-  if (!read_stream(front.data, front.left, coder, {others.size(), shape.alphabet - 1, width_of(shape.alphabet - 1)}, false, others.data(), &taken) ||
+  const size_t many = static_cast<size_t>(std::count(out, out + shape.count, 1));
+  std::vector<uint8_t> others(many + kStreamRoom);
+  if (!read_stream(front.data, front.left, coder, {many, shape.alphabet - 1, width_of(shape.alphabet - 1)}, false, others.data(), &taken) ||
       !front.skip(taken))
     return false;
   const uint8_t* next = others.data();
