@@ -322,6 +322,7 @@ def test_other_codes_leave_it_in_floats(how: ActivationQuantization) -> None:
 @pytest.mark.parametrize("has_data", [False, True])
 def test_recipes(preset: str, has_data: bool) -> None:
     """The presets quantize what an LSTM reads per row, with or without data; its error stays small; the file keeps it."""
+    pytest.importorskip("yaml")
     rng = np.random.default_rng(0)
     weights = {"w": rng.uniform(-0.1, 0.1, (1, 256, 48)), "r": rng.uniform(-0.1, 0.1, (1, 256, 64)), "b": rng.uniform(-0.1, 0.1, (1, 512))}
     x = rng.normal(size=(20, 1, 48)).astype(F)
@@ -341,6 +342,7 @@ def test_recipes(preset: str, has_data: bool) -> None:
 @pytest.mark.parametrize("after", [0, 1])
 @pytest.mark.parametrize("preset", ["int8", "codebook-4-int8"])
 def test_recipes_of_a_gru(preset: str, after: int) -> None:
+    pytest.importorskip("yaml")
     rng = np.random.default_rng(0)
     weights = {"w": rng.uniform(-0.1, 0.1, (1, 192, 48)), "r": rng.uniform(-0.1, 0.1, (1, 192, 64)), "b": rng.uniform(-0.1, 0.1, (1, 384))}
     x = rng.normal(size=(20, 1, 48)).astype(F)

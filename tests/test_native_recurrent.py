@@ -21,8 +21,10 @@ from thinfer.runtime.partition import NativeSegment
 SHAPES = {"RNN": (1, 1), "LSTM": (4, 2), "GRU": (3, 1)}
 SIZES = (3, 2, 64, 32)
 """Steps, batch, inputs, hidden."""
+PRODUCTS = SIZES[2] + SIZES[3]
 TOLERANCE = 1e-5
-"""fp32 against float64: gates are sums of 96 products of up to 1, whose rounding (some 1e-6) the next step multiplies by R once more."""
+"""fp32 against float64: gates are sums of 96 products of up to 1, whose rounding (some 1e-6) the next step multiplies by R once more.
+Rounding of sums grows with the square root of their length (NumPy's own of 527 products is 8e-6)."""
 
 
 def encoded(name: str, use: Case, encoding: str) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -41,11 +43,11 @@ def run(graph: Graph, feeds: dict[str, np.ndarray], threads: int = 1) -> dict[st
     return got
 
 
-def check(graph: Graph, feeds: dict[str, np.ndarray], level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def check(graph: Graph, feeds: dict[str, np.ndarray], level: str, monkeypatch: pytest.MonkeyPatch, products: int = PRODUCTS) -> None:
     monkeypatch.setenv("THINFER_ISA", level)
     got = run(graph, feeds)
     for key, expected in reference(graph, feeds).items():
-        assert error(got[key], expected) <= TOLERANCE, key
+        assert error(got[key], expected) <= TOLERANCE * max(1, products / PRODUCTS) ** 0.5, key
 
 
 @pytest.mark.parametrize("level", isa.levels())
@@ -71,7 +73,7 @@ def test_reset_before_the_product(encoding: str, level: str, monkeypatch: pytest
 def test_one_sequence(encoding: str, hidden: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Matrix-vector products, every other one from the last row on."""
     graph, feeds = encoded("LSTM", case("", 4, 2, sizes=(5, 1, 7, hidden)), encoding)
-    check(graph, feeds, level, monkeypatch)
+    check(graph, feeds, level, monkeypatch, 7 + hidden)
     one, three = run(graph, feeds), run(graph, feeds, 3)
     for key in one:
         np.testing.assert_array_equal(one[key], three[key])
