@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .bare import decode_bare, outline_bare
@@ -71,7 +72,6 @@ class WeightTable(Mapping[str, EncodedTensor]):
         self._outlines: dict[str, EncodedTensor] = {}
         self._tables: dict[str, Tables] = {}  # that outlines have brought, so that decoding need not
         self._checked: set[str] = set()
-        self._limit = memory()
 
     def __getitem__(self, name: str) -> EncodedTensor:
         return self.decode(name)
@@ -133,9 +133,9 @@ class WeightTable(Mapping[str, EncodedTensor]):
         entry = self._entries[name]
         if name in self._checked:
             return entry
-        if entry.nbytes_decoded > self._limit:
+        if entry.nbytes_decoded > memory():
             raise MemoryLimitError(f"weight {name!r} has {entry.size} elements, which take {entry.nbytes_decoded} bytes to decode, but this machine "
-                                   f"has {self._limit} bytes of memory")
+                                   f"has {memory()} bytes of memory")
         crc = crc32(self._buffer[entry.offset:entry.offset + entry.nbytes])
         if crc != entry.crc:
             raise BlobChecksumError(f"weight {name!r}, bytes {entry.offset} to {entry.offset + entry.nbytes} of the file: "
@@ -182,6 +182,7 @@ def of_file(origin: str, error: ThinferError) -> ThinferError:
     return type(error)(f"{origin}: {error}") if origin else error
 
 
+@cache
 def memory() -> int:
     """Bytes of memory that the machine has; 2**40 where the system does not say."""
     try:
