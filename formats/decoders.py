@@ -42,7 +42,6 @@ class Decoder(Protocol):
     def arithmetic(self, payload: np.ndarray, count: int, alphabet: int, width: int, contexts: int, places: Places) -> tuple[np.ndarray, int]:
         """uint8[count]"""
 
-
     def streams(self, cursor: Cursor, coder: str, count: int, alphabet: int, width: int, planes: int) -> np.ndarray | None:
         """uint8[count * planes]: ``planes`` whole streams from the cursor on, their elements side by side. None where it reads no such streams, or
         something is wrong with them: ``StreamReader`` takes them apart then, and says what."""
