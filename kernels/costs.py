@@ -72,6 +72,7 @@ GEMM: dict[str, float] = {
     "read_codebook": 0.05,
     "read_rows": 0.05,
     "read_tiles": 0.13,
+    "read_planes": 0.02,  # per weight of conv_planes and block of rows
     "few": 0.0095,  # per weight and row
     "look_up": 0.015,  # per weight and eight rows
     "gemv_f32": 0.14,  # per weight, as all below

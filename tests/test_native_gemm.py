@@ -11,6 +11,7 @@ from native_harness import check, every_level, pytestmark, run, site_of  # noqa:
 from thinfer.formats.tensor import Binary, Codebook, EncodedTensor, Plain, Sparse
 from thinfer.kernels import ops
 from thinfer.kernels.gemm.pack import pack, plan
+from thinfer.kernels.gemm.planes import KEPT_BYTES
 from thinfer.kernels.lowering import lowerings
 
 RNG = np.random.default_rng(7)
@@ -215,10 +216,18 @@ def test_first_layers(level: str, width: int, stride: int, outputs: int) -> None
 
 
 @every_level
-@pytest.mark.parametrize("kind", ["fp16", "codebook3", "codebook4"])
+@pytest.mark.parametrize("kind", ["fp16", "codebook3", "codebook8"])
 @pytest.mark.parametrize("attrs", [{"pads": (0, 2, 1, 0)}, {"dilations": (2, 3), "pads": (3, 0, 0, 5)}, {"strides": (3, 2)}])
 def test_first_layers_otherwise(level: str, kind: str, attrs: dict[str, Any]) -> None:
     kernels = conv(normal(1, 2, 70, 18), encoded((20, 2, 5, 3), kind, scaled=True), level, **attrs)
+    assert any(kernel.startswith("conv_planes") for kernel in kernels)
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp16", "codebook4", "codebook8"])
+def test_planes_of_weights_that_are_decoded_for_each_strip(level: str, kind: str) -> None:
+    outputs = KEPT_BYTES // (4 * 40 * 9) + 1
+    kernels = conv(normal(2, 40, 11, 15), encoded((outputs, 40, 3, 3), kind, scaled=True), level, pads=(1, 1, 1, 1), strides=(2, 2))
     assert any(kernel.startswith("conv_planes") for kernel in kernels)
 
 

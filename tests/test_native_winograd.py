@@ -142,8 +142,8 @@ def test_encoded_weights_are_transformed_where_they_are_used(level: str, kind: s
 @pytest.mark.parametrize("kind", ["fp16", "codebook4", "codebook4-groups", "binary", "sparse fp32", "4:16 codebook4", "4x4 fp16"])
 def test_absent_weights_see_nothing(level: str, kind: str) -> None:
     rng = np.random.default_rng(3)
-    x, w = np.abs(rng.standard_normal((1, 40, 9, 10))).astype(np.float32), encode(rng.standard_normal((32, 40, 3, 3)).astype(np.float32), kind)
-    x[0, 3, 1, 2], x[0, 5, 6, 7], x[0, 39, 8, 0] = np.inf, np.nan, -np.inf
+    x, w = np.abs(rng.standard_normal((1, 70, 9, 10))).astype(np.float32), encode(rng.standard_normal((32, 70, 3, 3)).astype(np.float32), kind)
+    x[0, 3, 1, 2], x[0, 5, 6, 7], x[0, 69, 8, 0] = np.inf, np.nan, -np.inf
     with np.errstate(all="ignore"):
         exact = held_only(x, w)
     for kernel, one, three in encoded_options(x, w, exact, level):

@@ -22,6 +22,7 @@ enum Param {
   KH, KW, SH, SW, PH, PW, DH, DW,
   ROWS, PITCH,        // output rows of a work item, floats between rows of the strip
   OFFSETS_AT, DECODED_AT,  // floats from the start of scratch: after the strip
+  KEPT,               // 1: encoded panels are decoded once a call, all of them; 0: for each strip, NP at a time
   LOW, HIGH,          // floats
   PACKED              // PackedParam
 };
@@ -144,6 +145,9 @@ void strips(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   int64_t* offsets = (int64_t*)(scratch + p[OFFSETS_AT]);
   const int64_t taps = p[KH] * p[KW] * p[C], panels = (p[N] + PANEL - 1) / PANEL, blocks = (p[OH] + p[ROWS] - 1) / p[ROWS];
   strip.offsets(offsets);
+  float* decoded = scratch + p[DECODED_AT];
+  const int64_t decoded_panel = taps * PANEL;
+  for (int64_t panel = 0; decode && p[KEPT] && panel < panels; panel++) decode(packed, panel, 0, taps, decoded + panel * decoded_panel);
   Tile t;
   t.offsets = offsets;
   t.k = taps;
@@ -155,8 +159,8 @@ void strips(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
     strip.fill((const float*)call->buf[0] + image * p[C] * p[H] * p[W], oh0);
     for (int64_t panel = 0; panel < panels; panel += NP) {
       const int count = panels - panel < NP ? 1 : NP;
-      for (int i = 0; decode && i < count; i++) decode(packed, panel + i, 0, taps, scratch + p[DECODED_AT] + i * taps * PANEL);
-      t.w = decode ? scratch + p[DECODED_AT] : (const float*)packed.panel(panel);
+      for (int i = 0; decode && !p[KEPT] && i < count; i++) decode(packed, panel + i, 0, taps, decoded + i * decoded_panel);
+      t.w = decode ? decoded + (p[KEPT] ? panel * decoded_panel : 0) : (const float*)packed.panel(panel);
       t.outputs = (int)clip(p[N] - panel * PANEL, 0, count * PANEL);
       t.scale = packed.scale(panel);
       t.bias = (const float*)call->buf[2] + panel * PANEL;

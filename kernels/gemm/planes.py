@@ -16,6 +16,11 @@ MOST_BYTES = 64 << 10
 """With more for one row of output, rows that are gathered are faster."""
 STRIDES = (1, 2)
 """Between columns, which the kernel knows."""
+KEPT_BYTES = 64 << 10
+"""Up to which all panels are decoded before the first strip; of more, some are for each strip."""
+PIXELS = {"avx512vnni": 14, "avx512": 14, "baseline": 3}
+"""Of a row that are computed at a time, 6 at other levels; FEW where a row has fewer (both as in conv_planes.cpp)."""
+FEW = 4
 TILE_PANELS = 2
 """NP of conv_planes.cpp, the largest of all ISA levels."""
 
@@ -37,21 +42,31 @@ def conv_planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, win: W
     strip = channels * ((rows - 1) * win.strides[0] + reach) * pitch
     offsets_at = strip + strip % 2
     decoded_at = -(-(offsets_at + 2 * layout.columns) // PANEL) * PANEL
-    decoded = 0 if layout.kind == "fp32" else TILE_PANELS * layout.columns * PANEL
+    weights = layout.panels * PANEL * layout.columns
+    kept = 4 * weights <= KEPT_BYTES
+    decoded = 0 if layout.kind == "fp32" else weights if kept else TILE_PANELS * layout.columns * PANEL
     name = f"conv_planes_{layout.kind.replace('fp', 'f')}"
 
     def write(em: Emitter, x: Ref, y: Ref, first: int, last: int) -> None:
         begin = win.begin[0] - first * win.strides[0]
         params = [channels, height, width, last - first, win.out[1], layout.outputs, *win.kernel, *win.strides, begin, win.begin[1], *win.dilations,
-                  rows, pitch, offsets_at, decoded_at, f32(em.low), f32(em.high), *layout.params()]
+                  rows, pitch, offsets_at, decoded_at, int(kept), f32(em.low), f32(em.high), *layout.params()]
         weight = em.weight(1, layout.name, layout.pack)
         items = batch * -(-(last - first) // rows)
         em.step(name, [x, weight, bias_of(em, bias, layout), y], params, items, 4 * (decoded_at + decoded))
 
     strips = Strips(lambda first, last: (0, height), lambda em, x, x0, y, first, last: write(em, x, y, first, last), whole=True)
-    outputs = batch * win.out[0] * win.out[1]
-    computed = outputs * layout.panels * PANEL * layout.columns * costs.GEMM["gemm"] * costs.SLOWER.get(site.isa, 1.0)
     # That of one thread's strips, so that the choice of kernels, and with it the last bits, do not depend on the number of threads.
-    copied = batch * -(-win.out[0] // most) * channels * ((most - 1) * win.strides[0] + reach) * pitch * costs.GEMM["gather"]
+    items = batch * -(-win.out[0] // most)
+    each = costs.GEMM["read_planes"] * items if layout.kind == "fp32" else costs.GEMM[f"read_{layout.kind}"] * (1 if kept else items)
+    pixels = batch * win.out[0] * _whole_tiles(win.out[1], PIXELS.get(site.isa, 6))
+    computed = weights * (pixels * costs.GEMM["gemm"] + each) * costs.SLOWER.get(site.isa, 1.0)
+    copied = items * channels * ((most - 1) * win.strides[0] + reach) * pitch * costs.GEMM["gather"]
     return Lowering(name, ("NCHW", *(None,) * (len(site.inputs) - 1)), "NHWC", costs.STEP + computed + copied,
                     lambda em: write(em, em.input(0), em.output(), 0, win.out[0]), fuses=True, strips=strips if batch == 1 else None)
+
+
+def _whole_tiles(width: int, most: int) -> int:
+    """The pixels that are computed for a row, some of them twice."""
+    tile = next(size for size in (most, min(FEW, most), 1) if width >= size)
+    return -(-width // tile) * tile

@@ -26,8 +26,9 @@ INPUT_BYTES = 640 << 10
 CHUNK_PANELS = 4
 """Panels of a work item (MOST_PANELS of winograd.cpp)."""
 ITEMS_PER_THREAD = 4
-PASS = 32
-"""Channels of encoded weights, at most, that are decoded and transformed at a time: what becomes of them stays in L2 beside inputs and sums."""
+PASS = {"avx512vnni": 64, "avx512": 64}
+"""Channels of encoded weights, at most, that are decoded and transformed at a time, half as many at other levels: what becomes of them stays in L2,
+of which CPUs with AVX-512 have 1 MB a core."""
 
 
 class Filters(Protocol):
@@ -120,6 +121,7 @@ class Encoded:
 
     edge: int
     panels: Panels
+    isa: str
 
     @property
     def outputs(self) -> int:
@@ -141,7 +143,7 @@ class Encoded:
     def channels_of_pass(self) -> int:
         """Whole words, in passes of nearly equal length."""
         per = self.panels.per_word if self.panels.taps == 1 else 1
-        most = PASS // per * per
+        most = PASS.get(self.isa, 32) // per * per
         passes = -(-self.channels // most)
         return -(-self.channels // passes // per) * per
 
@@ -162,7 +164,7 @@ class Encoded:
         return blocks * weights * (9 * costs.GEMM[f"read_{self.panels.kind}"] + (self.edge + 2) ** 2 * costs.WINOGRAD["transform"])
 
 
-def filters_of(tensor: EncodedTensor) -> Iterator[Filters]:
+def filters_of(tensor: EncodedTensor, isa: str) -> Iterator[Filters]:
     """Of a weight [outputs, channels, 3, 3], for each edge; none where no kernel decodes it. What is encoded stays so in RAM."""
     if isinstance(tensor.structure, Dense) and isinstance(tensor.values, Plain) and tensor.dtype == tensor.values.data.dtype.name == "float32":
         yield from (Tiles(edge, *tensor.shape[:2]) for edge in POINTS)
@@ -175,7 +177,7 @@ def filters_of(tensor: EncodedTensor) -> Iterator[Filters]:
 
         panels = plan_tiles(tensor, 1, "conv")
     if panels is not None:
-        yield from (Encoded(edge, panels) for edge in POINTS)
+        yield from (Encoded(edge, panels, isa) for edge in POINTS)
 
 
 def filter_transform(edge: int) -> np.ndarray:
@@ -194,7 +196,7 @@ def lower_winograd(site: Site) -> Iterator[Lowering]:
     bias, known = row_bias(site, 2, tensor.shape[0])
     if not known or min(tensor.shape[:2]) < FEWEST_CHANNELS or win.strides != (1, 1) or win.dilations != (1, 1):
         return
-    for filters in filters_of(tensor):
+    for filters in filters_of(tensor, site.isa):
         yield _lowering(site, filters, bias, x.shape, win)
 
 
