@@ -161,6 +161,36 @@ class Planes:
 
 
 @dataclass(frozen=True, eq=False)
+class Band:
+    """Where a depthwise convolution's band of rows goes: number ``index`` of ``count``, to ``y``, channels ``pitch`` floats apart."""
+
+    index: int
+    count: int
+    y: Ref
+    pitch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Expands:
+    """How a depthwise convolution in NCHW makes the planes that it reads. ``rows``: of its output in each of so many bands, but the last one;
+    ``emit`` writes the steps of the whole, or those of a band."""
+
+    rows: Callable[[int], int]
+    emit: Callable[[Emitter, Planes, Band | None], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some rows of a 1×1 convolution's output: ``x``, which begins with row ``first``, channels ``pitch`` floats apart, a multiple of 16, becomes
+    rows [first, last) of ``y``."""
+
+    x: Ref
+    pitch: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
 class Lowering:
     """One way to run a node. ``inputs``: layout wanted of each input, None for inputs that ``emit`` reads as weights or not at all.
 
@@ -168,7 +198,9 @@ class Lowering:
     and a quantization (``Ending``).
     ``alias``: no steps; output 0 is input 0's memory under another shape. ``makes``: how many outputs ``emit`` writes, all in one layout.
     ``strips``: it can also run on some rows of its output. ``planes``: its output need not be made, if its only reader's lowering has ``expands``,
-    which writes the steps of both. ``work``: the share of the dense node's multiply-accumulates that its kernel does at the least (Winograd: fewer).
+    which writes the steps of both. ``adds``: writes its steps with an output and what is added to it, which lies as the output does, whole or of
+    some rows (None: the whole; no addend: nothing is added). ``work``: the share of the dense node's multiply-accumulates that its kernel does at the
+    least (Winograd: fewer).
     """
 
     kernel: str
@@ -182,7 +214,8 @@ class Lowering:
     ends: bool = False
     strips: Strips | None = None
     planes: Callable[[Emitter], Planes] | None = None
-    expands: Callable[[Emitter, Planes], None] | None = None
+    expands: Expands | None = None
+    adds: Callable[[Emitter, Ref, Ref | None, Part | None], None] | None = None
     work: float = 1.0
 
 

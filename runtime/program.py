@@ -9,10 +9,11 @@ import numpy as np
 
 from ..formats.record import dataclass
 from ..formats.tensor import EncodedTensor
-from ..kernels.lowering import Ending, Layout, Lowering, Ref, channels_last
+from ..kernels.lowering import Band, Ending, Layout, Lowering, Part, Ref, channels_last
 from ..kernels.movement.copies import emit_copy, emit_reorder, reorder_is_free
 from ..kernels.ops._op import Type
 from .arena import Lifetime, place
+from .bands import Sum, banded, bands_of, pitch_of, sum_after
 from .partition import Types, Unit
 from .stage import EngineProgram, Slot
 from .strips import Link, chain_at, expands, lanes, schedule, strip_height
@@ -137,8 +138,15 @@ class ProgramBuilder:
             links = chain_at(at, units, chosen, self.types, readers)
             if len(links) > 1:
                 self._emit_strips(links)
+            elif banded(at, units, chosen, self.types, readers):
+                total = sum_after(at + 2, units, chosen, self.types, readers)
+                self._emit_bands(at, units, chosen, total)
+                at += 2 + (total is not None)
             elif expands(at, units, chosen, self.types, readers):
                 self._emit_expanded(at, units, chosen)
+                at += 1
+            elif (total := sum_after(at, units, chosen, self.types, readers)) is not None:
+                self._added(at, units[at], chosen[at], total, Ref("value", self._buffer(total.addend, "NCHW")), None)
                 at += 1
             else:
                 self._enter(at, units[at], chosen[at])
@@ -189,7 +197,35 @@ class ProgramBuilder:
         assert read is not None
         planes = make(self)
         self._enter(at + 1, units[at + 1], chosen[at + 1])
-        read(self, planes)
+        read.emit(self, planes, None)
+
+    def _emit_bands(self, at: int, units: Sequence[Unit], chosen: Sequence[Lowering], total: Sum | None) -> None:
+        """An inverted residual, band by band; each thread makes bands of its own, in a buffer of its own."""
+        make, read = chosen[at].planes, chosen[at + 1].expands
+        assert make is not None
+        assert read is not None
+        self._enter(at, units[at], chosen[at])
+        planes = make(self)
+        addend = Ref("value", self._buffer(total.addend, "NCHW")) if total else None
+        filtered, threads = self._type(units[at + 1].outputs[0]).shape, units[at].site.threads
+        bands = bands_of(units[at + 1], chosen[at + 1], self.types)
+        pitch = pitch_of(bands[0][1], filtered)
+        buffers = [self.temporary(filtered[1] * pitch * 4) for _ in range(min(threads, len(bands)))]
+        for index, (first, last) in enumerate(bands):
+            lane = index * len(buffers) // len(bands)
+            self.lane(lane if threads > 1 else None)
+            self._enter(at + 1, units[at + 1], chosen[at + 1])
+            read.emit(self, planes, Band(index, len(bands), buffers[lane], pitch))
+            self._added(at + 2, units[at + 2], chosen[at + 2], total, addend, Part(buffers[lane], pitch, first, last))
+        self.lane(None)
+
+    def _added(self, at: int, unit: Unit, option: Lowering, total: Sum | None, addend: Ref | None, part: Part | None) -> None:
+        """The steps of the unit at ``at`` and of the addition after it."""
+        assert option.adds is not None
+        self._enter(at, unit, option)
+        if total is not None:
+            self.low, self.high = total.unit.low, total.unit.high
+        option.adds(self, self._made(total.output if total else unit.outputs[0], option), addend, part)
 
     def _emit(self, unit: Unit, option: Lowering) -> None:
         if option.alias:

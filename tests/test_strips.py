@@ -16,7 +16,7 @@ from thinfer.formats.graph import Graph, Node, ValueInfo
 from thinfer.formats.tensor import EncodedTensor
 from thinfer.kernels import isa, ops
 from thinfer.kernels.ops._window import window
-from thinfer.runtime import strips
+from thinfer.runtime import bands, program, strips
 from thinfer.runtime.interpreter import evaluate
 from thinfer.toolchain.measure import expanded
 
@@ -207,3 +207,46 @@ def test_threads_do_not_change_bits(height: int, width: int, inner: int, outer: 
     one = runtime.load(graph).run({"x": x})["y"]
     for threads in (2, 3):
         np.testing.assert_array_equal(runtime.load(graph, threads=threads).run({"x": x})["y"], one)
+
+
+def inverted(kind: str, height: int, width: int, columns: int, attrs: dict[str, Any], added: str) -> tuple[Graph, np.ndarray]:
+    """A sparse 1×1 convolution, a depthwise and a second sparse one, and an addition of the input, clipped or not, or of nothing."""
+    graph, x = net([pointwise(37, columns), ((37, 1, 3, 3), {"group": 37, **attrs}), pointwise(columns, 37)], height, width, "fp32")
+    weights = {**graph.weights, "w0": sparse((37, columns, 1, 1), kind, 0.2), "w2": sparse((columns, 37, 1, 1), kind, 0.2)}
+    graph = replace(graph, weights=weights)
+    if not added:
+        return graph, x
+    last = graph.nodes[-2]  # before it is clipped
+    nodes = [*graph.nodes[:-1], Node("Add", (last.outputs[0], "x"), ("sum",))]
+    if added == "clipped":
+        nodes.append(Node("Clip", ("sum", "low", "high"), ("end",)))
+    output = ValueInfo(nodes[-1].outputs[0], "float32", graph.outputs[0].shape)
+    return replace(graph, nodes=tuple(nodes), outputs=(output,)), x
+
+
+@every_level
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook4", "binary"])
+@pytest.mark.parametrize(("attrs", "added"), [({"pads": (1,) * 4}, "clipped"), ({"pads": (1,) * 4}, "plain"), ({"pads": (2, 0, 0, 2)}, "plain"),
+                                              ({"pads": (1,) * 4, "strides": (2, 2)}, "")], ids=str)
+def test_bands(kind: str, attrs: dict[str, Any], added: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inverted residual that threads run on bands of rows, many or few, equal or not: the same bits as its convolutions one by one."""
+    ran = False
+    monkeypatch.setenv("THINFER_ISA", level)
+    for height, width, columns in ((7, 7, 19), (8, 30, 3), (28, 16, 19), (33, 5, 40), (1, 20, 2), (14, 14, 256)):
+        graph, x = inverted(kind, height, width, columns, attrs, added)
+        with monkeypatch.context() as patch:
+            patch.setattr(program, "banded", lambda *_: False)
+            patch.setattr(program, "sum_after", lambda *_: None)
+            whole, _ = outputs(graph, x, 1, level, patch, 1 << 40)
+        assert_near(graph, x, whole)
+        for held in (1 << 10, 1 << 40):
+            monkeypatch.setattr(bands, "HELD", held)
+            for threads in (1, 2, 3):
+                session = runtime.Session(graph, threads=threads)
+                (found,) = session.run({"x": x}).values()
+                np.testing.assert_array_equal(found, whole)
+                (plan,) = session._plans.values()
+                steps = plan.stages[0].program.steps
+                ran |= threads > 1 and {step.lane for step in steps} > {0, 1}
+                assert not (added and any(step.kernel == "add" for step in steps)), "the addition has a step of its own"
+    assert ran

@@ -9,7 +9,9 @@ namespace {
 
 // Parameters behind PackedParam. Floats of an input plane in memory, and of it in scratch if it is copied there (0: it is read where it lies);
 // channels that are expanded together, and floats of one of them in scratch; how the taps are decoded (DECODERS); what activations are clamped to.
-enum ExpandParam { X_PLANE, X_COPY, TOGETHER, PLANE, TAPS, E_LOW, E_HIGH };
+// The item that the step's first one is, of all of the convolution; floats from one plane of y to the next, and the row of the output with which
+// these begin.
+enum ExpandParam { X_PLANE, X_COPY, TOGETHER, PLANE, TAPS, E_LOW, E_HIGH, FIRST, Y_PLANE, Y_ROW };
 
 constexpr int64_t EXPAND_VECTORS = 8;  // whose sums are in registers
 

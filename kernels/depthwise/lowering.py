@@ -13,7 +13,7 @@ from .. import costs
 from ..gemm.lowering import layouts, row_bias
 from ..gemm.pack import PANEL, PanelLayout, Panels
 from ..gemm.product import bias_of
-from ..lowering import Emitter, Layout, Lowering, Planes, Ref, Site, Strips, f32, lowers
+from ..lowering import Band, Emitter, Expands, Layout, Lowering, Planes, Ref, Site, Strips, f32, lowers
 from ..ops._window import Window, window
 
 BLOCK_BYTES = 1 << 18
@@ -22,6 +22,8 @@ STRIP_BYTES = 20 << 10
 """Rows of one channel that planes.cpp copies to scratch at a time: most of an L1 cache."""
 TILE_ROWS = 4
 """Rows that planes.cpp sums together."""
+NARROW = 8
+"""Columns of an output that narrow.h sums in vectors of so many."""
 ITEMS_PER_THREAD = 4
 TAPS = ("fp32", "fp16", "codebook")
 """Kinds of weights, as DECODERS of planes.cpp numbers them."""
@@ -119,25 +121,33 @@ def _strips(layout: Panels, bias: np.ndarray | None, shape: Shape) -> Strips | N
 def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Shape) -> Lowering:
     """Columns in lanes: NCHW."""
     cut = _cut_planes(shape, site.threads)
-    taps = costs.DEPTHWISE["rolled" if shape.rolls and shape.out[1] >= PANEL else "tap"] * shape.channels * -(-shape.out[1] // PANEL) * PANEL
+    lanes = NARROW if shape.out[1] <= NARROW and site.isa.startswith("avx") else -(-shape.out[1] // PANEL) * PANEL
+    taps = costs.DEPTHWISE["rolled" if shape.rolls and shape.out[1] >= PANEL else "tap"] * shape.channels * lanes
     option = _lowering(site, "depthwise_planes", "NCHW", layout, bias, shape, cut, taps, 4 * _strip_floats(shape, cut))
-    return replace(option, expands=lambda em, planes: _expanded(em, planes, layout, bias, shape, site.threads))
+    def rows(bands: int) -> int:
+        return _cut_planes(shape, bands).rows
+
+    def emit(em: Emitter, planes: Planes, band: Band | None) -> None:
+        _expanded(em, planes, layout, bias, shape, _cut_planes(shape, band.count if band else site.threads), band)
+
+    return replace(option, expands=Expands(rows, emit))
 
 
-def _expanded(em: Emitter, planes: Planes, layout: PanelLayout, bias: np.ndarray | None, shape: Shape, threads: int) -> None:
+def _expanded(em: Emitter, planes: Planes, layout: PanelLayout, bias: np.ndarray | None, shape: Shape, cut: Cut, band: Band | None) -> None:
     """One step that makes its input's planes itself, some channels of a panel at a time."""
-    cut = _cut_planes(shape, threads)
     floats = prod(shape.size)
     reach = (cut.strip - 1) * shape.strides[0] + (shape.kernel[0] - 1) * shape.dilations[0] + 1
     plane = -(-min(reach, shape.size[0]) * shape.size[1] // PANEL) * PANEL + 2 * PANEL
     together = min(PANEL, max(1, STRIP_BYTES // (4 * plane)))
     copy = 0 if floats % PANEL == 0 else -(-floats // PANEL) * PANEL
     x, *rest = planes.buffers
-    buffers = [x, em.weight(1, layout.name, layout.pack), bias_of(em, bias, layout), em.output(), *rest]
+    buffers = [x, em.weight(1, layout.name, layout.pack), bias_of(em, bias, layout), band.y if band else em.output(), *rest]
+    chunks = -(-layout.panels // cut.chunk)
+    part = [band.index * chunks, band.pitch, band.index * cut.rows] if band else [0, prod(shape.out), 0]
     params = [*shape.params(cut), f32(em.low), f32(em.high), *layout.params(), floats, copy, together, plane, TAPS.index(layout.kind),
-              f32(planes.low), f32(planes.high)]
+              f32(planes.low), f32(planes.high), *part]
     scratch = layout.columns * PANEL + _strip_floats(shape, cut) + together * plane + planes.columns * copy
-    items = shape.batch * -(-shape.out[0] // cut.rows) * -(-layout.panels // cut.chunk)
+    items = chunks if band else shape.batch * -(-shape.out[0] // cut.rows) * chunks
     em.step(f"depthwise_expanded_{planes.kind}", buffers, params, items, 4 * scratch)
 
 

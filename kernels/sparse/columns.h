@@ -11,12 +11,13 @@
 
 namespace {
 
-enum Inputs { PLANES, COPIED, IN_PLACE };  // IN_PLACE: x is [K][positions] already
+enum Inputs { PLANES, COPIED, IN_PLACE };  // IN_PLACE: x is such planes already, x_channel floats apart
 
 // Parameters of sparse_spmm, in this order. Strides in floats; axes are plane, row, column.
 struct Geometry {
   int64_t low, high;                        // floats
   int64_t batch, positions, block, inputs;  // positions of the grid, and of a work item; Inputs
+  int64_t adds;                             // 1: what lies as y does is added to it before it is clamped
   int64_t channels, groups;                 // of a group
   int64_t size[3], out[3], kernel[3], stride[3], dilation[3], begin[3];
   int64_t x_image, x_channel, x_axis[3];

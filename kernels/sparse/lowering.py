@@ -11,7 +11,7 @@ import numpy as np
 from ...formats.record import dataclass, replace
 from ...formats.tensor import EncodedTensor
 from .. import costs
-from ..lowering import Emitter, Layout, Lowering, Planes, Ref, Site, Strips, lowers
+from ..lowering import Emitter, Layout, Lowering, Part, Planes, Ref, Site, Strips, lowers
 from ..movement.strides import strides_of
 from ..ops._window import Window, window
 from ..tables import with_table
@@ -26,8 +26,19 @@ LAYOUTS: tuple[tuple[Layout, Layout], ...] = (("NCHW", "NCHW"), ("NHWC", "NHWC")
 """What convolutions read and make: blocks of inputs can be transposed on their way into scratch."""
 Step = Callable[[Emitter, str, str, Callable[[EncodedTensor], np.ndarray], Sequence[int], int, int], None]
 """(emitter, kernel, layout of the weight, what packs it so, parameters, work items, scratch): writes a step."""
+X_CHANNEL = 21
+"""Where in a geometry x's stride from channel to channel stands."""
 LEAST_TILE = 32
 """Rows of a tile, at least, where several threads share few work items."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a product of positions reads and makes, and what is added to that, which lies as it does."""
+
+    x: Ref | None
+    y: Ref | None
+    addend: Ref | None
 
 
 @lowers("Gemm")
@@ -138,11 +149,25 @@ def _positions(m: Matrix, shape: Sequence[int], win: Window, reads: Layout, make
         row = win.out[-1]
         strips = batch == 1 == m.groups and len(shape) == 4 and reads == "NHWC" and m.addend is None
         found = _spmm(m, batch, rows_of(positions), reads == "NCHW", reads, makes, (row, rows_of) if strips else None)
+        if makes == "NCHW" and batch == 1 == m.groups and m.addend is None:
+            found = replace(found, adds=partial(_added, m, reads, rows_of, win.out))
         return replace(found, planes=_planes(m)) if (reads, makes) == ("NCHW", "NCHW") and _expands(m, shape) else found
     windows = [three(values, other) for values, other in ((shape[2:], 1), (win.out, 1), (win.kernel, 1), (win.strides, 1), (win.dilations, 1),
                                                           (win.begin, 0))]
     geometry = [channels // m.groups, m.groups, *(n for window in windows for n in window), image, channel, *three(axes, 0), *y_strides]
     return _spmm(m, batch, geometry, False, reads, makes)
+
+
+def _added(m: Matrix, reads: Layout, rows_of: Callable[[int], list[int]], out: Sequence[int], em: Emitter, y: Ref, addend: Ref | None,
+           part: Part | None) -> None:
+    """``Lowering.adds`` of a 1×1 convolution of one image; ``rows_of``: the geometry of so many positions."""
+    if part is None:
+        _spmm(m, 1, rows_of(prod(out)), reads == "NCHW", reads, added=Added(em.input(0), y, addend)).emit(em)
+        return
+    row = prod(out[1:])
+    geometry = _geometry(m.columns, (part.last - part.first) * row, [0, part.pitch, 1], [0, prod(out), 1])
+    above = part.first * row * 4
+    _spmm(m, 1, geometry, True, added=Added(part.x, y.plus(above), addend and addend.plus(above))).emit(em)
 
 
 def _expands(m: Matrix, shape: Sequence[int]) -> bool:
@@ -168,12 +193,14 @@ def _tile(rows: int, blocks: int, threads: int) -> int:
 
 
 def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layout = "NCHW", makes: Layout = "NCHW",
-          rows: tuple[int, Callable[[int], list[int]]] | None = None, step: Step | None = None) -> Lowering:
+          rows: tuple[int, Callable[[int], list[int]]] | None = None, step: Step | None = None, added: Added | None = None) -> Lowering:
     """``rows``: positions of a row of an image, and the geometry of so many positions, where it can run on some rows only. ``step``: what writes
-    the step; None: the matrix does, on the node's own input and output."""
+    the step; None: the matrix does, on the node's own input and output or those of ``added``. ``direct``: x is [K][positions], or has channels so far
+    apart that vectors may go past a channel's positions."""
     columns, channels, per_group, tiled = m.tensor.size // m.outputs, geometry[0], m.outputs // m.groups, geometry[-1] != 1
     grids = [Grid.of(geometry, copied) for copied in ((False,) if columns == channels else (False, True))]
-    direct = direct and grids[0].positions % ALIGNED == 0 and columns * grids[0].positions < 1 << 31
+    apart = geometry[X_CHANNEL]
+    direct = direct and apart % ALIGNED == 0 and columns * apart < 1 << 31
     cost, grid = min(((_spmm_cost(m, batch, grid, channels, direct, reads, tiled), grid) for grid in grids), key=lambda found: found[0])
     block = grid.block(channels, m.site.threads)
     chunk = grid.chunk(channels, block)
@@ -186,8 +213,9 @@ def _spmm(m: Matrix, batch: int, geometry: list[int], direct: bool, reads: Layou
         wide = min(block, -(-count // ALIGNED) * ALIGNED)
         items = batch * -(-count // wide) * m.groups * -(-per_group // tile)
         inputs = -(-columns // ALIGNED) * ALIGNED + (0 if direct else channels * grid.floats(wide))
-        params = [batch, count, wide, IN_PLACE if direct else int(grid.copied), *geometry]
-        (step or partial(m.emit, x=x, y=y))(em, f"sparse_spmm_{kind}", name,
+        ours = added or Added(x, y, None)
+        params = [batch, count, wide, IN_PLACE if direct else int(grid.copied), int(ours.addend is not None), *geometry]
+        (step or partial(m.emit, x=ours.x, y=ours.y, added=[ours.addend] if ours.addend else []))(em, f"sparse_spmm_{kind}", name,
                                             lambda t: pack_rows(t, kind, m.order, m.outputs, m.groups, tile, chunk), params, items,
                                             4 * (inputs + tile * ((chunks > 1) * SPAN + tiled * wide)))
 

@@ -90,11 +90,12 @@ class Matrix:
         return tuple(layout if i == 1 - self.at else None for i in range(len(self.site.inputs)))
 
     def emit(self, em: Emitter, kernel: str, layout: str, packer: Callable[[EncodedTensor], np.ndarray], params: Sequence[int], items: int,
-             scratch: int = 0, x: Ref | None = None, y: Ref | None = None) -> None:
-        """The product's step, and the addend's if there is one: the last one clamps. ``x``, ``y``: instead of the node's own input and output."""
+             scratch: int = 0, x: Ref | None = None, y: Ref | None = None, added: Sequence[Ref] = ()) -> None:
+        """The product's step, and the addend's if there is one: the last one clamps. ``x``, ``y``: instead of the node's own input and output;
+        ``added``: further buffers."""
         packed = em.weight(self.at, layout, packer)
         low, high = (em.low, em.high) if self.addend is None else (-np.inf, np.inf)
-        buffers = [packed, x or em.input(1 - self.at), self._scale(em), self._bias(em), y or em.output()]
+        buffers = [packed, x or em.input(1 - self.at), self._scale(em), self._bias(em), y or em.output(), *added]
         em.step(kernel, buffers, [f32(low), f32(high), *params], items, scratch)
         if self.addend is not None:
             emit_add_constant(em, em.output(), self.addend, self.site.outputs[0].shape)

@@ -34,6 +34,7 @@ struct Block {
 // sums[r * SPAN].
 struct Out {
   float* y;
+  const float* addend;  // lies as y does; null: there is none
   int64_t stride;
   float* sums;
   const float *scale, *bias;
@@ -87,7 +88,15 @@ inline void rows(const RowTiles* m, const List& list, const float* x, const Colu
     }
     const vf scale = splat(out.scale[row]), bias = splat(out.bias[row]);
 #pragma GCC unroll 8
-    for (int n = 0; n < N; n++) sum[n] = clamp(sum[n] * scale + bias, out.low, out.high);
+    for (int n = 0; n < N; n++) sum[n] = sum[n] * scale + bias;
+    if (out.addend) {
+      const float* addend = out.addend + row * out.stride + out.pieces->place;
+#pragma GCC unroll 8
+      for (int n = 0; n < N - 1; n++) sum[n] += load(addend + n * VL);
+      sum[N - 1] += last == VL ? load(addend + (N - 1) * VL) : load_n(addend + (N - 1) * VL, last);
+    }
+#pragma GCC unroll 8
+    for (int n = 0; n < N; n++) sum[n] = clamp(sum[n], out.low, out.high);
     float* y = out.y + row * out.stride;
     if (last <= 0) {
       put<N>(sum, out, y);
@@ -146,7 +155,7 @@ void scatter(const Grid& grid, const Block& b, const float* results, int64_t row
   }
 }
 
-// buf: packed weight, x, scale, bias, y. p: Geometry. scale and bias have one float per output row. Scratch: offset of each column; inputs of
+// buf: packed weight, x, scale, bias, y; what is added, of 1 × 1 convolutions that make NCHW. p: Geometry. scale and bias have one float per output row. Scratch: offset of each column; inputs of
 // a block, where these cannot be read in place, [channels][phases][plane]; sums of a tile [tile][SPAN] where there are several chunks; results
 // [tile][block] where outputs lie side by side in y, which are then transposed into it. Items are (image, block of positions, group, tile), tiles
 // fastest, so that a block is brought into scratch once.
@@ -159,7 +168,7 @@ void run(const ThinCall* call, int64_t begin, int64_t end) {
   int32_t* offset = (int32_t*)call->scratch;
   float* inputs = (float*)call->scratch + (m->columns + ROUND - 1) / ROUND * ROUND;
   const bool in_place = g->inputs == IN_PLACE;
-  if (in_place) grid.plane = g->positions;
+  if (in_place) grid.plane = g->x_channel;
   const Columns columns(grid.plane, offset);
   if (Columns::TABLE) grid.offsets(offset);
   float* sums = inputs + (in_place ? 0 : grid.floats());
@@ -177,8 +186,9 @@ void run(const ThinCall* call, int64_t begin, int64_t end) {
     }
     const int64_t row0 = group * m->rows + part * m->tile, rows = smaller(m->tile, m->rows - part * m->tile);
     const bool tiled = g->y_position != 1;
-    float* y = (float*)call->buf[4] + image * g->y_image + row0 * g->y_channel;
-    const Out out = {tiled ? results : y, tiled ? g->block : g->y_channel, sums, (const float*)call->buf[2] + row0,
+    const int64_t place = image * g->y_image + row0 * g->y_channel;
+    float* y = (float*)call->buf[4] + place;
+    const Out out = {tiled ? results : y, g->adds ? (const float*)call->buf[5] + place : nullptr, tiled ? g->block : g->y_channel, sums, (const float*)call->buf[2] + row0,
                      (const float*)call->buf[3] + row0, splat(thin_f32(g->low)), splat(thin_f32(g->high)), nullptr, 0};
     tile<Weights>(m, group * m->tiles_per_group + part, row0, b, columns, offset, grid, tiled, out);
     if (tiled) scatter(grid, b, results, rows, y);
