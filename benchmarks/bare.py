@@ -25,6 +25,7 @@ class Bare:
     low: float = -np.inf
     high: float = np.inf
     constants: list[np.ndarray] = field(default_factory=list)
+    packed: dict[tuple[int, str], Ref] = field(default_factory=dict)
     steps: list[tuple[str, list[Ref], list[int], int]] = field(default_factory=list)
     scratch: int = 0
 
@@ -41,7 +42,9 @@ class Bare:
         return Ending(None, self.output(), None, None)
 
     def weight(self, i: int, layout: str, pack: Callable[[EncodedTensor], np.ndarray]) -> Ref:
-        return self.constant(pack(self.weights[i]))
+        if (i, layout) not in self.packed:  # steps of a recurrent layer read one matrix, as in a plan
+            self.packed[i, layout] = self.constant(pack(self.weights[i]))
+        return self.packed[i, layout]
 
     def temporary(self, nbytes: int) -> Ref:
         return self.constant(np.zeros(nbytes, np.uint8))

@@ -3,6 +3,7 @@ with THINFER_KERNEL_COVERAGE=1 it fails if there are any."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -32,6 +33,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Modules of tests draw from a generator of their own, RNG: what each state is now, every test of theirs begins with."""
     generators = (vars(module).get("RNG") for name, module in list(sys.modules.items()) if name.startswith("test_"))
+    gc.freeze()  # thousands of tests, which collections need not look at
     session.config.stash[STATES] = [(one.bit_generator, one.bit_generator.state) for one in generators if isinstance(one, np.random.Generator)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from thinfer.runtime.arena import Lifetime, place
 
@@ -12,6 +12,7 @@ def lifetime(values: tuple[int, int, int]) -> Lifetime:
     return Lifetime(nbytes, first, first + length)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 20), st.integers(0, 10)).map(lifetime), max_size=30), st.booleans())
 def test_living_buffers_do_not_overlap(buffers: list[Lifetime], halves: bool) -> None:
     offsets, total = place(buffers, halves)

@@ -54,6 +54,7 @@ def best_limited_cost(counts: list[int], limit: int) -> int:
     return best
 
 
+@settings(deadline=None)
 @given(counts_of)
 def test_lengths_are_optimal_where_the_limit_does_not_bind(counts: list[int]) -> None:
     array = np.array(counts)
@@ -183,6 +184,7 @@ def test_an_unknown_decoder_is_named() -> None:
         decoders.find("zlib")  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(counts_of)
 def test_code_lengths_come_back(counts: list[int]) -> None:
     lengths = huffman.code_lengths(np.array(counts))
@@ -203,6 +205,7 @@ def test_code_lengths_of_a_lone_symbol_come_back(place: int) -> None:
         assert np.array_equal(decode_lengths(Cursor(memoryview(table), 0, len(table), "test"), size), lengths)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 16), st.integers(0, 100), st.integers(0, 2 ** 32 - 1))
 def test_packing(width: int, size: int, seed: int) -> None:
     symbols = np.random.default_rng(seed).integers(0, 2 ** width, size)
@@ -212,6 +215,7 @@ def test_packing(width: int, size: int, seed: int) -> None:
     assert np.array_equal(unpack(packed, width, size), symbols)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1), max_size=400), st.sampled_from([1, 2, 3, 7, 48, 4095]), st.integers(0, 1))
 def test_runs(bits: list[int], longest: int, dominant: int) -> None:
     elements = np.array(bits, np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from thinfer.toolchain import importers, pipeline, recipe
 
 F = np.float32
 LEVELS = isa.levels()
+THREADS = (1, 3) if os.environ.get("THINFER_LARGE", "1") != "0" else (3,)
+"""Of whole plans: each takes a tenth of a second under qemu. Other files run integer kernels with one thread there."""
 pytestmark = pytest.mark.skipif(not LEVELS, reason="no compiled kernels")
 
 INT8, UINT8 = ActivationQuantization("static", "int8", float(F(0.021)), -7), ActivationQuantization("static", "uint8", float(F(0.017)), 119)
@@ -73,7 +76,7 @@ def codes_of(y: np.ndarray, how: ActivationQuantization) -> np.ndarray:
 def same_everywhere(graph: Graph, x: np.ndarray, expected: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, least_fused: int = 0) -> None:
     for level in LEVELS:
         monkeypatch.setenv("THINFER_ISA", level)
-        for threads in (1, 3):
+        for threads in THREADS:
             session = runtime.load(graph, threads=threads)
             segments = next(iter(session._plans.values())).segments
             assert all(isinstance(segment, NativeSegment) for segment in segments), "some of it runs in NumPy"

@@ -76,6 +76,7 @@ def test_short_streams(width: int, distribution: str, size: int, excess: float, 
         assert np.array_equal(read_back(data, size, 2 ** width, width, name), elements)
 
 
+@settings(deadline=None)
 @given(counts_of)
 def test_frequencies_come_back_as_the_specification_has_them(counts: list[int]) -> None:
     array = np.array(counts)

@@ -338,6 +338,8 @@ def test_weights_stay_encoded_in_ram() -> None:
             memory = runtime.load(graph, backend=backend).weight_memory()
             placed = weight.structure.name == "blocks" or (weight.structure.name != "dense" and backend == "numba")
             places = weight.held * PLACE[backend] if placed else 0
+            if kind == "4:16 codebook4" and backend == "native" and isa.selected() in isa.ARM_LEVELS:
+                places = weight.held // 2  # a byte each, where x86 has half of one (kernels/sparse/README.md)
             assert memory["w"]["nbytes"] <= most * weight.nbytes_dense + places, (backend, kind)
 
 

@@ -26,6 +26,7 @@ mkdir -p "$sysroot/proc"
 
 export QEMU_CPU=$cpu PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH} OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 # What qemu has compiled once, the next process finds.
+unset PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX=$work/$machine/pycache
 [ -z "${THINFER_QEMU_PLUGIN:-}" ] || export QEMU_PLUGIN=$THINFER_QEMU_PLUGIN
 exec "$sysroot/usr/bin/python$py" "$@"
