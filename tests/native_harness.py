@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,13 @@ class Recorder:
                 code += [1, ref.key, ref.offset] if ref.kind == "weight" else [3, 0, ref.offset]
             code += [len(params), *params]
         return NATIVE.Engine(np.array(code, np.int64), names, level, self.consts, [], [out_bytes], 0, self.scratch,
-                             NATIVE.ThreadPool(threads))
+                             pool(threads))
+
+
+@cache
+def pool(threads: int) -> Any:
+    """One for all tests: qemu keeps a megabyte of each thread that it ever ran."""
+    return NATIVE.ThreadPool(threads)
 
 
 def site_of(op: str, arrays: Sequence[np.ndarray | None], expected: np.ndarray, attrs: Mapping[str, Any] | None = None,

@@ -3,7 +3,7 @@
 # Usage: tools/arm/test.sh short|all|table [CPU…]; without CPUs as all four, two at a time
 #   short  every kernel of the target on its benchmark case, small networks, LeNet-5, dispatch: what CI runs, some minutes
 #   all    every test of kernels, plans and files that needs no package which is not there for ARM, with few random examples and no large
-#          layers, in four parts (THINFER_ARM_PARTS="kernels operators sessions files"); then the table. Some 15 minutes of one core for each CPU
+#          layers, in the parts that THINFER_ARM_PARTS names (below; default all); then the table. Some 15 minutes of one core for each CPU
 #   table  tools/results/arm-tests.md, of each CPU's last run of each part; one that was stopped is shown with what it came to
 # THINFER_ARM_BUILT=1: with the wheels that the last run installed. Needs Debian or Ubuntu, Python 3.11, and for qemu-user, if it is not
 # installed, to be root.
@@ -94,10 +94,19 @@ importable() {
 }
 
 # What runs other code on another CPU: kernels, plans, sessions, decoders. The toolchain is Python alone.
-kernels=(tests/test_kernel_cases.py tests/test_native_*.py tests/test_integer_*.py tests/test_kernels_random.py)
+# Each part is one process.
+cases=(tests/test_kernel_cases.py tests/test_kernels_random.py)
+products=(tests/test_native_{bits,fold,gemm,tiles}.py)
+convolutions=(tests/test_native_{depthwise,pool,resample,winograd}.py)
+sparse=(tests/test_native_{sparse,windows}.py)
+integers=(tests/test_native_integer.py tests/test_integer_{begun,coded,dynamic,transposed}.py)
+recurrent=(tests/test_native_recurrent.py tests/test_integer_recurrent.py)
+mapfile -t others < <(ls tests/test_native_*.py tests/test_integer_*.py | grep -vxF "$(printf '%s\n' "${products[@]}" "${convolutions[@]}" "${sparse[@]}" \
+  "${integers[@]}" "${recurrent[@]}")")
 operators=(tests/test_backends.py)
 sessions=(tests/test_{bind,digits,dispatch,quantization,session,slabs,strips,weights_read_twice}.py)
 files=(tests/test_{arena,arithmetic,checksum,format_files,huffman,plan_cache,profile,rans,roofs}.py)
+parts="cases products convolutions sparse integers recurrent others operators sessions files"
 
 # What is left out: NumPy's own operators, and what the writer of files (Python) makes of a million elements, are the same everywhere.
 but="not (test_backends and numpy) and not percent and not millions and not optimal and not same_bytes_in_any_process"
@@ -106,7 +115,7 @@ whole() {
   local cpu=$1 part chosen one=$but failed=0
   if [ "$cpu" = cortex-a7 ]; then target armv7l; else target aarch64; fi
   [ "$cpu" != cortex-a76 ] || one="$but and not neon"  # at the level of sdot; below it the code is the A72's
-  for part in ${THINFER_ARM_PARTS:-kernels operators sessions files}; do
+  for part in ${THINFER_ARM_PARTS:-$parts}; do
     # Reading, writing and planning use no instruction that the A72 has not.
     if [ "$part" = files ] && { [ "$cpu" = cortex-a53 ] || [ "$cpu" = cortex-a76 ]; }; then continue; fi
     local -n of_part=$part
@@ -118,15 +127,19 @@ whole() {
   return $failed
 }
 
-# What a log of pytest says that names each test: its last line, or how far it came if it has none.
+# What a log of pytest says that names each test: how many of them ended how, and how far it came if it has no last line.
 outcome() {
-  local last
-  last=$(tail -1 "$1")
-  if [[ $last =~ ^=+\ (.*)\ =+$ ]]; then
-    echo "${BASH_REMATCH[1]}"
+  local kind count said=() of
+  for kind in PASSED FAILED ERROR SKIPPED; do
+    count=$(grep -cE "^tests/.* $kind" "$1") || continue
+    said+=("$count ${kind,,}")
+  done
+  printf -v said '%s, ' "${said[@]}"
+  if ! tail -1 "$1" | grep -qE '^=+ .* =+$'; then
+    of=$(sed -nE 's/.*collected ([0-9]+) items.*/\1/; s/.* ([0-9]+) selected.*/\1/; /^[0-9]+$/p' "$1" | tail -1)
+    echo "${said%, }; stopped, of $of"
   else
-    echo "stopped after $(grep -cE '^tests/.* PASSED' "$1") passed, $(grep -cE '^tests/.* (FAILED|ERROR)' "$1") failed of" \
-      "$(sed -nE 's/.*collected ([0-9]+) items.*/\1/; s/.* ([0-9]+) selected.*/\1/; /^[0-9]+$/p' "$1" | tail -1)"
+    echo "${said%, }"
   fi
 }
 
@@ -142,7 +155,7 @@ table() {
     echo "| CPU | part | wheel | test files | result | date | revision |"
     echo "|---|---|---|---|---|---|---|"
     for cpu in cortex-a53 cortex-a72 cortex-a76 cortex-a7; do
-      for part in kernels operators sessions files; do
+      for part in $parts; do
         log=$work/results/$cpu.$part.log
         [ -e "$log" ] || continue
         read -r machine day revision < "$work/results/$cpu.$part"
