@@ -47,14 +47,25 @@ class LayoutChoice:
                 names.append(name)
         return names
 
-    def solve(self) -> list[Lowering]:
-        """Forward greedy, then single flips until nothing gets cheaper."""
+    def solve(self, layout: Layout | None = None) -> list[Lowering]:
+        """Forward greedy, then single flips until nothing gets cheaper. ``layout``: where units can make it, they do so at first."""
         for u, unit in enumerate(self.units):
-            self._set(u, min(unit.options, key=lambda option, u=u: self._cost(u, option)))  # type: ignore[misc]
+            ways = [option for option in unit.options if option.output == layout == option.inputs[0]] or unit.options
+            self._set(u, min(ways, key=lambda option, u=u: self._cost(u, option)))  # type: ignore[misc]
         for _ in range(SWEEPS):
             if not any([self._improve(u) for u in range(len(self.units))]):
                 break
         return [option for option in self.chosen if option is not None]
+
+    @property
+    def total(self) -> float:
+        return sum(option.cost for option in self.chosen if option is not None) + sum(self._reorders(name) for name in self._price)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether most values that reorders move are in NCHW, but not all of them."""
+        layouts = [self.made[name] for name, price in self._price.items() if price]
+        return len(layouts) // 2 < layouts.count("NCHW") < len(layouts)
 
     def _improve(self, u: int) -> bool:
         before = self.chosen[u]
@@ -82,7 +93,13 @@ class LayoutChoice:
 
 def choose(units: Sequence[Unit], types: Types, given: Collection[str], results: Collection[str]) -> list[Lowering]:
     """The option of each unit. ``given``: values that come from outside the segment, ``results``: values that leave it."""
-    return LayoutChoice(units, types, given, results).solve()
+    choice = LayoutChoice(units, types, given, results)
+    found = choice.solve()
+    if choice.mixed:  # single flips do not take several units in a row from one layout to the other
+        other = LayoutChoice(units, types, given, results)
+        second = other.solve("NCHW")
+        return second if other.total < choice.total else found
+    return found
 
 
 def layouts(units: Sequence[Unit], chosen: Sequence[Lowering]) -> Mapping[str, Layout]:

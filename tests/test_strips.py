@@ -250,3 +250,17 @@ def test_bands(kind: str, attrs: dict[str, Any], added: str, level: str, monkeyp
                 ran |= threads > 1 and {step.lane for step in steps} > {0, 1}
                 assert not (added and any(step.kernel == "add" for step in steps)), "the addition has a step of its own"
     assert ran
+
+
+def test_the_image_goes_to_the_layout_of_what_follows() -> None:
+    """Sparse convolutions want NCHW: the dense one and the depthwise one before them make that, too, though each alone would be no faster."""
+    layers = [STEM, depthwise(20), pointwise(12, 20), pointwise(48, 12), depthwise(48), pointwise(12, 48)]
+    graph, x = net(layers, 128, 128, "fp32")
+    thin = {f"w{i}": sparse(graph.weights[f"w{i}"].shape, "fp32", 0.1) for i in (2, 3, 5)}
+    graph = replace(graph, weights={**graph.weights, **thin})
+    session = runtime.Session(graph)
+    assert_near(graph, x, next(iter(session.run({"x": x}).values())))
+    (plan,) = session._plans.values()
+    steps = [step.kernel for step in plan.stages[0].program.steps]
+    assert steps[:2] == ["conv_planes_f32", "depthwise_planes_f32"]
+    assert not any(kernel.startswith("copy") for kernel in steps)

@@ -184,21 +184,21 @@ void items(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   }
 }
 
-// What input planes hold from float `first` up to `end`, in planes `pitch` floats apart, each at a multiple of the vectors.
-const float* copied(const float* x, int64_t planes, int64_t floats, int64_t pitch, int64_t first, int64_t end, float* to) {
-  for (int64_t c = 0; c < planes; c++) copy_floats(to + c * pitch + first, x + c * floats + first, end - first);
-  return to;
-}
-
-// Floats of an input plane that rows [oh, oh + n) of the output read.
+// Floats of an input plane that rows [oh, oh + n) of the output read: from `first` on.
 struct Reach {
   int64_t first, end;
   Reach(const int64_t* p, int64_t oh, int64_t n) {
     const int64_t top = oh * p[SH] - p[PH];
-    first = clip(top, 0, p[H]) * p[W] / PANEL * PANEL;
+    first = clip(top, 0, p[H]) * p[W];
     end = clip(top + (n - 1) * p[SH] + (p[KH] - 1) * p[DH] + 1, 0, p[H]) * p[W];
   }
 };
+
+// These of all planes, `pitch` floats apart, each at a multiple of the vectors. Where the first float of the first plane would be.
+const float* copied(const float* x, int64_t planes, int64_t floats, int64_t pitch, const Reach& part, float* to) {
+  for (int64_t c = 0; c < planes; c++) copy_floats(to + c * pitch, x + c * floats + part.first, part.end - part.first);
+  return to - part.first;
+}
 
 constexpr Decode DECODERS[] = {decode_float, decode_half, decode_codebook};
 
@@ -211,14 +211,17 @@ void expanded(const ThinCall* call, int64_t begin, int64_t end) {
   float* planes = filter.strip.at + filter.strip.height(p[STRIP]) * filter.strip.row_floats();
   Expand e = {m, nullptr, q[X_COPY] ? q[X_COPY] : q[X_PLANE], (const float*)call->buf[5], (const float*)call->buf[6], splat(thin_f32(q[E_LOW])),
               splat(thin_f32(q[E_HIGH]))};
-  int64_t image = -1, row = -1;
+  int64_t image = -1, row = -1, origin = 0;  // a float of a plane that lies at a multiple of the vectors
   for (int64_t i = begin + q[FIRST]; i < end + q[FIRST]; i++) {
     const Item item(p, i);
     if (item.image != image || item.oh0 != row) {
       image = item.image, row = item.oh0;
       const Reach all(p, row, item.oh1 - row);
       e.x = (const float*)call->buf[0] + image * m->columns * q[X_PLANE];
-      if (q[X_COPY]) e.x = copied(e.x, m->columns, q[X_PLANE], q[X_COPY], all.first, all.end, planes + q[TOGETHER] * q[PLANE]);
+      if (q[X_COPY]) {
+        e.x = copied(e.x, m->columns, q[X_PLANE], q[X_COPY], all, planes + q[TOGETHER] * q[PLANE]);
+        origin = all.first;
+      }
     }
     for (int64_t panel = item.first; panel < item.last; panel++) {
       filter.taps_of(panel);
@@ -228,7 +231,7 @@ void expanded(const ThinCall* call, int64_t begin, int64_t end) {
       for (int64_t oh = item.oh0; oh < item.oh1; oh += p[STRIP]) {
         const int64_t n = smaller(item.oh1 - oh, p[STRIP]);
         const Reach reach(p, oh, n);
-        const int64_t first = reach.first, stop = (reach.end + PANEL - 1) / PANEL * PANEL;
+        const int64_t first = origin + (reach.first - origin) / PANEL * PANEL, stop = origin + (reach.end - origin + PANEL - 1) / PANEL * PANEL;
         int64_t weight = start->weight;
         for (int64_t r = 0; r < rows; r += q[TOGETHER]) {
           const int64_t some = smaller(rows - r, q[TOGETHER]);

@@ -1,7 +1,9 @@
-// Convolution of few NCHW channels into NHWC: what a network does to its image. K is short there, and patches are made of scraps, so
+// Convolution of few NCHW channels into NHWC, or into NCHW (pixels.h): what a network does to its image. K is short there, and patches are made of scraps, so
 // nothing is gathered: a strip of rows is copied to scratch with zeros around it, and pixels are read from there tap by tap.
 #include "decode.h"
 #include "gather.h"
+#include "pixels.h"
+#include "shuffle.h"
 
 namespace {
 
@@ -21,6 +23,7 @@ enum Param {
   C, H, W, OH, OW, N,
   KH, KW, SH, SW, PH, PW, DH, DW,
   ROWS, PITCH,        // output rows of a work item, floats between rows of the strip
+  LANES,              // 1: makes NCHW; a row of the strip is then one for each remainder of the columns by the stride, PITCH floats each
   OFFSETS_AT, DECODED_AT,  // floats from the start of scratch: after the strip
   KEPT,               // 1: encoded panels are decoded once a call, all of them; 0: for each strip, NP at a time
   LOW, HIGH,          // floats
@@ -113,16 +116,18 @@ inline void row(const Tile& t, int64_t width, int64_t stride, int panels) {
 
 struct Strip {
   const int64_t* p;
-  float* at;  // [C][height][pitch]
-  int64_t height;
+  float* at;  // [C][height][phases][pitch]
+  int64_t height, phases, row_floats;
 
-  Strip(const int64_t* p_, float* at_) : p(p_), at(at_), height((p[ROWS] - 1) * p[SH] + (p[KH] - 1) * p[DH] + 1) {}
+  Strip(const int64_t* p_, float* at_)
+      : p(p_), at(at_), height((p[ROWS] - 1) * p[SH] + (p[KH] - 1) * p[DH] + 1), phases(p[LANES] ? p[SW] : 1), row_floats(phases * p[PITCH]) {}
 
   // Offsets of the taps, in the order of the weights: (kh, kw, channel).
   void offsets(int64_t* to) const {
     for (int64_t kh = 0; kh < p[KH]; kh++)
       for (int64_t kw = 0; kw < p[KW]; kw++)
-        for (int64_t c = 0; c < p[C]; c++) *to++ = (c * height + kh * p[DH]) * p[PITCH] + kw * p[DW];
+        for (int64_t c = 0; c < p[C]; c++)
+          *to++ = (c * height + kh * p[DH]) * row_floats + kw * p[DW] % phases * p[PITCH] + kw * p[DW] / phases;
   }
 
   // What output rows from `oh` on need.
@@ -130,12 +135,47 @@ struct Strip {
     const int64_t first = oh * p[SH] - p[PH], n = clip(p[PITCH] - p[PW], 0, p[W]);
     for (int64_t c = 0; c < p[C]; c++)
       for (int64_t r = 0; r < height; r++) {
-        float* to = at + (c * height + r) * p[PITCH];
-        if (first + r < 0 || first + r >= p[H]) zero_floats(to, p[PITCH]);
+        float* to = at + (c * height + r) * row_floats;
+        if (first + r < 0 || first + r >= p[H]) zero_floats(to, row_floats);
+        else if (phases == 2) halve(image + (c * p[H] + first + r) * p[W], to);
         else copy_run(to, image + (c * p[H] + first + r) * p[W] - p[PW], 0, p[PITCH], p[PW], p[PW] + n);
       }
   }
+
+  // A row of the image with zeros around it: its even columns, then its odd ones.
+  void halve(const float* from, float* to) const {
+    for (int64_t phase = 0; phase < 2; phase++, to += p[PITCH]) {
+      const int64_t low = clip((p[PW] - phase + 1) / 2, 0, p[PITCH]), high = clip((p[W] + p[PW] - phase + 1) / 2, low, p[PITCH]);
+      const float* x = from + 2 * low + phase - p[PW];
+      zero_floats(to, low);
+      int64_t i = low;
+      for (; i + VL < high; i += VL, x += 2 * VL) store(to + i, evens(load(x), load(x + VL)));  // the row has a float behind these
+      if (i < high) {
+        const int left = (int)(2 * (high - i) - 1), more = left - VL;
+        const vf a = more < 0 ? load_n(x, left) : load(x), b = more > 0 ? load_n(x + VL, more) : vf{};
+        if (high - i == VL) store(to + i, evens(a, b));
+        else store_n(to + i, evens(a, b), (int)(high - i));
+      }
+      zero_floats(to + high, p[PITCH] - high);
+    }
+  }
 };
+
+// Rows [oh0, oh1) of the outputs of a panel, in NCHW.
+void panel_of_pixels(const int64_t* p, const Strip& strip, PixelTile t, int64_t oh0, int64_t oh1, float* y) {
+  const PixelTile all = t;
+  for (int first = 0; first < all.outputs; first += ROWS_OUT) {
+    t.w = all.w + first;
+    t.bias = all.bias + first;
+    t.scale = all.scale ? all.scale + first : nullptr;
+    t.outputs = (int)clip(all.outputs - first, 0, ROWS_OUT);
+    for (int64_t oh = oh0; oh < oh1; oh++) {
+      t.x = strip.at + (oh - oh0) * p[SH] * strip.row_floats;
+      t.y = y + first * t.ldy + oh * p[OW];
+      pixel_row(t);
+    }
+  }
+}
 
 void strips(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
   const int64_t* p = call->p;
@@ -164,6 +204,15 @@ void strips(const ThinCall* call, int64_t begin, int64_t end, Decode decode) {
       t.outputs = (int)clip(p[N] - panel * PANEL, 0, count * PANEL);
       t.scale = packed.scale(panel);
       t.bias = (const float*)call->buf[2] + panel * PANEL;
+      if (p[LANES]) {
+        for (int i = 0; i < count; i++) {
+          const int64_t output = (panel + i) * PANEL, plane = p[OH] * p[OW];
+          const PixelTile own = {nullptr, offsets, t.w + i * decoded_panel, taps, p[OW], nullptr, plane, (int)clip(p[N] - output, 0, PANEL),
+                                 packed.scale(panel + i), t.bias + i * PANEL, t.low, t.high};
+          panel_of_pixels(p, strip, own, oh0, oh1, (float*)call->buf[3] + (image * p[N] + output) * plane);
+        }
+        continue;
+      }
       for (int64_t oh = oh0; oh < oh1; oh++) {
         t.x = strip.at + (oh - oh0) * p[SH] * p[PITCH];
         t.y = (float*)call->buf[3] + (image * p[OH] + oh) * p[OW] * p[N] + panel * PANEL;

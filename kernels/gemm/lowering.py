@@ -11,13 +11,15 @@ from ...formats.record import replace
 from ...formats.tensor import Affine, EncodedTensor, Plain, Sparse
 from .. import costs
 from ..elementwise.lowering import emit_add_constant
-from ..lowering import Emitter, Lowering, Site, lowers
+from ..lowering import Emitter, Layout, Lowering, Site, lowers
 from ..ops._window import Window, window
 from ..tables import table_of
 from .pack import Order, PanelLayout, Panels, plan
 from .planes import conv_planes
 from .product import Product, lower_activations, lowering
 
+MADE: tuple[Layout, Layout] = ("NHWC", "NCHW")
+"""What convolutions of planes make."""
 MOST_PAIRS = 1024
 """Matrices that a MatMul of two activations multiplies, one step each; with more of them NumPy does it."""
 
@@ -74,8 +76,11 @@ def lower_conv(site: Site) -> Iterator[Lowering]:
     for layout in layouts(site.weights[1], site.attrs["group"], "conv"):
         rows, ldx, geometry = rows_of(x.shape, site.attrs["group"], win, layout.taps == 1)
         yield lowering(site, Product(layout, rows, ldx, bias, geometry=geometry, scheme="NHWC"))
-        if geometry is not None and isinstance(layout, PanelLayout) and (direct := conv_planes(site, layout, bias, win)) is not None:
-            yield direct
+        if geometry is not None and isinstance(layout, PanelLayout):
+            for makes in MADE:
+                direct = conv_planes(site, layout, bias, win, makes)
+                if direct is not None:
+                    yield direct
 
 
 def layouts(tensor: EncodedTensor, groups: int, order: Order) -> Iterator[Panels]:
