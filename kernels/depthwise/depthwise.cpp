@@ -2,6 +2,9 @@
 #include "rolling.h"
 #include "clamp.h"
 #include "taps.h"
+#if defined(__aarch64__)
+#include "rows_neon.h"
+#endif
 
 namespace {
 
@@ -121,9 +124,31 @@ void rows_of(const Channels* c, int vectors, int64_t oh0, int64_t oh1) {
   for (int v = 0; v < vectors; v++) c[v].lanes == VL ? rows<WIDTH, STRIDE, true>(c[v], oh0, oh1) : rows<WIDTH, STRIDE, false>(c[v], oh0, oh1);
 }
 
-#if defined(__AVX2__) || defined(__aarch64__)
+#if defined(__aarch64__)
 
-#if defined(__AVX512F__) || defined(__aarch64__)
+// The last pixels may overlap those before. All vectors of a cache line one after another: where pixels are far apart, it would not stay in L1.
+template <int S>
+void roll_all(const Channels* c, int vectors, int64_t oh0, int64_t oh1) {
+  const int64_t* p = c->p;
+  const int64_t width = p[OW], top = oh0 * S - p[PH];
+  const bool above = top >= 0, below = top + (oh1 - oh0 - 1) * S + 2 < p[H];
+  const int full = c[vectors - 1].lanes == VL ? vectors : vectors - 1;
+  for (int64_t next = 0; next < width; next += ABREAST) {
+    const int64_t ow = next + ABREAST <= width ? next : width - ABREAST, iw = ow * S - p[PW];
+    const bool left = iw < 0, right = iw + (ABREAST - 1) * S + 2 >= p[W];
+    const auto go = left ? right ? go_down<S, true, true> : go_down<S, true, false> : right ? go_down<S, false, true> : go_down<S, false, false>;
+    for (int v = 0; v < full; v++) {
+      const float* x = c[v].x + (top * p[W] + iw) * p[C];
+      float* y = c[v].y + (oh0 * p[OW] + ow) * p[C];
+      go({x, p[W] * p[C], y, p[OW] * p[C], p[C], c[v].w, c[v].bias, c[v].low, c[v].high}, above, below, oh1 - oh0);
+    }
+  }
+  if (full < vectors) rows<3, S, false>(c[full], oh0, oh1);
+}
+
+#elif defined(__AVX2__)
+
+#if defined(__AVX512F__)
 constexpr int ABREAST = 7;  // pixels that roll down together: 21 of 32 registers hold their sums, 9 the taps
 #else
 constexpr int ABREAST = 4;  // 12 of 16 hold sums, taps come from memory
@@ -194,8 +219,8 @@ typedef void (*Rows)(const Channels* c, int vectors, int64_t oh0, int64_t oh1);
 
 Rows choose(const int64_t* p) {
 #if defined(__AVX2__) || defined(__aarch64__)
-  // Where few pixels are done twice.
-  if (rolls(p) && p[OW] >= ABREAST && (p[OW] + ABREAST - 1) / ABREAST * ABREAST * 4 <= p[OW] * 5) return p[SW] == 1 ? roll_all<1> : roll_all<2>;
+  // Where few pixels are done twice. One row of image may lack both neighbours.
+  if (rolls(p) && p[H] > 1 && p[OW] >= ABREAST && (p[OW] + ABREAST - 1) / ABREAST * ABREAST * 4 <= p[OW] * 5) return p[SW] == 1 ? roll_all<1> : roll_all<2>;
 #endif
   if (p[DW] == 1 && p[KW] == 3 && p[SW] == 1) return rows_of<3, 1>;
   if (p[DW] == 1 && p[KW] == 3 && p[SW] == 2) return rows_of<3, 2>;

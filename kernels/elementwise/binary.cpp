@@ -1,4 +1,5 @@
 // z = f(x, y) with broadcasting, and per-channel scale and shift; one work item per block of a row.
+#include "clamp.h"
 #include "kernel.h"
 #include "simd.h"
 #include "strides.h"
@@ -33,10 +34,10 @@ template <typename F, int STEP_X, int STEP_Y>
 inline void row(const float* x, const float* y, float* z, int64_t n, vf low, vf high) {
   const vf x0 = splat(*x), y0 = splat(*y);
   int64_t i = 0;
-  for (; i + VL <= n; i += VL) store(z + i, clamp(F::of(STEP_X ? load(x + i) : x0, STEP_Y ? load(y + i) : y0), low, high));
+  for (; i + VL <= n; i += VL) store(z + i, clamped(F::of(STEP_X ? load(x + i) : x0, STEP_Y ? load(y + i) : y0), low, high));
   if (i == n) return;
   const int rest = (int)(n - i);
-  store_n(z + i, clamp(F::of(STEP_X ? load_n(x + i, rest) : x0, STEP_Y ? load_n(y + i, rest) : y0), low, high), rest);
+  store_n(z + i, clamped(F::of(STEP_X ? load_n(x + i, rest) : x0, STEP_Y ? load_n(y + i, rest) : y0), low, high), rest);
 }
 
 // Any strides: an operand of lower rank than the other lies across the row of a channels-last result.
@@ -49,7 +50,7 @@ inline void strided_row(const float* x, int64_t dx, const float* y, int64_t dy, 
       xs[k] = x[(i + k) * dx];
       ys[k] = y[(i + k) * dy];
     }
-    const vf value = clamp(F::of(load(xs), load(ys)), low, high);
+    const vf value = clamped(F::of(load(xs), load(ys)), low, high);
     if (count == VL)
       store(z + i, value);
     else
@@ -107,8 +108,8 @@ THIN_KERNEL(scale_shift_planes) {
     const float* x = (const float*)call->buf[0] + item * n;
     float* y = (float*)call->buf[3] + item * n;
     int64_t i = 0;
-    for (; i + VL <= n; i += VL) store(y + i, clamp(load(x + i) * scale + shift, low, high));
-    if (i < n) store_n(y + i, clamp(load_n(x + i, (int)(n - i)) * scale + shift, low, high), (int)(n - i));
+    for (; i + VL <= n; i += VL) store(y + i, clamped(load(x + i) * scale + shift, low, high));
+    if (i < n) store_n(y + i, clamped(load_n(x + i, (int)(n - i)) * scale + shift, low, high), (int)(n - i));
   }
 }
 
@@ -122,9 +123,9 @@ THIN_KERNEL(scale_shift_rows) {
     const float* x = (const float*)call->buf[0] + item * n;
     float* y = (float*)call->buf[3] + item * n;
     int64_t i = 0;
-    for (; i + VL <= n; i += VL) store(y + i, clamp(load(x + i) * load(scale + i) + load(shift + i), low, high));
+    for (; i + VL <= n; i += VL) store(y + i, clamped(load(x + i) * load(scale + i) + load(shift + i), low, high));
     if (i == n) continue;
     const int rest = (int)(n - i);
-    store_n(y + i, clamp(load_n(x + i, rest) * load_n(scale + i, rest) + load_n(shift + i, rest), low, high), rest);
+    store_n(y + i, clamped(load_n(x + i, rest) * load_n(scale + i, rest) + load_n(shift + i, rest), low, high), rest);
   }
 }

@@ -1,5 +1,6 @@
 // Convolution of few NCHW channels into NHWC, or into NCHW (pixels.h): what a network does to its image. K is short there, and patches are made of scraps, so
 // nothing is gathered: a strip of rows is copied to scratch with zeros around it, and pixels are read from there tap by tap.
+#include "clamp.h"
 #include "decode.h"
 #include "gather.h"
 #include "pixels.h"
@@ -81,12 +82,12 @@ void tile(const Tile& t) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-      for (int i = 0; i < P * NV; i++) store(y + r * ldy + i * VL, clamp(sum[r][i], low, high));
+      for (int i = 0; i < P * NV; i++) store(y + r * ldy + i * VL, clamped(sum[r][i], low, high));
   else
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-      for (int i = 0; i < P * NV; i++) write(y + r * ldy + i * VL, clamp(sum[r][i], low, high), outputs - i * VL);
+      for (int i = 0; i < P * NV; i++) write(y + r * ldy + i * VL, clamped(sum[r][i], low, high), outputs - i * VL);
 }
 
 // The pixels of a row in tiles of R; the last tile may overlap the one before.

@@ -146,24 +146,19 @@ inline void panels_of(int panels, int rows, const Tile& t) {
 inline void all_rows(int panels, int64_t rows, Tile t) {
   const int64_t ahead = t.ahead;
   t.ahead = 0;
-  const int64_t tiles = (rows + MR - 1) / MR;
-  for (int64_t i = 0, at = 0; i < tiles; i++) {
-    const int64_t next = rows * (i + 1) / tiles;
+  const int64_t tiles = (rows + MR - 1) / MR, least = tiles ? rows / tiles : 0, higher = rows - least * tiles;
+  for (int64_t i = 0; i < tiles; i++) {
+    const int64_t height = least + (i < higher);
     if (i + 1 == tiles) t.ahead = ahead;
-    panels_of<NP>(panels, (int)(next - at), t);
-    t.x += (next - at) * t.ldx;
-    t.y += (next - at) * t.ldy;
-    at = next;
+    panels_of<NP>(panels, (int)height, t);
+    t.x += height * t.ldx;
+    t.y += height * t.ldy;
   }
 }
 
 // One row of activations that are not all finite, of which an absent weight must not see any.
 inline void one_by_one(int panels, const Tile& t) {
-#if defined(__aarch64__)
-  const bool begins = false;
-#else
   const bool begins = is_plain(t);  // as in tiles: other blocks of columns may have been finite
-#endif
   for (int i = 0; i < t.columns && i < panels * PANEL; i++) {
     const float* w = t.w + i / PANEL * t.ldw + i % PANEL;
     float sum = !t.first ? t.y[i] : begins ? t.bias[i] : 0.0f;

@@ -45,43 +45,72 @@ template <int R>
     }
 }
 
-// Columns [at, at + 8) of the panel, as far as they exist in y.
+constexpr float NOTHING_YET[HALF * VL] = {};
+
+// Columns [at, at + 8) of the panel; EDGE: some of them do not exist in y. What the tile says is read before y is written (compilers would
+// read it again), and a vector is written as soon as it is clamped, so that stores do not wait for the last of them.
 template <int R, bool EDGE>
-void half_panel(const Tile& t, int at) {
+[[gnu::always_inline]] inline void half_panel(const Tile& t, int at, bool plain) {
   vf sum[R][HALF];
+  const int left = t.columns - at;
+  const int64_t ldy = t.ldy;
+  float* const y = t.y + at;
+  const vf low = splat(t.low), high = splat(t.high);
+  if (t.first) {
+    const float* begin = plain ? t.bias + at : NOTHING_YET;
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+      for (int i = 0; i < HALF; i++) sum[r][i] = load(begin + i * VL);
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+      for (int i = 0; i < HALF; i++) sum[r][i] = EDGE ? read_y(y + r * ldy + i * VL, left - i * VL) : load(y + r * ldy + i * VL);
+  }
+  multiply<R>(sum, t, t.w + at);
+  const auto write = [&](int r, int i, vf value) __attribute__((always_inline)) {
+    if (EDGE) write_y(y + r * ldy + i * VL, value, left - i * VL);
+    else store(y + r * ldy + i * VL, value);
+  };
+  if (!t.last) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+      for (int i = 0; i < HALF; i++) write(r, i, sum[r][i]);
+    asm volatile("");  // compilers would have both ends share their last stores, which would then wait for all that is before
+    return;
+  }
+  if (!plain)
+#pragma GCC unroll 2
+    for (int i = 0; i < HALF; i++) {
+      const vf scale = splat(t.alpha) * (t.scale ? load(t.scale + at + i * VL) : splat(1)), bias = load(t.bias + at + i * VL);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) sum[r][i] = sum[r][i] * scale + bias;
+    }
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
-    for (int i = 0; i < HALF; i++) {
-      const float* y = t.y + r * t.ldy + at + i * VL;
-      sum[r][i] = t.first ? vf{} : EDGE ? read_y(y, t.columns - at - i * VL) : load(y);
-    }
-  multiply<R>(sum, t, t.w + at);
-  const vf low = splat(t.low), high = splat(t.high);
-#pragma GCC unroll 2
-  for (int i = 0; i < HALF; i++) {
-    vf scale = splat(t.alpha), bias = vf{};
-    if (t.last) bias = load(t.bias + at + i * VL);
-    if (t.last && t.scale) scale *= load(t.scale + at + i * VL);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-      float* y = t.y + r * t.ldy + at + i * VL;
-      const vf done = t.last ? clamped(sum[r][i] * scale + bias, low, high) : sum[r][i];
-      if (EDGE) write_y(y, done, t.columns - at - i * VL);
-      else store(y, done);
-    }
-  }
+    for (int i = 0; i < HALF; i++) write(r, i, clamped(sum[r][i], low, high));
 }
 
 template <int R>
-inline void rows_of(int rows, const Tile& t, int at) {
-  if (rows == R) t.columns - at < HALF * VL ? half_panel<R, true>(t, at) : half_panel<R, false>(t, at);
-  else if constexpr (R > 1) rows_of<R - 1>(rows, t, at);
+void panel(const Tile& t) {
+  const bool plain = is_plain(t);
+  int at = 0;
+  for (; at + HALF * VL <= t.columns; at += HALF * VL) half_panel<R, false>(t, at, plain);
+  if (at < t.columns) half_panel<R, true>(t, at, plain);
+}
+
+template <int R>
+inline void rows_of(int rows, const Tile& t) {
+  if (rows == R) panel<R>(t);
+  else if constexpr (R > 1) rows_of<R - 1>(rows, t);
 }
 
 template <int>
 inline void panels_of(int, int rows, const Tile& t) {
-  for (int at = 0; at < t.columns; at += HALF * VL) rows_of<MR>(rows, t, at);
+  rows_of<MR>(rows, t);
 }
 
 }  // namespace

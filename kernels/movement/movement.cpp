@@ -35,6 +35,7 @@ inline void narrow(const float* __restrict x, int64_t dx, float* __restrict y, i
 
 inline void copy_row(const float* x, float* y, int64_t n) {
   int64_t i = 0;
+#pragma GCC unroll 4
   for (; i + VL <= n; i += VL) store(y + i, load(x + i));
   if (i < n) store_n(y + i, load_n(x + i, (int)(n - i)), (int)(n - i));
 }

@@ -53,8 +53,27 @@ class Counts:
         return sum(len(code) // 4 * count for code, count in self.blocks.items())
 
 
+def branches(code: bytes) -> bool:
+    """Whether a block ends because its last instruction branches (A64: B, BL, B.cond, CBZ, CBNZ, TBZ, TBNZ, BR, BLR, RET)."""
+    word = int.from_bytes(code[-4:], "little")
+    return word >> 26 & 0x1F == 5 or word >> 24 == 0x54 or word >> 25 & 0x3F in (0x1A, 0x1B) or word >> 25 == 0x6B
+
+
+def joined(blocks: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """Blocks (address, count, code), those made whole that qemu cut in two without a branch: at the end of a page, or because they are long."""
+    at = Counter(address for address, _, _ in blocks)
+    found = {address: (count, code) for address, count, code in blocks if at[address] == 1}
+    for address in sorted(found, reverse=True):
+        count, code = found[address]
+        after, rest = found.get(address + len(code), (0, b""))
+        if not branches(code) and after >= count:
+            found[address] = count, code + rest
+            found[address + len(code)] = after - count, rest
+    return [block for block in blocks if at[block[0]] > 1] + [(address, count, code) for address, (count, code) in found.items()]
+
+
 def read_counts(path: Path) -> Counts:
-    counts, maps = Counts(), []
+    counts, maps, blocks = Counts(), [], []
     for line in path.read_text().splitlines():
         kind, rest = line.split(" ", 1)
         if kind == "map":
@@ -62,9 +81,10 @@ def read_counts(path: Path) -> Counts:
             maps.append((int(start, 16), int(end, 16), Path(name).name))
         else:
             address, count, code = rest.split(" ")
-            at, block = int(address, 16), bytes.fromhex(code)
-            counts.blocks[block] += int(count)
-            counts.files[next((name for start, end, name in maps if start <= at < end), "")] += len(block) // 4 * int(count)
+            blocks.append((int(address, 16), int(count), bytes.fromhex(code)))
+    for at, count, block in joined(blocks):
+        counts.blocks[block] += count
+        counts.files[next((name for start, end, name in maps if start <= at < end), "")] += len(block) // 4 * count
     return counts
 
 
