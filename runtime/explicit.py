@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..formats.graph import ActivationQuantization, Graph, Node
+from ..formats.graph import ActivationQuantization, Graph, Node, QuantizedDtype
 from ..formats.record import dataclass, field, replace
 from ..formats.tensor import EncodedTensor
 from ..kernels.ops._integer import FORMS, SCALE
@@ -18,7 +18,7 @@ from ..kernels.quantized import weight_scale
 from .shapes import outline
 
 
-def explicit(graph: Graph) -> Graph:
+def explicit(graph: Graph, codes: QuantizedDtype | None = None) -> Graph:
     """The graph without annotations. Products in integers read codes, all others a value made for them.
 
         x (int8) ──► Conv(w int8) ──► y (int8) ──► Relu
@@ -26,20 +26,29 @@ def explicit(graph: Graph) -> Graph:
         x ──► Quantize ──► x.codes ──► thinfer::Conv(w) ──► y' ──► Quantized ──► y ──► Relu
 
     Dynamic codes come with ``x.scale`` and, if they are uint8, ``x.zero``, which are further inputs of the product (``kernels/ops/_integer.py``).
+    ``codes``: what static codes of 8 bits are, int8 or uint8, whatever the graph says; their values stay the same.
     The graph itself, if nothing in it is quantized.
     """
-    return _explicit(graph, graph.weights, _Scope()) if _any(graph) else graph
+    return _explicit(graph, graph.weights, _Scope(dtype=codes)) if _any(graph) else graph
+
+
+def _of_dtype(how: ActivationQuantization, dtype: QuantizedDtype | None) -> ActivationQuantization:
+    """The same numbers as codes of that type: those of int8 are 128 less than those of uint8, and so are their zero points."""
+    if dtype is None or how.kind != "static" or {how.dtype, dtype} != {"int8", "uint8"}:
+        return how
+    return replace(how, dtype=dtype, zero_point=how.zero_point + (128 if dtype == "uint8" else -128))
 
 
 @dataclass(frozen=True)
 class _Scope:
     """What the values of the graphs around are: ``how`` they are quantized, where they lie as they are (``raw``), their ``codes`` with what
-    belongs to these, and ``seen`` quantized."""
+    belongs to these, and ``seen`` quantized. ``dtype``: of static codes, if not as the graph says."""
 
     how: Mapping[str, ActivationQuantization] = field(default_factory=dict)
     raw: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seen: Mapping[str, str] = field(default_factory=dict)
+    dtype: QuantizedDtype | None = None
 
 
 def integer_operands(node: Node, how: Mapping[str, ActivationQuantization], weights: Mapping[str, EncodedTensor],
@@ -77,7 +86,7 @@ def _any(graph: Graph) -> bool:
 
 
 def _explicit(graph: Graph, weights: Mapping[str, EncodedTensor], outer: _Scope) -> Graph:
-    how = {**outer.how, **graph.quantized}
+    how = {**outer.how, **{name: _of_dtype(found, outer.dtype) for name, found in graph.quantized.items()}}
     raw, codes, seen = dict(outer.raw), dict(outer.codes), dict(outer.seen)
     taken = {name for node in graph.nodes for name in (*node.reads(), *node.outputs)}.union(weights)
     nodes: list[Node] = []
@@ -99,7 +108,7 @@ def _explicit(graph: Graph, weights: Mapping[str, EncodedTensor], outer: _Scope)
             continue
         renamed = {name: _fresh(name, taken) for name in node.outputs if name in graph.quantized}
         raw |= renamed
-        scope = _Scope(how, raw, codes, seen)
+        scope = _Scope(how, raw, codes, seen, outer.dtype)
         nodes.append(replace(_reading(node, weights, scope), outputs=tuple(renamed.get(name, name) for name in node.outputs)))
         for name in renamed:
             quantize(raw[name], name, name)

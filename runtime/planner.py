@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..formats.value_info import ValueInfo
+from ..kernels.isa import ARM_LEVELS
 from .errors import OutOfMemory, enough_memory
 from .model_file import ModelFile
 from .stage import KeptPlan, Target
@@ -26,9 +27,9 @@ class _Model:
     """A model's graph, parsed and checked when somebody needs it. Planner and weights share it, so that neither holds the other: sessions shall be
     freed when their last user lets go of them, not when Python looks for cycles."""
 
-    def __init__(self, given: Graph | ModelFile) -> None:
+    def __init__(self, given: Graph | ModelFile, isa: str | None) -> None:
         self.file = given if isinstance(given, ModelFile) else None
-        self._given = given
+        self._given, self._isa = given, isa
 
     @cached_property
     def graph(self) -> Graph:
@@ -38,12 +39,12 @@ class _Model:
 
     @cached_property
     def explicit(self) -> Graph:
-        """With nodes for what is quantized."""
+        """With nodes for what is quantized. Static codes have the sign of those that the level multiplies (kernels/integer/dot.h)."""
         if not any(part.quantized for part in self.graph.scopes()):
             return self.graph
         from .explicit import explicit
 
-        return explicit(self.graph)
+        return explicit(self.graph, None if self._isa is None else "int8" if self._isa in ARM_LEVELS else "uint8")
 
 
 class Planner:
@@ -51,7 +52,7 @@ class Planner:
 
     def __init__(self, model: Graph | ModelFile, target: Target, cache: str | os.PathLike[str] | None) -> None:
         """``cache``: the folder of kept plans, if any. Raises now what is wrong with the model, unless a plan of it was kept: then it was right."""
-        held = _Model(model)
+        held = _Model(model, target.isa)
         self._model, self._target = held, target
         self.weights = PackedWeights(lambda: held.graph.weights)
         self._cache = self._opened(cache)

@@ -17,6 +17,7 @@ from thinfer.formats.graph import ActivationQuantization, Graph, Node, ValueInfo
 from thinfer.formats.tensor import Affine, EncodedTensor
 from thinfer.kernels import isa
 from thinfer.kernels.integer.pack import Matrix, weight_bytes
+from thinfer.kernels.ops._op import HOW
 from thinfer.kernels.quantized import quantize
 from thinfer.runtime.interpreter import evaluate
 from thinfer.runtime.partition import NativeSegment
@@ -94,6 +95,9 @@ CONVS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "pointwise wide": ((1, 24, 11, 11), (144, 24, 1, 1), {}),
     "pointwise two panels": ((1, 18, 5, 5), (31, 18, 1, 1), {}),
     "pointwise three panels": ((3, 9, 5, 3), (47, 9, 1, 1), {}),
+    "pointwise four panels": ((1, 20, 5, 7), (64, 20, 1, 1), {}),
+    "pointwise one panel": ((1, 32, 5, 7), (16, 32, 1, 1), {}),
+    "pointwise 24": ((1, 17, 4, 5), (24, 17, 1, 1), {}),
     "pointwise long sums": ((1, 1031, 2, 2), (17, 1031, 1, 1), {}),
     "strided pointwise": ((1, 8, 7, 6), (20, 8, 1, 1), {"strides": (2, 2)}),
     "three colours": ((1, 3, 13, 11), (32, 3, 3, 3), {"strides": (2, 2), "pads": (1, 1, 1, 1)}),
@@ -179,8 +183,9 @@ def test_nothing_behind_the_codes_is_read(stride: int, level: str, monkeypatch: 
                       {"w": tensor}, {"x": INT8})
         (plan,) = runtime.load(graph)._plans.values()
         (unit,) = (unit for segment in plan.segments for unit in segment.units if unit.site.weights)
-        given = np.frombuffer(memory, np.int8, codes.size, 4 * page - codes.size)
-        given[:] = to_memory(codes.astype(np.int8), "NHWC")
+        how = unit.site.attrs[HOW][0]
+        given = np.frombuffer(memory, how.dtype, codes.size, 4 * page - codes.size)
+        given[:] = to_memory((codes + how.zero_point - INT8.zero_point).astype(how.dtype), "NHWC")
         for option in unit.options:
             np.testing.assert_array_equal(run(unit.site, option, [given, *[None] * 8], level, given=given), y)
 

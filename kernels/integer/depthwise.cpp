@@ -44,10 +44,14 @@ void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t ro
 #else
       uint64_t left = chunk_of(l, rolls, begun, x, count, ToCodes<0>(l, f, row, chunk));
 #endif
-      if (WIDENS && left && rolls) widen(weights, l.vectors, wide);
+      if (!left) return;
+      if (WIDENS && rolls) widen(weights, l.vectors, wide);
+#if defined(__aarch64__)
       Exactly end = {&f, &l.table, row, chunk};
-      for (int64_t o = 0; left; o++, left >>= 1)
-        if (left & 1) some_rows<1>(l, weights, x, o, end);
+#else
+      ByDivision end(l, f, row, chunk);
+#endif
+      for (; left; left &= left - 1) some_rows<1>(l, weights, x, __builtin_ctzll(left), end);
     }
   });
 }
@@ -80,7 +84,7 @@ THIN_KERNEL(depthwise_i8) {
     }
     // Columns of codes are written with strides that prefetchers follow into the rows below, which another thread has in its cache.
     Finish beside = f;
-    beside.codes = beside.quick.codes = scratch + p[ROOM] - row * f.ld;
+    beside.codes = scratch + p[ROOM] - row * f.ld;
     output_rows(l, beside, scratch, row, last - first, wide);
     __builtin_memcpy(f.codes + row * f.ld, scratch + p[ROOM], (size_t)((last - first) * f.ld));
   }

@@ -24,8 +24,8 @@ LANES = {"avx512vnni": 16, "avx512": 16, "avx2": 8}
 """Sums of a vector, by ISA level; 4 elsewhere. Four vectors of them are a chunk (depthwise.cpp)."""
 MOST_TAPS = 16
 """In a row of the filter."""
-SCRATCH = 160 << 10
-"""Bytes of copied rows, about: they stay in L2."""
+SCRATCH = {"avx512vnni": 320 << 10, "avx512": 320 << 10}
+"""Bytes of copied rows, about, by ISA level; 160 KB elsewhere: they stay in L2."""
 FEWEST_ROWS = 4
 """Of a band, so that few rows are copied twice."""
 MOST_ROWS = 64
@@ -66,7 +66,7 @@ class Depthwise:
         how, tensor = factors.how, self.site.weights[1]
         largest = (largest_weight(tensor) or 0) * largest_code(how) * prod(kernel)
         group_rows = out_height * (batch if how.granularity == "tensor" else 1)
-        finish = Finish(em, factors, largest, group_rows)
+        finish = Finish(em, factors, largest, group_rows, self.site.isa)
         m, bias, quick_m, quick_bias = finish.table()
         lanes, taps = LANES.get(self.site.isa, 4), kernel[0] * -(-kernel[1] // 4) * 4
         period = lcm(channels, 4 * lanes)
@@ -75,7 +75,7 @@ class Depthwise:
         def pack(found: EncodedTensor) -> np.ndarray:
             w = integers_of(found).reshape(channels, *kernel)
             start = factors.starts(w.sum((1, 2), dtype=np.int64), self.site.isa)
-            begun, kind = finish.begun(start, w, self.site.isa)
+            begun, kind = finish.begun(start, w)
             w, start, *in_order = (chunks(part, period, lanes) for part in (w, start, m, bias, quick_m, quick_bias, *begun))
             told = [np.array([kind], np.int32)] if begun else []
             return joined([quads(w), vectors(start), *in_order[:2], *map(vectors, in_order[2:]), *told])[0]
@@ -85,7 +85,7 @@ class Depthwise:
         pixels = out_width + (kernel[1] - 1) * dilations[1] // strides[1]
         row_bytes = strides[1] * (pixels * channels + 4 * ALIGNMENT)
         beside = (kernel[0] - 1) * dilations[0] + 1 - strides[0]  # rows that a band reads beside those of its strides
-        band = min(out_height, MOST_ROWS, max(FEWEST_ROWS, (SCRATCH // row_bytes - beside) // strides[0]))
+        band = min(out_height, MOST_ROWS, max(FEWEST_ROWS, (SCRATCH.get(self.site.isa, 160 << 10) // row_bytes - beside) // strides[0]))
         if batch % self.site.threads:
             band = shared_band(out_height, self.site.threads, band, lambda rows: rows * strides[0] + beside)
         bands = -(-out_height // band)

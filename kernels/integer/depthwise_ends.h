@@ -79,16 +79,20 @@ struct ToCodes {
   uint64_t near;  // bit o: row o lies near a tie, and is left to others
 
   ToCodes(const Layer& l, const Finish& f, int64_t row, const Chunk& chunk)
-      : quick(f.quick), to(f.codes + row * f.ld + chunk.at), m(l.table.quick_m + chunk.index * CHUNK), bias(l.table.quick_bias + chunk.index * CHUNK),
+      : quick(f.quick()), to(f.codes + row * f.ld + chunk.at), m(l.table.quick_m + chunk.index * CHUNK), bias(l.table.quick_bias + chunk.index * CHUNK),
         n(chunk.n), near(0) {}
   [[gnu::always_inline]] void operator()(const vi (&sums)[4], int64_t o) {
-    vf q[4], distance = {};
+    vi q[4];
+    vu least = {};
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) q[j] = __builtin_convertvector(sums[j], vf) * load(m + j * VL) + load(bias + j * VL);
-    const vi bytes = quick.bytes_of(q[0], q[1], q[2], q[3], distance);
+    for (int j = 0; j < 4; j++) {
+      q[j] = FixedPoint::of(__builtin_convertvector(sums[j], vf) * load(m + j * VL) + load(bias + j * VL));
+      least = j ? FixedPoint::least(least, q[j]) : (vu)q[j];
+    }
+    const vi bytes = quick.bytes(q[0], q[1], q[2], q[3]);
     if (__builtin_expect(n == CHUNK, 1)) storei(to + o * quick.ld, bytes);
     else store_bytes(to + o * quick.ld, bytes, n);
-    near |= (uint64_t)quick.is_near(distance) << o;
+    near |= (uint64_t)quick.is_near(least) << o;
   }
 };
 #endif
@@ -125,6 +129,33 @@ struct ToFloats {
     }
   }
 };
+
+#if !defined(__aarch64__)
+// Codes step by step, of rows near ties.
+struct ByDivision {
+  Quick quick;
+  int8_t* to;
+  const float *m, *bias;
+  vf floor, ceiling;
+  float scale;
+  int64_t zero, n;
+  uint64_t near = 0;
+
+  ByDivision(const Layer& l, const Finish& f, int64_t row, const Chunk& chunk)
+      : quick(f.quick()), to(f.codes + row * f.ld + chunk.at), m(l.table.m + chunk.index * CHUNK), bias(l.table.bias + chunk.index * CHUNK),
+        floor(splat(thin_f32(f.p[F_LOW]))), ceiling(splat(thin_f32(f.p[F_HIGH]))), scale(f.grid.scale), zero(f.p[F_ZERO]), n(chunk.n) {}
+  [[gnu::always_inline]] void operator()(const vi (&sums)[4], int64_t o) const {
+    vi whole[4];
+    ordered(sums, whole);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      const vf y = apart(__builtin_convertvector(whole[j], vf) * load(m + j * VL)) + load(bias + j * VL);
+      whole[j] = divided(clamp(y, floor, ceiling), scale, zero);
+    }
+    store_bytes(to + o * quick.ld, in_order(quick.bytes(whole[0], whole[1], whole[2], whole[3])), n);
+  }
+};
+#endif
 
 struct Exactly {
   const Finish* f;

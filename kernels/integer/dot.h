@@ -1,4 +1,4 @@
-// Sums of products of four bytes at a time, exact modulo 2^32, and codes packed into bytes.
+// Sums of products of four bytes at a time, exact modulo 2^32, and stores of bytes.
 #pragma once
 
 #include "apart.h"
@@ -84,48 +84,10 @@ inline vi dot(vi sum, const X& x, const W& w) {
 }
 #endif
 
-// Bytes of four vectors of integers within [low, high], which lie in int8: 16-byte part l has those of part l of a, b, c and d.
-inline vi packed(vi a, vi b, vi c, vi d, vh low, vh high) {
-#if defined(__SSE2__)
-#if defined(__AVX512F__)
-  vh ab = (vh)_mm512_packs_epi32((__m512i)a, (__m512i)b), cd = (vh)_mm512_packs_epi32((__m512i)c, (__m512i)d);
-#elif defined(__AVX2__)
-  vh ab = (vh)_mm256_packs_epi32((__m256i)a, (__m256i)b), cd = (vh)_mm256_packs_epi32((__m256i)c, (__m256i)d);
-#else
-  vh ab = (vh)_mm_packs_epi32((__m128i)a, (__m128i)b), cd = (vh)_mm_packs_epi32((__m128i)c, (__m128i)d);
-#endif
-  ab = ab < low ? low : ab;
-  ab = ab > high ? high : ab;
-  cd = cd < low ? low : cd;
-  cd = cd > high ? high : cd;
-#if defined(__AVX512F__)
-  return (vi)_mm512_packs_epi16((__m512i)ab, (__m512i)cd);
-#elif defined(__AVX2__)
-  return (vi)_mm256_packs_epi16((__m256i)ab, (__m256i)cd);
-#else
-  return (vi)_mm_packs_epi16((__m128i)ab, (__m128i)cd);
-#endif
-#elif defined(__ARM_NEON)
-  const int16x8_t least = (int16x8_t)low, most = (int16x8_t)high;
-  const int16x8_t ab = vminq_s16(vmaxq_s16(vcombine_s16(vqmovn_s32((int32x4_t)a), vqmovn_s32((int32x4_t)b)), least), most);
-  const int16x8_t cd = vminq_s16(vmaxq_s16(vcombine_s16(vqmovn_s32((int32x4_t)c), vqmovn_s32((int32x4_t)d)), least), most);
-  return (vi)vcombine_s8(vmovn_s16(ab), vmovn_s16(cd));
-#else
-  const vi parts[4] = {a, b, c, d};
-  int8_t bytes[4 * VL];
-  for (int j = 0; j < 4; j++)
-    for (int i = 0; i < VL; i++) {
-      const int32_t v = parts[j][i] < low[0] ? low[0] : parts[j][i] > high[0] ? high[0] : parts[j][i];
-      bytes[i / 4 * 16 + 4 * j + i % 4] = (int8_t)v;
-    }
-  return loadi(bytes);
-#endif
-}
-
-// The bytes of `packed` in the order a, b, c, d.
+// Bytes of four vectors, of whose 16-byte parts each has some of all four, in the order a, b, c, d.
 inline vi in_order(vi v) {
 #if defined(__AVX512F__)
-  return (vi)_mm512_permutexvar_epi32((__m512i)(vi){0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15}, (__m512i)v);
+  return (vi)_mm512_maskz_permutexvar_epi32(0xffff, (__m512i)(vi){0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15}, (__m512i)v);
 #elif defined(__AVX2__)
   return (vi)_mm256_permutevar8x32_epi32((__m256i)v, (__m256i)(vi){0, 4, 1, 5, 2, 6, 3, 7});
 #else

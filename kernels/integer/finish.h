@@ -2,19 +2,11 @@
 #pragma once
 
 #include "codes.h"
-#include "dot.h"
+#include "fixed_point.h"
 #include "kernel.h"
 #include "row_neon.h"
 
 namespace {
-
-[[maybe_unused]] inline bool any_nan(vf x) {
-#if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q) != 0;
-#else
-  return near_tie((vf)((vi)(x != x) & (vi)splat(1.0f)));
-#endif
-}
 
 enum FinishParam {
   F_FLAGS,                 // FinishFlag
@@ -45,44 +37,18 @@ struct Table {
   }
 };
 
-// The quick way to codes. Taken by value where it is used: stores of bytes may be to anything that has an address.
-struct Quick {
+// The quick way to codes (not on 64-bit NEON): fixed point of fma(sum, m / s, bias / s), both as the table has them. By value, as `FixedPoint`.
+struct Quick : FixedPoint {
   int8_t* codes;
   int64_t ld;
-  vf near;
-  vi zero;
-  vh low, high;
-  vi flip;
-
-  // Bytes of codes from four vectors of y / s; `distance` is raised to the largest distance from an integer.
-  [[gnu::always_inline]] vi bytes_of(vf a, vf b, vf c, vf d, vf& distance) const {
-    return packed(whole(a, distance), whole(b, distance), whole(c, distance), whole(d, distance), low, high) ^ flip;
-  }
-  [[gnu::always_inline]] vi whole(vf q, vf& distance) const {
-#if defined(__AVX512F__)
-    distance = (vf)_mm512_range_ps(_mm512_reduce_ps((__m512)q, 0), (__m512)distance, 11);  // the larger one, both without their signs
-    return (vi)_mm512_cvtps_epi32((__m512)q) + zero;
-#else
-    const vf moved = q + MAGIC, d = (vf)((vi)(q - (moved - MAGIC)) & 0x7fffffff);
-    distance = d > distance ? d : distance;
-    return (vi)moved - splati(0x4B400000) + zero;
-#endif
-  }
-  [[gnu::always_inline]] bool is_near(vf distance) const {
-#if defined(__AVX512F__)
-    return _mm512_cmp_ps_mask((__m512)distance, (__m512)near, _CMP_GT_OQ) != 0;
-#else
-    const vi mask = distance > near;
-#if defined(__AVX2__)
-    return _mm256_movemask_ps((__m256)mask) != 0;
-#elif defined(__SSE2__)
-    return _mm_movemask_ps((__m128)mask) != 0;
-#else
-    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
-#endif
-#endif
-  }
 };
+
+// Codes in fixed point of y, by the division that docs/quantization.md has.
+[[gnu::always_inline]] inline vi divided(vf y, float scale, int64_t zero) {
+  vf q = y / splat(scale);
+  q = clamp(q == q ? q : vf{}, splat(-512.0f), splat(512.0f));
+  return (__builtin_convertvector((q + MAGIC) - MAGIC, vi) + splati((int32_t)zero + NATURAL)) << 16;
+}
 
 struct Finish {
   const int64_t* p;
@@ -94,10 +60,12 @@ struct Finish {
   int64_t ld;
   int64_t flags = p[F_FLAGS];
   Grid grid = Grid(thin_f32(p[F_SCALE]), p[F_ZERO], true);
-  Quick quick = {codes, ld, splat(thin_f32(p[F_NEAR])), splati((int32_t)p[F_ZERO]), (int16_t)p[F_CODE_LOW] - vh{},
-                 (int16_t)p[F_CODE_HIGH] - vh{}, splati((flags & UNSIGNED) ? (int32_t)0x80808080 : 0)};
 
   bool is_quick() const { return flags & QUICK; }
+  FixedPoint fixed_point(float width) const { return FixedPoint(width, p[F_CODE_LOW], p[F_CODE_HIGH], flags & UNSIGNED); }
+  // F_NEAR allows for the errors of fma(sum, m / s, bias / s) and those of the exact way; the offset, numbers of at most 384, and fixed point err by
+  // 7 * 2^-18 more (finish.py has the same width).
+  Quick quick() const { return {fixed_point(0.5f - thin_f32(p[F_NEAR]) + 0x1p-15f), codes, ld}; }
 
   // Which dynamic scale a row has, and whether n rows from `row` on have the same.
   int64_t group(int64_t row) const { return p[F_GROUP_ROWS] == 1 ? row : row / p[F_GROUP_ROWS]; }
@@ -119,24 +87,32 @@ struct Finish {
       return;
     }
 #endif
-    const Together f = {t.m + at, t.bias + at, splat(thin_f32(p[F_LOW])), splat(thin_f32(p[F_HIGH])), splat(grid.inverse), quick, flags};
+    const Together f = {t.m + at, t.bias + at, splat(thin_f32(p[F_LOW])), splat(thin_f32(p[F_HIGH])), splat(grid.inverse * UNIT),
+                        splat(FixedPoint::offset(TOGETHER_WIDTH, p[F_ZERO]) * UNIT), fixed_point(TOGETHER_WIDTH), flags, grid.scale, p[F_ZERO]};
     for (int64_t r = 0; r < rows; r++, sums += lds) {
       const int64_t place = (row + r) * ld + column;
-      if (!together || !f.row(sums, y + place, codes + place, addend + place, n)) row_apart(sums, t, at, row + r, column, n);
+      if (together) f.row(sums, y + place, codes + place, addend + place, n);
+      else row_apart(sums, t, at, row + r, column, n);
     }
   }
 
-  // A row with one look at its distances from ties for 4 VL outputs. By value, as `Quick`.
+  // Of 256 steps at most: the factor 1 / s, the quotient, the offset, the sum and fixed point err by less together.
+  static constexpr float TOGETHER_WIDTH = 0x1p-13f;
+
+  // A row with one look at its distances from ties for 4 VL outputs. By value, as `FixedPoint`.
   struct Together {
     const float *m, *bias;
-    vf floor, ceiling, inverse;
-    Quick quick;
+    vf floor, ceiling, inverse, offset;
+    FixedPoint fixed;
     int64_t flags;
+    float scale;
+    int64_t zero;
 
-    // False if an output lies near a tie, or may be NaN.
-    [[gnu::always_inline]] bool row(const int32_t* sums, float* y, int8_t* codes, const float* addend, int64_t n) const {
+    [[gnu::always_inline]] void row(const int32_t* sums, float* y, int8_t* codes, const float* addend, int64_t n) const {
       for (int64_t i = 0; i < n; i += 4 * VL) {
-        vf q[4] = {}, distance = {}, all = {};
+        vf value[4] = {};
+        vi q[4] = {};
+        vu least = FixedPoint::most();
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
           const int64_t at = i + j * VL;
@@ -149,16 +125,16 @@ struct Finish {
             if (left == VL) store(y + at, v);
             else store_n(y + at, v, left);
           }
-          q[j] = v * inverse;
-          all += q[j] - q[j];
-          q[j] = clamp(q[j], splat(-512.0f), splat(512.0f));
+          value[j] = v;
+          q[j] = FixedPoint::of(v * inverse + offset);
+          least = FixedPoint::least(least, q[j]);
         }
         if (!(flags & TO_CODES)) continue;
-        const vi bytes = quick.bytes_of(q[0], q[1], q[2], q[3], distance);
-        if (__builtin_expect(near_tie(distance) || any_nan(all), 0)) return false;
-        store_bytes(codes + i, in_order(bytes), n - i);
+        if (__builtin_expect(fixed.is_near(least), 0))  // or may be NaN
+#pragma GCC unroll 4
+          for (int j = 0; j < 4; j++) q[j] = divided(value[j], scale, zero);
+        store_bytes(codes + i, in_order(fixed.bytes(q[0], q[1], q[2], q[3])), n - i);
       }
-      return true;
     }
   };
 

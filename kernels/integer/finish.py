@@ -14,6 +14,8 @@ from ..quantized import largest_code
 from .begun import AS_THEY_ARE, begun, offset
 from .pack import FLOAT, Factors, Grid, quick
 
+UNIT = 65536.0
+"""Of codes in fixed point (fixed_point.h), where conversions to integers do not multiply by it."""
 TO_FLOATS, TO_CODES, ADDS, DYNAMIC, DYNAMIC_ZERO, QUICK, UNSIGNED, AS_SUMS = (1 << i for i in range(8))
 
 
@@ -25,6 +27,7 @@ class Finish:
     factors: Factors
     largest_sum: float
     group_rows: int
+    isa: str
     alpha: float = 1.0
 
     @cached_property
@@ -47,20 +50,24 @@ class Finish:
         return f" of {how.kind} {how.dtype} {how.zero_point}, {own:08x}{grid}"
 
     def table(self) -> list[np.ndarray]:
-        """float32[outputs]: m, bias, m / s, bias / s."""
-        m, bias = self.factors.m, self.factors.bias
-        return [m, bias, quick(m, self.grid), quick(bias, self.grid)]
+        """float32[outputs]: m, bias, then m / s and bias / s in the units of fixed_point.h, ties moved to where ``near`` lets them be seen."""
+        m, bias, grid = self.factors.m, self.factors.bias, self.grid
+        unit, natural = (1.0, 0) if self.isa in ARM_LEVELS else (UNIT, 128)
+        moved = 0.0
+        if grid is not None and self.near is not None:
+            moved = grid.how.zero_point - grid.shift + natural + 0.5 + (0.5 - float(FLOAT(self.near)) + 2.0 ** -15)
+        return [m, bias, quick(m, grid, 0.0, unit), quick(bias, grid, moved, unit)]
 
-    def begun(self, starts: np.ndarray, w: np.ndarray, isa: str) -> tuple[list[np.ndarray], int]:
+    def begun(self, starts: np.ndarray, w: np.ndarray) -> tuple[list[np.ndarray], int]:
         """What follows the table on ARM, starts and biases, and their kind (``begun.py``); zeros where codes are not made the quick way.
 
         ``starts``: of the outputs; ``w``: the integers that their sums are of, output after output.
         """
-        if isa not in ARM_LEVELS:
+        if self.isa not in ARM_LEVELS:
             return [], AS_THEY_ARE
         if self.grid is None or self.near is None:
             return [starts, np.zeros(starts.shape, FLOAT)], AS_THEY_ARE
-        _, _, m, bias = self.table()
+        m, bias = quick(self.factors.m, self.grid), quick(self.factors.bias, self.grid)
         largest = int(np.abs(w.reshape(len(starts), -1), dtype=np.int16).sum(1, dtype=np.int64).max(initial=0)) * largest_code(self.factors.how)
         moved = bias.astype(np.float64) + offset(self.near, self.grid.how.zero_point - self.grid.shift)
         *parts, kind = begun(starts, largest, m, moved)

@@ -204,10 +204,10 @@ class Grid:
         return None if factors.how.kind == "dynamic" or tiny or not reach < 2 ** 21 or error > 0.02 else 0.5 - error
 
 
-def quick(vector: np.ndarray, grid: Grid | None) -> np.ndarray:
-    """float32: the vector over the grid's scale."""
+def quick(vector: np.ndarray, grid: Grid | None, moved: float = 0.0, unit: float = 1.0) -> np.ndarray:
+    """float32: the vector over the grid's scale, moved, in ``unit``."""
     with np.errstate(all="ignore"):
-        return np.zeros_like(vector) if grid is None else (vector.astype(np.float64) / grid.how.scale).astype(FLOAT)
+        return np.zeros_like(vector) if grid is None else ((vector.astype(np.float64) / grid.how.scale + moved) * unit).astype(FLOAT)
 
 
 def joined(parts: Sequence[np.ndarray | int]) -> tuple[np.ndarray, list[int]]:

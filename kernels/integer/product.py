@@ -65,7 +65,7 @@ class Product:
     def _emit(self, em: Emitter, factors: Factors) -> None:
         matrix, tensor, bits = self.matrix, self.site.weights[1], self._bits
         largest = (largest_weight(tensor) or 0) * largest_code(factors.how) * matrix.columns
-        finish = Finish(em, factors, largest, self.group_rows, self.alpha)
+        finish = Finish(em, factors, largest, self.group_rows, self.site.isa, self.alpha)
         table = finish.table()
 
         def pack(found: EncodedTensor) -> np.ndarray:
@@ -76,7 +76,7 @@ class Product:
             w = matrix.integers(found)
             starts = factors.starts(w.sum(-1, dtype=np.int64), isa)
             panels = coded(matrix, w, bits, isa) if bits else matrix.panelled(w, isa)
-            begun, kind = finish.begun(starts.reshape(-1), w, isa)
+            begun, kind = finish.begun(starts.reshape(-1), w)
             return joined([panels, *(matrix.by_panel(part) for part in (starts, *table, *begun)), *told(w, isa, kind)])[0]
 
         packed = em.weight(1, f"panel16 {f'{bits} bits' if bits else 'int8'} for {self.site.node.outputs[0]}{finish.name}", pack)

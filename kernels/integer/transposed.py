@@ -102,7 +102,7 @@ class Transposed:
         places = [n for axis, fill in axes for n in (*(fill,) * missing, *axis)]
         largest = (largest_weight(self.site.weights[1]) or 0) * largest_code(factors.how) * self.shape[1] // self.groups * self.taps
         pixels = prod(out) * (self.shape[0] if factors.how.granularity == "tensor" else 1)
-        finish = Finish(em, factors, largest, pixels)
+        finish = Finish(em, factors, largest, pixels, self.site.isa)
         stride = -(-channels // PANEL) * PANEL
         table = np.zeros((5, stride), np.float32)  # the first one would be what sums start with
         table[1:, :channels] = finish.table()
