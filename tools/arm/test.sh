@@ -105,8 +105,8 @@ convolutions=(tests/test_native_{depthwise,pool,resample,winograd}.py)
 sparse=(tests/test_native_{sparse,windows}.py)
 integers=(tests/test_native_integer.py tests/test_integer_{begun,coded,dynamic,transposed}.py)
 recurrent=(tests/test_native_recurrent.py tests/test_integer_recurrent.py)
-mapfile -t others < <(ls tests/test_native_*.py tests/test_integer_*.py | grep -vxF "$(printf '%s\n' "${bits[@]}" "${products[@]}" "${convolutions[@]}" "${sparse[@]}" \
-  "${integers[@]}" "${recurrent[@]}")")
+named=("${bits[@]}" "${products[@]}" "${convolutions[@]}" "${sparse[@]}" "${integers[@]}" "${recurrent[@]}")
+mapfile -t others < <(ls tests/test_native_*.py tests/test_integer_*.py | grep -vxF "$(printf '%s\n' "${named[@]}")")
 operators=(tests/test_backends.py)
 sessions=(tests/test_{bind,digits,dispatch,quantization,session,slabs,strips,weights_read_twice}.py)
 files=(tests/test_{arena,arithmetic,checksum,format_files,huffman,plan_cache,profile,rans,roofs}.py)
@@ -161,7 +161,7 @@ table() {
     echo
     echo "\`tools/arm/test.sh all\`, $(qemu-aarch64 --version | head -1), zig $("$tools/python" -m ziglang version)."
     echo "Random tests try $THINFER_EXAMPLES examples of each kind. A test file is left out where it needs a package that is not there for the"
-    echo "target (torch; SciPy on 32 bits). Cortex-A76 tests what its level (\`dotprod\`) changes, Cortex-A53 and A72 run the same code."
+    echo "target (torch; SciPy on 32 bits). What runs on which CPU, and why: tools/arm/README.md."
     echo
     echo "| CPU | part | wheel | test files | result | date | revision |"
     echo "|---|---|---|---|---|---|---|"
@@ -174,6 +174,7 @@ table() {
           "$day | $revision |"
       done
     done
+    sed '1,/^|---/d; /^|/d' "$out"  # what is written there by hand
   } > "$work/results/table"
   cp "$work/results/table" "$out"
 }
