@@ -26,13 +26,19 @@ struct Expand {
 template <class Weights, int N>
 inline void expand_vectors(const Expand& e, const Weights& weights, int64_t count, vf scale, vf bias, int64_t at, float* y) {
   vf sum[N] = {};
-  for (int64_t i = 0; i < count; i++) {
-    const One w = weights.at(i);
+  const auto add = [&](One w) __attribute__((always_inline)) {
     const float* x = e.x + w.column * e.pitch + at;
     const vf value = splat(w.value);
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++) sum[n] += value * load(x + n * VL);
+  };
+  int64_t i = 0;
+  for (; i + FEW <= count; i += FEW) {
+    const auto some = weights.some(i);
+#pragma GCC unroll 4
+    for (int k = 0; k < FEW; k++) add(weights.at(i, k, some));
   }
+  for (; i < count; i++) add(weights.at(i));
 #pragma GCC unroll 8
   for (int n = 0; n < N; n++) store(y + n * VL, clamp(sum[n] * scale + bias, e.low, e.high));
 }

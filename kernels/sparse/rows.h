@@ -25,13 +25,25 @@ struct StartOfChunk {
   uint32_t row, weight;
 };
 
-// How weights are read, one by one: `at` i is the i-th weight of a tile's chunk; `row` counts from the group's first.
+constexpr int FEW = 4;  // weights whose columns are loaded together: vectors of inputs take all that ports of loads have
+
+template <class Word>
+inline Word word_at(const void* p) {
+  Word word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return word;
+}
+
+// How weights are read, one by one: `at` i is the i-th weight of a tile's chunk; `row` counts from the group's first. Or FEW of them:
+// `at` i, k is weight i + k, `some` the columns from i on.
 struct FloatWeights {
   const uint8_t* column;
   const float* value;
   FloatWeights(const RowTiles* m, int64_t first, int64_t)
       : column((const uint8_t*)(m->base() + m->index) + first), value((const float*)(m->base() + m->values) + first) {}
   One at(int64_t i) const { return {column[i], value[i]}; }
+  uint32_t some(int64_t i) const { return word_at<uint32_t>(column + i); }
+  One at(int64_t i, int k, uint32_t some) const { return {(uint8_t)(some >> 8 * k), value[i + k]}; }
 };
 struct HalfWeights {
   const uint8_t* column;
@@ -39,6 +51,8 @@ struct HalfWeights {
   HalfWeights(const RowTiles* m, int64_t first, int64_t)
       : column((const uint8_t*)(m->base() + m->index) + first), value((const uint16_t*)(m->base() + m->values) + first) {}
   One at(int64_t i) const { return {column[i], half(value[i])}; }
+  uint32_t some(int64_t i) const { return word_at<uint32_t>(column + i); }
+  One at(int64_t i, int k, uint32_t some) const { return {(uint8_t)(some >> 8 * k), half(value[i + k])}; }
 };
 struct SymbolWeights {
   const uint16_t* word;
@@ -48,7 +62,10 @@ struct SymbolWeights {
       : word((const uint16_t*)(m->base() + m->index) + first),
         table((const float*)(m->base() + m->tables) + ((const int32_t*)(m->base() + m->places))[row]),
         bits((int)m->bits) {}
-  One at(int64_t i) const { return {word[i] >> bits, table[word[i] & ((1 << bits) - 1)]}; }
+  One at(int64_t i) const { return one(word[i]); }
+  uint64_t some(int64_t i) const { return word_at<uint64_t>(word + i); }
+  One at(int64_t, int k, uint64_t some) const { return one((uint16_t)(some >> 16 * k)); }
+  One one(uint32_t symbol) const { return {symbol >> bits, table[symbol & ((1u << bits) - 1)]}; }
 };
 
 }  // namespace

@@ -74,13 +74,19 @@ inline void rows(const RowTiles* m, const List& list, const float* x, const Colu
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) sum[n] = load(out.sums + row * SPAN + n * VL);
     }
-    for (int64_t i = 0; i < count; i++) {
-      const One w = weights.at(i);
+    const auto add = [&](One w) __attribute__((always_inline)) {
       const float* at = x + columns[w.column];
       const vf value = splat(w.value);
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) sum[n] += value * load(at + n * VL);
+    };
+    int64_t i = 0;
+    for (; i + FEW <= count; i += FEW) {
+      const auto some = weights.some(i);
+#pragma GCC unroll 4
+      for (int k = 0; k < FEW; k++) add(weights.at(i, k, some));
     }
+    for (; i < count; i++) add(weights.at(i));
     if (!ONLY && !list.last) {
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) store(out.sums + row * SPAN + n * VL, sum[n]);
