@@ -57,9 +57,8 @@ inline __m256i field(const uint8_t* w) {
   if constexpr (STEP_BYTES<B> == 64) return _mm256_and_si256(moved<F * B>(load32(w)), mask);
   else if constexpr (F / S < 3) return _mm256_and_si256(moved<F % S * B>(load32(w + 64 * (F / S))), mask);
   else {
-    const __m256i top = _mm256_set1_epi8((char)0xc0);
-    const __m256i a = _mm256_and_si256(load32(w), top), b = _mm256_and_si256(load32(w + 64), top), c = _mm256_and_si256(load32(w + 128), top);
-    const __m256i rest = _mm256_or_si256(_mm256_srli_epi16(a, 6), _mm256_or_si256(_mm256_srli_epi16(b, 4), _mm256_srli_epi16(c, 2)));
+    const __m256i both = _mm256_xor_si256(_mm256_srli_epi16(load32(w + 64), 4), _mm256_srli_epi16(load32(w + 128), 6));
+    const __m256i rest = _mm256_xor_si256(_mm256_srli_epi16(load32(w), 2), both);
     return _mm256_and_si256(moved<F % S * B>(rest), mask);
   }
 }

@@ -66,6 +66,11 @@ struct Tables {
   }
 };
 
+template <int SHIFT>
+inline uint8x16_t words_right(const uint8_t* w) {
+  return vreinterpretq_u8_u16(vshrq_n_u16(vreinterpretq_u16_u8(vld1q_u8(w)), SHIFT));
+}
+
 // Field F of a vector of a group's step, as signed entries.
 template <int B, int F>
 inline int8x16_t entries_of(const uint8_t* w, const Tables<B>& table) {
@@ -81,8 +86,7 @@ inline int8x16_t entries_of(const uint8_t* w, const Tables<B>& table) {
       index = vld1q_u8(w + 64 * (F / S));
       if constexpr (F % S > 0) index = vshrq_n_u8(index, F % S * B);
     } else {
-      index = vsraq_n_u8(vandq_u8(vshrq_n_u8(vld1q_u8(w + 64), 4), vdupq_n_u8(12)), vld1q_u8(w), 6);
-      index = vorrq_u8(index, vandq_u8(vshrq_n_u8(vld1q_u8(w + 128), 2), vdupq_n_u8(48)));
+      index = veorq_u8(veorq_u8(words_right<2>(w), words_right<4>(w + 64)), words_right<6>(w + 128));
       if constexpr (F % S > 0) index = vshrq_n_u8(index, F % S * B);
     }
     index = vandq_u8(index, vdupq_n_u8((1 << B) - 1));

@@ -152,10 +152,11 @@ def _fill(packed: np.ndarray, symbols: np.ndarray, layout: Layout) -> None:
         seen = 6 // layout.bits
         for f in range(fields - seen):
             body[:, :, f // seen] |= found[f] << (layout.bits * (f % seen))
-        for f in range(seen):
-            rest = found[fields - seen + f].astype(np.uint8) << (layout.bits * f)
-            for plane in range(3):
-                body[:, :, plane] |= (rest >> (2 * plane) & 3) << 6
+        rest = sum(found[fields - seen + f].astype(np.uint8) << (layout.bits * f) for f in range(seen))
+        words = body.view(np.uint16)
+        rest ^= (words[:, :, 0] >> 2 ^ words[:, :, 1] >> 4 ^ words[:, :, 2] >> 6).view(np.uint8)
+        for plane in range(3):
+            body[:, :, plane] |= (rest >> (4 - 2 * plane) & 3) << 6
     packed[:] = body.reshape(-1)
 
 

@@ -11,14 +11,20 @@ struct Tables {
   Tables(const uint8_t* e, const Row&) : entries(e) {}
 };
 
+// What the top bits of three vectors hold (README.md), in the low 6 bits.
+inline int rest(const uint8_t* w, int lane) {
+  int word = 0;
+  for (int i = 0; i < 3; i++) word ^= (w[64 * i + (lane & ~1)] | w[64 * i + (lane | 1)] << 8) >> (2 * i + 2);
+  return word >> (lane % 2 * 8);
+}
+
 // Field f of byte `lane` of a step.
 template <int B>
 inline int field(const uint8_t* w, int f, int lane) {
   const int mask = (1 << B) - 1;
   if constexpr (STEP_BYTES<B> == 192) {
     if (f / SEEN<B> < 3) return w[64 * (f / SEEN<B>) + lane] >> (f % SEEN<B> * B) & mask;
-    const int rest = w[lane] >> 6 | w[64 + lane] >> 6 << 2 | w[128 + lane] >> 6 << 4;
-    return rest >> (f % SEEN<B> * B) & mask;
+    return rest(w, lane) >> (f % SEEN<B> * B) & mask;
   }
   return w[lane] >> (f * B) & mask;
 }
