@@ -23,7 +23,7 @@ WORTH_RELEASING = 20_000
 """Estimated nanoseconds from which on other Python threads may run meanwhile: to let go of the interpreter and take it back costs 0.1 µs, and much
 more where another thread waits for it."""
 
-WORTH_THREADS = 60_000
+WORTH_THREADS = 45_000
 """Estimated nanoseconds from which on a segment is shared between threads: waking a worker that sleeps takes tens of microseconds."""
 
 
