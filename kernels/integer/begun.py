@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .pack import FLOAT, SMALL_SUM
@@ -11,11 +13,10 @@ SUM_BITS = 0x4B400000
 BASE = 1.5 * 2.0 ** 23
 TOLERANCE = 2.0 ** -14
 """In steps of the codes: how far bias / s - BASE · m / s may lie from the float that stands for it."""
-TRIED = (1, 16, 128, 1024)
-LARGEST_FACTOR = 2.0 ** -7
-"""Of a sum, in codes: of larger ones too few k would do."""
+TRIED = (1, 16, 128, 1024, 8192)
 AS_THEY_ARE, BASED, FOLDED = range(3)
-"""Kinds: sums begin with their starts; also with SUM_BITS; and the bias takes the base away."""
+"""Kinds: sums begin with their starts; also with SUM_BITS; and the bias takes the base away. Sixteen outputs that are computed together have one."""
+TOGETHER = 16
 
 
 def offset(near: float, zero: int) -> float:
@@ -23,25 +24,36 @@ def offset(near: float, zero: int) -> float:
     return 384.5 + zero + 1.25 * (0.5 - float(FLOAT(near))) + 2.0 ** -13
 
 
-def begun(starts: np.ndarray, largest: int, m: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """(starts, biases, their kind) of outputs whose codes are sum · m + bias, all of them moved.
+def begun(starts: np.ndarray, largest: int, m: np.ndarray, bias: np.ndarray,
+          in_order: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(starts[n, 16], biases[n, 16], their kinds[n]) of outputs whose codes are sum · m + bias, all of them moved.
 
-    ``largest``: no sum is larger. With base = BASE + k, (base + sum) · m + float32(bias - base · m) is off by what that float is off. As k · m moves
-    it by parts of its last bit, some small k makes the error small.
+    ``largest``: no sum is larger. ``in_order`` brings a value per output into the order in which sixteen are computed together; zeros are filled up.
     """
-    shifts, found = np.zeros(len(m), np.int64), bias.astype(FLOAT)
+    def together(values: np.ndarray) -> np.ndarray:
+        return in_order(values).reshape(-1, TOGETHER)
+
+    plain = bias.astype(FLOAT)
     if largest + TRIED[-1] >= SMALL_SUM:
-        return starts, found, AS_THEY_ARE
-    left, factors = np.arange(len(m)), m.astype(np.float64)
-    for tried in TRIED if np.abs(m).max(initial=0) <= LARGEST_FACTOR else ():
+        found = together(starts)
+        return found, together(plain), np.full(len(found), AS_THEY_ARE, np.int32)
+    shifts, folded, are_far = _folded(m.astype(np.float64), bias)
+    kinds = np.where(together(are_far).any(1), BASED, FOLDED).astype(np.int32)
+    based, added = kinds[:, None] == BASED, (starts + SUM_BITS).astype(np.int32)
+    return (np.where(based, together(added), together((added + shifts).astype(np.int32))), np.where(based, together(plain), together(folded)), kinds)
+
+
+def _folded(m: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(k, float32(bias - (BASE + k) · m), whether that float is off by more than TOLERANCE) of each output. As k · m moves the float by parts of its
+    last bit, some small k makes the error small, unless m has hardly any bits that are lower."""
+    shifts, found, are_far = np.zeros(len(m), np.int64), np.zeros(len(m), FLOAT), np.ones(len(m), bool)
+    for tried in TRIED:
+        left = np.flatnonzero(are_far)
         rows = max(1, (1 << 19) // tried)
         for some in [left[i:i + rows] for i in range(0, len(left), rows)]:
-            exact = bias[some, None] - (BASE + np.arange(tried)) * factors[some, None]
+            exact = bias[some, None] - (BASE + np.arange(tried)) * m[some, None]
             errors = np.abs(exact.astype(FLOAT) - exact)
-            shifts[some] = errors.argmin(1)
-            found[some] = exact[np.arange(len(some)), shifts[some]]
-        errors = np.abs(found[left] - (bias[left] - (BASE + shifts[left]) * factors[left]))
-        left = left[errors > TOLERANCE]
-        if not len(left):
-            return (starts + SUM_BITS + shifts).astype(np.int32), found, FOLDED
-    return (starts + SUM_BITS).astype(np.int32), bias.astype(FLOAT), BASED
+            best = errors.argmin(1)
+            shifts[some], found[some] = best, exact[np.arange(len(some)), best]
+            are_far[some] = errors.min(1) > TOLERANCE
+    return shifts, found, are_far

@@ -11,8 +11,8 @@ inline void widen(const Weights& weights, int64_t vectors, W* wide) {
 void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t row, int64_t count, W* wide) {
   const int64_t* p = l.p;
 #if defined(__aarch64__)
-  const int begun_as = f.is_quick() ? *(const int32_t*)(l.table.begun_bias + p[STRIDE]) : 0;
-  const bool to_codes = begun_as != AS_THEY_ARE;  // which is for filters of 129 taps and more
+  const int32_t* begun_as = (const int32_t*)(l.table.begun_bias + p[STRIDE]);  // of each chunk
+  const bool to_codes = f.is_quick() && *begun_as != AS_THEY_ARE;  // which all are for filters of 129 taps and more
 #else
   const bool to_codes = f.is_quick();
 #endif
@@ -39,7 +39,7 @@ void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t ro
       begun.start = l.table.begun_start + chunk.index * CHUNK;
 #endif
 #if defined(__aarch64__)
-      uint64_t left = begun_as == FOLDED ? chunk_of(l, rolls, begun, x, count, ToCodes<FOLDED>(l, f, row, chunk))
+      uint64_t left = begun_as[chunk.index] == FOLDED ? chunk_of(l, rolls, begun, x, count, ToCodes<FOLDED>(l, f, row, chunk))
                                          : chunk_of(l, rolls, begun, x, count, ToCodes<BASED>(l, f, row, chunk));
 #else
       uint64_t left = chunk_of(l, rolls, begun, x, count, ToCodes<0>(l, f, row, chunk));

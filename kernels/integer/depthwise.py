@@ -75,10 +75,9 @@ class Depthwise:
         def pack(found: EncodedTensor) -> np.ndarray:
             w = integers_of(found).reshape(channels, *kernel)
             start = factors.starts(w.sum((1, 2), dtype=np.int64), self.site.isa)
-            begun, kind = finish.begun(start, w)
-            w, start, *in_order = (chunks(part, period, lanes) for part in (w, start, m, bias, quick_m, quick_bias, *begun))
-            told = [np.array([kind], np.int32)] if begun else []
-            return joined([quads(w), vectors(start), *in_order[:2], *map(vectors, in_order[2:]), *told])[0]
+            begun, kinds = finish.begun(start, w, lambda part: chunks(part, period, lanes))
+            w, start, *in_order = (chunks(part, period, lanes) for part in (w, start, m, bias, quick_m, quick_bias))
+            return joined([quads(w), vectors(start), *in_order[:2], *map(vectors, (*in_order[2:], *begun)), *([kinds] if begun else [])])[0]
 
         stride = -(-period // (4 * lanes)) * 4 * lanes
         packed = em.weight(1, f"depthwise int8 for {self.site.node.outputs[0]}{finish.name}", pack)

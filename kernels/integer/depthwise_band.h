@@ -45,6 +45,7 @@ struct Layer {
 
 inline void copy_flipped(int8_t* to, const int8_t* from, int64_t n, int32_t flip) {
   int64_t i = 0;
+#pragma GCC unroll 4
   for (; i + CHUNK <= n; i += CHUNK) storei(to + i, loadi(from + i) ^ flip);
   if (i == n) return;
   if (n >= CHUNK) {  // the last ones with some that are there already

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +12,7 @@ from ...formats.record import dataclass
 from ..isa import ARM_LEVELS
 from ..lowering import Emitter, Ref, f32
 from ..quantized import largest_code
-from .begun import AS_THEY_ARE, begun, offset
+from .begun import AS_THEY_ARE, TOGETHER, begun, offset
 from .pack import FLOAT, Factors, Grid, quick
 
 UNIT = 65536.0
@@ -58,20 +59,21 @@ class Finish:
             moved = grid.how.zero_point - grid.shift + natural + 0.5 + (0.5 - float(FLOAT(self.near)) + 2.0 ** -15)
         return [m, bias, quick(m, grid, 0.0, unit), quick(bias, grid, moved, unit)]
 
-    def begun(self, starts: np.ndarray, w: np.ndarray) -> tuple[list[np.ndarray], int]:
-        """What follows the table on ARM, starts and biases, and their kind (``begun.py``); zeros where codes are not made the quick way.
+    def begun(self, starts: np.ndarray, w: np.ndarray, in_order: Callable[[np.ndarray], np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+        """What follows the table on ARM, starts and biases [n, 16], and their kinds (``begun.py``); zeros where codes are not made the quick way.
 
-        ``starts``: of the outputs; ``w``: the integers that their sums are of, output after output.
+        ``starts``: of the outputs; ``w``: the integers that their sums are of, output after output; ``in_order``: as the outputs lie in the table.
         """
         if self.isa not in ARM_LEVELS:
-            return [], AS_THEY_ARE
+            return [], np.zeros(0, np.int32)
         if self.grid is None or self.near is None:
-            return [starts, np.zeros(starts.shape, FLOAT)], AS_THEY_ARE
+            found = in_order(starts).reshape(-1, TOGETHER)
+            return [found, np.zeros(found.shape, FLOAT)], np.full(len(found), AS_THEY_ARE, np.int32)
         m, bias = quick(self.factors.m, self.grid), quick(self.factors.bias, self.grid)
         largest = int(np.abs(w.reshape(len(starts), -1), dtype=np.int16).sum(1, dtype=np.int64).max(initial=0)) * largest_code(self.factors.how)
         moved = bias.astype(np.float64) + offset(self.near, self.grid.how.zero_point - self.grid.shift)
-        *parts, kind = begun(starts, largest, m, moved)
-        return parts, kind
+        *parts, kinds = begun(starts, largest, m, moved, in_order)
+        return parts, kinds
 
     def params(self) -> list[int]:
         """FinishParam of finish.h."""

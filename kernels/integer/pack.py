@@ -62,9 +62,9 @@ def pairs_fit(w: np.ndarray) -> bool:
     return not full.reshape(-1, 2, 8).all(1).any()
 
 
-def told(w: np.ndarray, isa: str, kind: int = 0) -> list[np.ndarray]:
-    """The end of the table of ``product_i8`` on ARM: whether pairs of w[…, columns] fit, and how sums begin (``begun.py``)."""
-    return [np.array([pairs_fit(w), kind], np.int32)] if isa in ARM_LEVELS else []
+def told(w: np.ndarray, isa: str, kinds: Sequence[int] | np.ndarray = ()) -> list[np.ndarray]:
+    """The end of the table of ``product_i8`` on ARM: whether pairs of w[…, columns] fit, and how the sums of each panel begin (``begun.py``)."""
+    return [np.array([pairs_fit(w), *kinds], np.int32)] if isa in ARM_LEVELS else []
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,6 @@ void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t ch
               Table(call->buf[2], p[OUTPUTS]), 0, nullptr, row0 + r, 0, 0, upwards};
 #if defined(__aarch64__)
     t.quick = &quick;
-    t.begun = told[1];
 #endif
 #if defined(__ARM_NEON)
     t.pairs = told[0];
@@ -127,7 +126,10 @@ void block(const ThinCall* call, const Finish& finish, int64_t group, int64_t ch
       t.at = (group * panels + panel) * PANEL;
       t.start = t.table.start + t.at;
 #if defined(__aarch64__)
-      if (finish.is_quick()) t.start = t.table.begun_start + t.at;
+      if (finish.is_quick()) {
+        t.start = t.table.begun_start + t.at;
+        t.begun = told[1 + t.at / PANEL];
+      }
 #endif
       t.column = group * p[N] + panel * PANEL;
       t.columns = next * PANEL < p[N] ? (next - panel) * PANEL : p[N] - panel * PANEL;

@@ -76,8 +76,8 @@ class Product:
             w = matrix.integers(found)
             starts = factors.starts(w.sum(-1, dtype=np.int64), isa)
             panels = coded(matrix, w, bits, isa) if bits else matrix.panelled(w, isa)
-            begun, kind = finish.begun(starts.reshape(-1), w)
-            return joined([panels, *(matrix.by_panel(part) for part in (starts, *table, *begun)), *told(w, isa, kind)])[0]
+            begun, kinds = finish.begun(starts.reshape(-1), w, matrix.by_panel)
+            return joined([panels, *(matrix.by_panel(part) for part in (starts, *table)), *begun, *told(w, isa, kinds)])[0]
 
         packed = em.weight(1, f"panel16 {f'{bits} bits' if bits else 'int8'} for {self.site.node.outputs[0]}{finish.name}", pack)
         rows, block, chunks = self.cut(self.site.threads)
