@@ -25,8 +25,8 @@ struct StartOfChunk {
   uint32_t row, weight;
 };
 
-// Weights whose columns are loaded together: vectors of inputs take all that ports of loads have. Not on 32-bit ARM, whose 16 registers the sums fill:
-// loops four times as long made its wheel 45 kB larger.
+// Weights whose columns are loaded together: vectors of inputs take all that ports of loads have. Not on 32-bit ARM, whose 16 registers the sums
+// fill: loops four times as long made its wheel 45 kB larger.
 [[maybe_unused]] constexpr int FEW = 4;
 
 template <class Word>
