@@ -125,15 +125,16 @@ parts_of() {
 }
 
 whole() {
-  local cpu=$1 part chosen one=$but failed=0
+  local cpu=$1 part chosen of one=$but failed=0
   if [ "$cpu" = cortex-a7 ]; then target armv7l; else target aarch64; fi
   [ "$cpu" != cortex-a76 ] || one="$but and not neon"  # at the level of sdot
   for part in ${THINFER_ARM_PARTS:-$(parts_of "$cpu")}; do
     local -n of_part=$part
     mapfile -t chosen < <(importable "${of_part[@]}")
-    echo "$machine $(date -u +%F) $(cat "$work/$machine/revision")" > "$work/results/$cpu.$part"
+    of="$machine $(date -u +%F) $(cat "$work/$machine/revision")"
     on "$cpu" -vv --durations=40 "${compiling[@]}" -k "$one" "${chosen[@]}" || failed=1
     cp "$work/$cpu.log" "$work/results/$cpu.$part.log"
+    echo "$of" > "$work/results/$cpu.$part"
   done
   return $failed
 }
