@@ -191,6 +191,8 @@ def test_weights_stay_encoded() -> None:
 def test_steps_take_the_kernels_of_one_row(encoding: str, kernel: str, direction: str) -> None:
     """Windows and masks are looked up, not decoded into tiles step by step, also where a direction is half of the weight."""
     graph, feeds = encoded("LSTM", case("", 4, 2, sizes=(4, 1, 64, 64), direction=direction), encoding)
+    if isa.selected() in isa.ARM_LEVELS and encoding.startswith("sparse"):
+        kernel = kernel.replace("window", "gemv")  # no look-up finds floats there (kernels/sparse/README.md)
     (row,) = runtime.load(graph, backend="native").profile(feeds)
     assert row.kernels.count("lstm_cell") <= row.kernels.count(kernel)
 
