@@ -209,10 +209,10 @@ def test_threads_do_not_change_bits(height: int, width: int, inner: int, outer: 
         np.testing.assert_array_equal(runtime.load(graph, threads=threads).run({"x": x})["y"], one)
 
 
-def inverted(kind: str, height: int, width: int, columns: int, attrs: dict[str, Any], added: str) -> tuple[Graph, np.ndarray]:
+def inverted(kind: str, height: int, width: int, columns: int, attrs: dict[str, Any], added: str, inner: int = 37) -> tuple[Graph, np.ndarray]:
     """A sparse 1×1 convolution, a depthwise and a second sparse one, and an addition of the input, clipped or not, or of nothing."""
-    graph, x = net([pointwise(37, columns), ((37, 1, 3, 3), {"group": 37, **attrs}), pointwise(columns, 37)], height, width, "fp32")
-    weights = {**graph.weights, "w0": sparse((37, columns, 1, 1), kind, 0.2), "w2": sparse((columns, 37, 1, 1), kind, 0.2)}
+    graph, x = net([pointwise(inner, columns), ((inner, 1, 3, 3), {"group": inner, **attrs}), pointwise(columns, inner)], height, width, "fp32")
+    weights = {**graph.weights, "w0": sparse((inner, columns, 1, 1), kind, 0.2), "w2": sparse((columns, inner, 1, 1), kind, 0.2)}
     graph = replace(graph, weights=weights)
     if not added:
         return graph, x
@@ -250,6 +250,18 @@ def test_bands(kind: str, attrs: dict[str, Any], added: str, level: str, monkeyp
                 ran |= threads > 1 and {step.lane for step in steps} > {0, 1}
                 assert not (added and any(step.kernel == "add" for step in steps)), "the addition has a step of its own"
     assert ran
+
+
+@pytest.mark.parametrize(("size", "inner"), [(14, 192), (25, 144), (28, 144), (33, 144)])
+def test_bands_of_any_height_read_one_packed_weight(size: int, inner: int) -> None:
+    """Though one that is lower than the others would be cut otherwise by itself."""
+    graph, x = inverted("fp32", size, size, 24, {"pads": (1,) * 4}, "plain", inner)
+    for threads in (2, 3):
+        session = runtime.Session(graph, threads=threads)
+        assert_near(graph, x, next(iter(session.run({"x": x}).values())))
+        (plan,) = session._plans.values()
+        packed = [name for name in plan.stages[0].program.names if name and "in tiles of" in name[1]]
+        assert [weight for weight, _ in packed] == ["w0", "w2"], packed
 
 
 def test_the_image_goes_to_the_layout_of_what_follows() -> None:

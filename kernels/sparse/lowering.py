@@ -164,10 +164,16 @@ def _added(m: Matrix, reads: Layout, rows_of: Callable[[int], list[int]], out: S
     if part is None:
         _spmm(m, 1, rows_of(prod(out)), reads == "NCHW", reads, added=Added(em.input(0), y, addend)).emit(em)
         return
-    row = prod(out[1:])
-    geometry = _geometry(m.columns, (part.last - part.first) * row, [0, part.pitch, 1], [0, prod(out), 1])
+    row, pitch = prod(out[1:]), part.pitch
+
+    def band_of(count: int) -> list[int]:
+        return _geometry(m.columns, count, [0, pitch, 1], [0, prod(out), 1])
+
     above = part.first * row * 4
-    _spmm(m, 1, geometry, True, added=Added(part.x, y.plus(above), addend and addend.plus(above))).emit(em)
+    # Cut as the largest band that the buffer has room for, so that lower ones read the same packed weight.
+    found = _spmm(m, 1, band_of(pitch // row * row), True, rows=(row, band_of), added=Added(part.x, y.plus(above), addend and addend.plus(above)))
+    assert found.strips is not None
+    found.strips.emit(em, part.x, part.first, y, part.first, part.last)
 
 
 def _expands(m: Matrix, shape: Sequence[int]) -> bool:
