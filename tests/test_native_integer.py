@@ -239,6 +239,30 @@ def test_codes_and_weights_at_their_ends(shape: tuple[int, ...], monkeypatch: py
         same_everywhere(graph, x, {"z": codes_of(y, after)}, monkeypatch, 1)
 
 
+@pytest.mark.parametrize("shape", [(37, 24, 1, 1), (16, 24, 1, 1), (35, 1, 3, 3)], ids=["pointwise", "pointwise, a panel", "depthwise"])
+@pytest.mark.parametrize("adds", [False, True], ids=["bias", "addend"])
+def test_nan_is_the_zero_point_outside_of_a_clip(shape: tuple[int, ...], adds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zero point lies below what the numbers are clamped to."""
+    channels, group = (shape[0], shape[0]) if shape[1] == 1 else (shape[1], 1)
+    x, (tensor, w, scale), bias = values((1, channels, 6, 5), INT8), integers(shape), np.random.default_rng(4).normal(0, 1, shape[0]).astype(F)
+    x[np.isnan(x)] = 0
+    bias[5] = bias[5] if adds else np.nan
+    y = finished(sums_of(quantize(x, INT8).values, w, group, (1, 1), (0,) * 4, (1, 1)), INT8, scale, bias)
+    addend = np.zeros(y.shape, F)
+    addend[0, -1, -1, -1] = addend[0, 3, 1, 1] = np.nan
+    one = EncodedTensor((shape[0], 1, 1, 1), "float32", Affine(np.full(shape[0], 129, np.uint8), 8, np.ones((1, 1), F), None, shape[0]))
+    tables = {"w": tensor, "b": EncodedTensor.dense(bias), "one": one, "least": EncodedTensor.dense(np.array(0.5, F)),
+              "most": EncodedTensor.dense(np.array(2.5, F)), "addend": EncodedTensor.dense(addend)}
+    nodes = (Node("Conv", ("v", "w", "b"), ("y",), {"group": group}), *((Node("Add", ("y", "addend"), ("t",)),) if adds else ()),
+             Node("Clip", ("t" if adds else "y", "least", "most"), ("u",)), Node("Conv", ("u", "one"), ("z",), {"group": shape[0]}))
+    for after in (AFTER8, AFTER_U8):
+        graph = Graph((ValueInfo("x", "float32", x.shape),), (ValueInfo("z", "float32", y.shape),),
+                      (Node("Identity", ("x",), ("v",)), *nodes), tables, {"v": INT8, "u": after})
+        expected = codes_of(np.clip(y + addend if adds else y, F(0.5), F(2.5)), after)
+        assert (expected == 0).sum() == (2 if adds else expected[0, 5].size)
+        same_everywhere(graph, x, {"z": expected}, monkeypatch, 1)
+
+
 @pytest.mark.slow
 def test_mobilenet_has_the_bits_of_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from thinfer.benchmarks import images, models  # want Pillow, which the extra `bench` brings

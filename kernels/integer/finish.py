@@ -82,7 +82,7 @@ class Finish:
         flags = (TO_FLOATS * (ending.value is not None) + TO_CODES * (ending.codes is not None) + ADDS * (ending.addend is not None)
                  + DYNAMIC * is_dynamic + DYNAMIC_ZERO * (is_dynamic and self.factors.how.dtype == "uint8") + QUICK * (near is not None)
                  + UNSIGNED * (grid is not None and grid.how.dtype == "uint8"))
-        scale, zero, bounds = (1.0, 0, (0, 0)) if grid is None else (grid.how.scale, grid.how.zero_point - grid.shift, grid.bounds())
+        scale, zero, bounds = (1.0, 0, (0, 0)) if grid is None else (grid.how.scale, grid.how.zero_point - grid.shift, grid.bounds(near is not None))
         return [flags, f32(self.em.low), f32(self.em.high), f32(scale), zero, *bounds, f32(near or 0.0), f32(self.alpha), self.group_rows]
 
     def buffers(self, dynamic: list[Ref], unused: Ref) -> list[Ref]:

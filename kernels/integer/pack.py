@@ -181,9 +181,12 @@ class Grid:
         """What makes int8 codes of them."""
         return 0 if self.how.dtype != "uint8" else 128
 
-    def bounds(self) -> tuple[int, int]:
-        """The codes of both bounds, less ``shift``: rounding and saturation keep order, so that no code lies outside."""
+    def bounds(self, is_quick: bool) -> tuple[int, int]:
+        """The least and the largest code, less ``shift``. The quick way clamps codes alone, to those of both bounds: rounding and saturation keep
+        order, so that no code lies outside. Others clamp floats before, and there NaN may be, whose code is the zero point even outside."""
         least, most = code_range(self.how)
+        if not is_quick:
+            return least - self.shift, most - self.shift
         scale = FLOAT(self.how.scale)
         with np.errstate(all="ignore"):
             found = [float(np.rint(FLOAT(bound) / scale)) + self.how.zero_point for bound in (self.low, self.high)]
