@@ -35,7 +35,7 @@ from thinfer.formats.writer import to_bytes
 
 EXAMPLES = int(os.environ.get("THINFER_DAMAGE_EXAMPLES", "2000"))
 MEMORY = 256 * 2 ** 20
-SECONDS = 5.0
+SECONDS = 5.0  # of this process, whatever else runs
 damage = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -94,10 +94,10 @@ def outcome(data: bytes, decoder: decoders.DecoderName) -> Any:
 
 
 def check(data: bytes) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = [outcome(data, decoder) for decoder in decoders.available()]
     assert all(other == found[0] for other in found)
-    assert time.perf_counter() - begin < SECONDS
+    assert time.process_time() - begin < SECONDS
 
 
 @st.composite
