@@ -12,7 +12,7 @@ enum FinishParam {
   F_FLAGS,                 // FinishFlag
   F_LOW, F_HIGH,           // floats that y is clamped to
   F_SCALE, F_ZERO,         // grid of the codes; zero, low and high are those of int8 codes: 128 less where they are uint8
-  F_CODE_LOW, F_CODE_HIGH, // the codes of F_LOW and F_HIGH, so that codes need no other clamp
+  F_CODE_LOW, F_CODE_HIGH, // the least and the largest code: those of F_LOW and F_HIGH the quick way, which clamps codes alone; otherwise of all
   F_NEAR,                  // float: distance from an integer from which on the quick way may have rounded wrongly
   F_ALPHA,                 // float: factor of a dynamic scale
   F_GROUP_ROWS,            // rows of y that share a dynamic scale
