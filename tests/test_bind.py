@@ -195,6 +195,6 @@ def test_graph_inputs_that_nothing_reads_are_still_checked() -> None:
                   (Node("Relu", ("x",), ("y",)),))
     session, x = runtime.load(graph), np.float32([-1, 1])
     for _ in range(2):
-        np.testing.assert_array_equal(session.run({"x": x, "unused": np.arange(3)})["y"], [0, 1])
+        np.testing.assert_array_equal(session.run({"x": x, "unused": np.arange(3, dtype=np.int64)})["y"], [0, 1])
         with pytest.raises(runtime.InputError, match="'unused' has dtype float32"):
             session.run({"x": x, "unused": np.zeros(3, np.float32)})
