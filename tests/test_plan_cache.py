@@ -74,6 +74,7 @@ def mlp(length: int | str = "rows") -> Graph:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("recipe", ["dense", "codebook-4", "windowed", "int8"])
 def test_the_same_bits_for_every_encoding(recipe: str, threads: int, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")  # recipes are written in it
     graph = small_cnn()
     path, cache = tmp_path / "model.thin", tmp_path / "plans"
     write(compress(graph, recipes.load(recipe), calibration={"x": image(8)}), path)
