@@ -100,7 +100,7 @@ bool huffman(Front* front, const Symbols& symbols, unsigned lanes, Decode decode
   if (!taken || !front->skip(taken)) return false;
   for (unsigned lane = 0; lane < lanes; lane++) {
     uint64_t size;
-    if (!front->varint(&size) || size > front->left) return false;
+    if (!front->varint(&size) || total > front->left || size > front->left - total) return false;  // no sum of theirs wraps
     total += sizes[lane] = static_cast<size_t>(size);
   }
   const HuffmanStream stream{front->data, sizes, lanes, symbols.count};
