@@ -32,15 +32,7 @@ inline void expand_vectors(const Expand& e, const Weights& weights, int64_t coun
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++) sum[n] += value * load(x + n * VL);
   };
-  int64_t i = 0;
-#if !defined(__arm__)
-  for (; i + FEW <= count; i += FEW) {
-    const auto some = weights.some(i);
-#pragma GCC unroll 4
-    for (int k = 0; k < FEW; k++) add(weights.at(i, k, some));
-  }
-#endif
-  for (; i < count; i++) add(weights.at(i));
+  each_weight(weights, count, add);
 #pragma GCC unroll 8
   for (int n = 0; n < N; n++) store(y + n * VL, clamp(sum[n] * scale + bias, e.low, e.high));
 }

@@ -70,4 +70,18 @@ struct SymbolWeights {
   One one(uint32_t symbol) const { return {symbol >> bits, table[symbol & ((1u << bits) - 1)]}; }
 };
 
+// Calls `add` for each of a tile's `count` weights, in order.
+template <class Weights, class Add>
+[[gnu::always_inline]] inline void each_weight(const Weights& weights, int64_t count, const Add& add) {
+  int64_t i = 0;
+#if !defined(__arm__)
+  for (; i + FEW <= count; i += FEW) {
+    const auto some = weights.some(i);
+#pragma GCC unroll 4
+    for (int k = 0; k < FEW; k++) add(weights.at(i, k, some));
+  }
+#endif
+  for (; i < count; i++) add(weights.at(i));
+}
+
 }  // namespace

@@ -80,15 +80,7 @@ inline void rows(const RowTiles* m, const List& list, const float* x, const Colu
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) sum[n] += value * load(at + n * VL);
     };
-    int64_t i = 0;
-#if !defined(__arm__)
-    for (; i + FEW <= count; i += FEW) {
-      const auto some = weights.some(i);
-#pragma GCC unroll 4
-      for (int k = 0; k < FEW; k++) add(weights.at(i, k, some));
-    }
-#endif
-    for (; i < count; i++) add(weights.at(i));
+    each_weight(weights, count, add);
     if (!ONLY && !list.last) {
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) store(out.sums + row * SPAN + n * VL, sum[n]);
