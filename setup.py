@@ -5,17 +5,20 @@ linked into one extension; the best level that the CPU has is chosen at import. 
 for the machine that happens to build.
 
 Without a compiler the install still succeeds and the NumPy backend runs everything;
-``THINFER_REQUIRE_NATIVE=1`` makes a failed build an error instead. ``THINFER_JOBS`` compilers run at a time, as many as there
+``THINFER_REQUIRE_NATIVE=1`` makes a failed build an error instead. ``THINFER_REVISION`` is what measurements made with this build name as
+its revision, what git says if it is not set. ``THINFER_JOBS`` compilers run at a time, as many as there
 are cores if it does not say; each takes up to 1 GB.
 """
 
 import os
 import platform
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.extension import Extension
 
 ROOT = Path(__file__).parent
@@ -73,6 +76,26 @@ def sources(folder: str) -> list[str]:
 def headers() -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for top in TOP_PACKAGES for kind in ("h", "inc")
                   for p in (ROOT / top).rglob(f"*.{kind}"))
+
+
+def revision() -> str:
+    """Of the sources; "" where there is none."""
+    if "THINFER_REVISION" in os.environ or not (ROOT / ".git").exists():
+        return os.environ.get("THINFER_REVISION", "")
+    try:
+        return subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+class BuildPython(build_py):
+    """``build_py`` that adds the revision, for ``benchmarks/environment.py``."""
+
+    def run(self) -> None:
+        super().run()
+        found = revision()
+        if found and not self.editable_mode:
+            Path(self.build_lib, "thinfer/benchmarks/revision.txt").write_text(found + "\n")
 
 
 class BuildNative(build_ext):
@@ -137,5 +160,5 @@ setup(
         extension("thinfer.kernels._native", ["runtime/native", "kernels/native"], True),
         extension("thinfer.formats._native", ["formats/native"], False),
     ],
-    cmdclass={"build_ext": BuildNative},
+    cmdclass={"build_py": BuildPython, "build_ext": BuildNative},
 )

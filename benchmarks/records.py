@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..formats.errors import ThinferError
 from .cases.definition import Case, Target
 from .contest import Figures
 
 Entry = dict[str, Any]
+
+
+class RecordsError(ThinferError, ValueError):
+    """A file does not hold results."""
 
 
 def key(case: Case, threads: int) -> str:
@@ -44,13 +49,34 @@ def asked(ours: str, rival: str, value: float | None, ratio: float) -> Entry:
 
 
 def load(path: Path) -> dict[str, Entry]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    """Nothing where there is no file. Raises RecordsError, OSError."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(entry, dict) and "title" in entry for entry in found.values()):
+        raise RecordsError(f"{path} is no file of results as cases write it")
+    return found
+
+
+def check(path: Path) -> None:
+    """Finds out before anything is measured that ``save`` would fail. Raises as ``load``."""
+    load(path)
+    scratch = _scratch(path)
+    scratch.touch()
+    scratch.unlink()
+
+
+def _scratch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_suffix(".tmp")
 
 
 def save(path: Path, name: str, entry: Entry) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     found = load(path) | {name: entry}
-    scratch = path.with_suffix(".tmp")
+    scratch = _scratch(path)
     scratch.write_text(json.dumps(found, indent=1) + "\n")
     scratch.replace(path)
 

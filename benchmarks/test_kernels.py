@@ -1,6 +1,6 @@
 """``pytest benchmarks``: one benchmark per case and kernel (pytest-benchmark), at the best ISA level or the one that ``THINFER_ISA`` names.
 
-``pytest benchmarks --benchmark-json=FILE`` writes the figures with CPU, ISA level, versions and git revision; ``-k gemv`` chooses.
+``pytest benchmarks --benchmark-json=FILE`` writes the figures with CPU, ISA level, threads, versions and git revision; ``-k gemv`` chooses.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def test_kernel(benchmark: Any, make: Callable[[], kernel_cases.NodeCase], optio
     if option not in options:
         pytest.skip("this size has no such lowering")
     chosen = options[option]
-    benchmark.extra_info |= {"op": case.node.op, "kernels": case.bare(chosen).kernels, "estimated ms": chosen.cost * 1e-6}
+    benchmark.extra_info |= {"op": case.node.op, "kernels": case.bare(chosen).kernels, "estimated ms": chosen.cost * 1e-6, "threads": THREADS}
     benchmark(case.call(chosen, level, THREADS))
 
 
@@ -46,9 +46,11 @@ def test_kernel(benchmark: Any, make: Callable[[], kernel_cases.NodeCase], optio
 def test_network(benchmark: Any, name: str) -> None:
     session = runtime.load(kernel_cases.networks(WIDTH)[name.replace(f" {NARROW}", f" {WIDTH}")], threads=THREADS)
     x = np.ones([int(dim) for dim in session.inputs[0].shape], np.float32)
+    benchmark.extra_info["threads"] = THREADS
     benchmark(session.run, {session.inputs[0].name: x})
 
 
 def test_roofs(benchmark: Any) -> None:
     """The kernels that measure what the machine can do at most."""
+    benchmark.extra_info["threads"] = THREADS
     benchmark.pedantic(roofs.measure, rounds=2)

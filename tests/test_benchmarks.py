@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +21,14 @@ from thinfer.benchmarks.cases.figures import LAYERS, lowered
 from thinfer.benchmarks.cases.layers import product as dense_product
 from thinfer.benchmarks.cases.networks import INT8
 from thinfer.benchmarks.cases.sparse import SPARSE, product
-from thinfer.benchmarks.contest import Absent, Rules, agreement, hold
+from thinfer.benchmarks.contest import Absent, Rules, Worker, agreement, hold
 from thinfer.benchmarks.exact import exact
 from thinfer.benchmarks.machine import pinned
 from thinfer.benchmarks.prepare import prepare
 from thinfer.benchmarks.report import report
 from thinfer.toolchain import recipe
 
+ROOT = Path(__file__).resolve().parent.parent
 CODEBOOK = {"values": {"kind": "codebook", "bits": 2}}
 
 
@@ -68,6 +72,21 @@ def test_wrong_outputs_get_no_time(tmp_path: Path) -> None:
     np.save(folder / "w.npy", np.random.default_rng(5).normal(size=(64, 96)).astype(np.float32))
     figures = hold(case.contenders, folder, Rules(1, pinned(1), rounds=3, seconds=0.01))
     assert "wrong" in figures["numpy fp32"]["missing"]
+    assert "minimum" in figures["thinfer sparse"]
+
+
+def test_a_contender_that_ends_early_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory, say: the others keep their times."""
+    block = Worker.block
+
+    def killed(worker: Worker, *rules: Any) -> None:
+        if worker.contender.program == "numpy":
+            worker.process.kill()
+        block(worker, *rules)
+
+    monkeypatch.setattr(Worker, "block", killed)
+    figures = held(small(packings={"sparse": Packing(SPARSE)}, rivals=(Contender("numpy", "fp32"),)), tmp_path)
+    assert "ended while it was timed" in figures["numpy fp32"]["missing"]
     assert "minimum" in figures["thinfer sparse"]
 
 
@@ -131,6 +150,42 @@ def test_a_case_that_nobody_could_run_leaves_results(tmp_path: Path, monkeypatch
     assert "small: not measured: none of its contenders could be timed" in said
 
 
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["fc4096", "--results", "FOLDER"], "no results could be kept: FOLDER: Is a directory"),
+    (["fc4096", "--results", "FOLDER/junk"], "FOLDER/junk is no file of results"),
+    (["fc4096", "--results", "FOLDER/junk/r.json"], "no results could be kept: FOLDER/junk"),
+    (["fc4096", "--seconds", "0"], "'0' is no number of seconds"),
+    (["fc4096", "--seconds", "nan"], "'nan' is no number of seconds"),
+    (["fc4096", "--seconds", "long"], "'long' is no number of seconds"),
+    (["report", "--results", "FOLDER/junk"], "FOLDER/junk is no file of results"),
+    (["report", "--results", "FOLDER/list"], "FOLDER/list is no file of results"),
+    (["report", "--results", "FOLDER/none"], "there is no FOLDER/none"),
+    (["report", "--results", "FOLDER/good", "-o", "FOLDER/junk"], "FOLDER/junk: File exists"),
+])
+def test_mistakes_are_told_before_anything_is_measured(arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "one", lambda *_: pytest.fail("measured"))
+    (tmp_path / "junk").write_text("junk")
+    (tmp_path / "list").write_text('["about"]')
+    (tmp_path / "good").write_text("{}")
+    with pytest.raises(SystemExit) as ended:
+        command.main([argument.replace("FOLDER", str(tmp_path)) for argument in arguments])
+    assert ended.value.code == 2
+    assert said.replace("FOLDER", str(tmp_path)) in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_interrupt_keeps_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    records.save(tmp_path / "r.json", "small", {"title": "before"})
+    monkeypatch.setattr(command, "one", interrupted)
+    assert command.main(["fc4096", "fc6", "--results", str(tmp_path / "r.json"), "--work", str(tmp_path)]) == 130
+    said = capsys.readouterr().err.splitlines()
+    assert said[1] == "interrupted"
+    assert said[2].startswith(f"results: {tmp_path / 'r.json'}")
+
+
 def test_list_takes_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["list", "fc*"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["fc4096", "fc6"]
@@ -155,6 +210,15 @@ def test_what_it_was_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(environment, "ROOT", tmp_path / "site-packages")
     (tmp_path / "site-packages").mkdir()
     assert environment.revision() == "unknown"
+
+
+def test_installs_know_their_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("setuptools", "77")
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "BUILT", tmp_path / "thinfer/benchmarks/revision.txt")
+    subprocess.run([sys.executable, "setup.py", "-q", "build_py", "-d", str(tmp_path)], check=True, capture_output=True, cwd=ROOT,
+                   env=os.environ | {"THINFER_REVISION": "abc-dirty"})
+    assert environment.revision() == "abc-dirty"
 
 
 def test_ratios_to_rivals_that_were_not_asked_are_not_told() -> None:

@@ -41,7 +41,7 @@ build() {
   local cache=""
   command -v ccache > /dev/null && cache="ccache "
   (cd "$home/src" && env THINFER_REQUIRE_NATIVE=1 _PYTHON_HOST_PLATFORM="linux-$machine" _PYTHON_SYSCONFIGDATA_NAME="_sysconfigdata__$triple" \
-    PYTHONPATH="$home" CC="$cache$home/c++" CXX="$cache$home/c++" CCACHE_COMPILERTYPE=clang CCACHE_COMPILERCHECK="string:$zig" \
+    THINFER_REVISION="$(git -C "$root" describe --always --dirty)" PYTHONPATH="$home" CC="$cache$home/c++" CXX="$cache$home/c++" CCACHE_COMPILERTYPE=clang CCACHE_COMPILERCHECK="string:$zig" \
     CCACHE_BASEDIR="$work" \
     AR="$home/ar" LDSHARED="$home/c++ -Os -shared -s" LDCXXSHARED="$home/c++ -Os -shared -s" \
     CFLAGS="$include" CXXFLAGS="$include" PYTHONWARNINGS=ignore \
