@@ -15,7 +15,7 @@ struct Grid {
   int32_t zero, low, high;  // zero point, least and largest code
 
   Grid(float s, int64_t z, bool is_signed) : scale(s), zero((int32_t)z), low(is_signed ? -128 : 0), high(is_signed ? 127 : 255) {
-    inverse = s > 1e-36f && s < 1e36f ? 1.0f / s : 0.0f;
+    inverse = s > 1e-36f && s < 1e35f ? 1.0f / s : 0.0f;
   }
 };
 

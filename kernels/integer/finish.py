@@ -12,7 +12,7 @@ from ...formats.record import dataclass
 from ..isa import ARM_LEVELS
 from ..lowering import Emitter, Ref, f32
 from ..quantized import largest_code
-from .begun import AS_THEY_ARE, TOGETHER, begun, offset
+from .begun import AS_THEY_ARE, TOGETHER, begun, moved
 from .pack import FLOAT, Factors, Grid, quick
 
 UNIT = 65536.0
@@ -54,10 +54,10 @@ class Finish:
         """float32[outputs]: m, bias, then m / s and bias / s in the units of fixed_point.h, ties moved to where ``near`` lets them be seen."""
         m, bias, grid = self.factors.m, self.factors.bias, self.grid
         unit, natural = (1.0, 0) if self.isa in ARM_LEVELS else (UNIT, 128)
-        moved = 0.0
+        shift = 0.0
         if grid is not None and self.near is not None:
-            moved = grid.how.zero_point - grid.shift + natural + 0.5 + (0.5 - float(FLOAT(self.near)) + 2.0 ** -15)
-        return [m, bias, quick(m, grid, 0.0, unit), quick(bias, grid, moved, unit)]
+            shift = grid.how.zero_point - grid.shift + natural + 0.5 + (0.5 - float(FLOAT(self.near)) + 2.0 ** -15)
+        return [m, bias, quick(m, grid, 0.0, unit), quick(bias, grid, shift, unit)]
 
     def begun(self, starts: np.ndarray, w: np.ndarray, in_order: Callable[[np.ndarray], np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
         """What follows the table on ARM, starts and biases [n, 16], and their kinds (``begun.py``); zeros where codes are not made the quick way.
@@ -71,8 +71,8 @@ class Finish:
             return [found, np.zeros(found.shape, FLOAT)], np.full(len(found), AS_THEY_ARE, np.int32)
         m, bias = quick(self.factors.m, self.grid), quick(self.factors.bias, self.grid)
         largest = int(np.abs(w.reshape(len(starts), -1), dtype=np.int16).sum(1, dtype=np.int64).max(initial=0)) * largest_code(self.factors.how)
-        moved = bias.astype(np.float64) + offset(self.near, self.grid.how.zero_point - self.grid.shift)
-        *parts, kinds = begun(starts, largest, m, moved, in_order)
+        added = moved(bias.astype(np.float64), self.near, self.grid.how.zero_point - self.grid.shift, self.grid.bounds(True)[1])
+        *parts, kinds = begun(starts, largest, m, added, in_order)
         return parts, kinds
 
     def params(self) -> list[int]:

@@ -20,8 +20,7 @@ void tile(const Tile& t) {
   }
 #if defined(__aarch64__)
   if (t.finish->is_quick()) {
-    const QuickNeon f = *t.quick;
-    uint32_t rows = t.columns >= PANEL ? quickly<R, true>(sum, t, f) : quickly<R, false>(sum, t, f);
+    uint32_t rows = quickly<R>(sum, t, *t.quick);
     for (int r = 0; __builtin_expect(rows != 0, 0); r++, rows >>= 1)
       if (rows & 1) again<P>(t, r);
     return;
@@ -46,9 +45,18 @@ inline void rows_in_tiles(int64_t first, int64_t rows, const Tile& block) {
 template <int P>
 inline void all_rows(int64_t rows, const Tile& block) {
   Tile t = block;
-#if defined(__aarch64__) && defined(THIN_QUADS)
-  if (t.finish->is_quick() && t.pairs && t.columns >= PANEL && t.words >= 4 + 4 * (t.tail != 0)) {
+#if defined(__aarch64__)
+#if defined(THIN_QUADS)
+  const bool together = t.pairs && t.words >= 4 + 4 * (t.tail != 0);
+#else
+  const bool together = t.words >= 4 + (t.tail != 0) && !t.flip;
+#endif
+  if (together && t.finish->is_quick() && t.columns >= PANEL) {
+#if defined(THIN_QUADS)
     const int64_t done = t.begun == FOLDED ? quick_rows<FOLDED>(rows, t) : t.begun == BASED ? quick_rows<BASED>(rows, t) : quick_rows<AS_THEY_ARE>(rows, t);
+#else
+    const int64_t done = quick_rows(rows, t);
+#endif
     if (!t.upwards) {
       t.x += done * t.ldx;
       t.row += done;

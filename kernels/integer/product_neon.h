@@ -1,4 +1,4 @@
-// Codes of a product the quick way on 64-bit NEON: of a tile's sums, and without dot products (THIN_QUADS) four rows at a time, by sixteens.
+// Codes of a product the quick way on 64-bit NEON: of a tile's sums, or four rows after four of a whole panel.
 #pragma once
 
 #include "product_ends.h"
@@ -17,33 +17,34 @@ template <int P>
   exactly<1, P>(sum, t);
 }
 
-// Codes of a panel's rows, the quick way. Bit r of the result: row r lies near a tie. One look tells that none does.
-template <int R, bool FULL>
-[[gnu::always_inline]] inline uint32_t quickly(const vi (&sum)[R][NV], const Tile& t, const QuickNeon& f) {
-  const float* m = t.table.quick_m + t.at;
-  vf value[R][NV];
-  if (t.begun == FOLDED) {
+// Sums as floats, as `t` says that they begin.
+template <int R>
+[[gnu::always_inline]] inline void floats_of(const vi (&sum)[R][NV], int begun, vf (&value)[R][NV]) {
+  if (__builtin_expect(begun == FOLDED, 1)) {
 #pragma GCC unroll 16
     for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = float_of<FOLDED>(sum[i / NV][i % NV]);
-  } else if (t.begun == BASED) {
+  } else if (begun == BASED) {
 #pragma GCC unroll 16
     for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = float_of<BASED>(sum[i / NV][i % NV]);
   } else {
 #pragma GCC unroll 16
     for (int i = 0; i < R * NV; i++) value[i / NV][i % NV] = float_of<AS_THEY_ARE>(sum[i / NV][i % NV]);
   }
+}
+
+// Codes of some rows of a panel, the quick way. Bit r of the result: row r lies near a tie. One look tells that none does.
+template <int R>
+[[gnu::always_inline]] inline uint32_t quickly(const vi (&sum)[R][NV], const Tile& t, const QuickNeon& f) {
+  vf value[R][NV];
+  floats_of<R>(sum, t.begun, value);
   int8_t* to = f.codes + t.row * f.ld + t.column;
-  uint16x8_t least[R], all = {};
+  uint32_t rows = 0;
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++, to += f.ld) {
-    const vi bytes = f.bytes_of(value[r], m, read_again(t.table.begun_bias + t.at), least[r]);
-    if (FULL) storei(to, bytes);
-    else store_bytes(to, bytes, t.columns);
-    all = r ? vminq_u16(all, least[r]) : least[r];
+    uint16x8_t least;
+    store_bytes(to, f.bytes_of(value[r], t.table.quick_m + t.at, read_again(t.table.begun_bias + t.at), least), t.columns);
+    rows |= (uint32_t)f.is_near(least) << r;
   }
-  uint32_t rows = 0;
-  if (__builtin_expect(f.is_near(all), 0))
-    for (int r = 0; r < R; r++) rows |= (uint32_t)f.is_near(least[r]) << r;
   return rows;
 }
 
@@ -61,6 +62,38 @@ template <int BEGUN>
     uint32_t near = panel_codes<BEGUN>(four, panel, f, f.codes + (t.row + r) * f.ld + t.column);
     for (int64_t i = r; __builtin_expect(near != 0, 0); i++, near >>= 1)
       if (near & 1) again<1>(t, i);
+  }
+  return count;
+}
+#else
+// The same with dot products, of rows of sixteen columns and more; their codes have the right sign.
+[[gnu::noinline]] int64_t quick_rows(int64_t rows, const Tile& t) {
+  const QuickNeon f = *t.quick;
+  const float *factors = t.table.quick_m + t.at, *bias = t.table.begun_bias + t.at;
+  const vf m[NV] = {load(factors), load(factors + VL), load(factors + 2 * VL), load(factors + 3 * VL)};
+  const int begun = t.begun;
+  const int64_t count = rows / 4 * 4, columns = t.tail ? 4 * t.words - 4 + t.tail : 4 * t.words, whole = columns / 16 * 4, rest = t.words - whole;
+  const int64_t ldx = t.ldx, step = t.upwards ? -4 : 4, first = t.upwards ? rows - 4 : 0;
+  const int8_t *x = t.x + first * ldx, *w = t.w;
+  int8_t* to = f.codes + (t.row + first) * f.ld + t.column;
+  for (int64_t done = 0; done < count; done += 4, x += step * ldx, to += step * f.ld) {
+    vi sum[4][NV];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) {
+      const int32_t* start = read_again(t.start);
+#pragma GCC unroll 4
+      for (int i = 0; i < NV; i++) sum[r][i] = loadi(start + i * VL);
+    }
+    add_words<4, false>(sum, x, ldx, w, whole, vi{});
+    if (rest) add_last_words<4>(sum, x + columns, ldx, w + whole * 4 * PANEL, rest, t.tail ? t.tail : 4);
+    vf value[4][NV];
+    floats_of<4>(sum, begun, value);
+    uint16x8_t least[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) storei(to + r * f.ld, f.bytes_of(value[r], m, read_again(bias), least[r]));
+    if (__builtin_expect(f.is_near(vminq_u16(vminq_u16(least[0], least[1]), vminq_u16(least[2], least[3]))), 0))
+      for (int r = 0; r < 4; r++)
+        if (f.is_near(least[r])) again<1>(t, first + done / 4 * step + r);
   }
   return count;
 }
