@@ -46,8 +46,8 @@ def begun(starts: np.ndarray, largest: int, m: np.ndarray, bias: np.ndarray,
 
 
 def _folded(m: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(k, float32(bias - (BASE + k · STEP) · m), whether that float is off by more than TOLERANCE) of each output. As k · m moves the float by parts of its
-    last bit, some small k makes the error small, unless m has hardly any bits that are lower."""
+    """(k, float32(bias - (BASE + k · STEP) · m), whether that float is off by more than TOLERANCE) of each output. As k moves the float by parts
+    of its last bit, some small k makes the error small, unless m has hardly any bits that are lower."""
     shifts, found, are_far = np.zeros(len(m), np.int64), np.zeros(len(m), FLOAT), np.ones(len(m), bool)
     for tried in TRIED:
         left = np.flatnonzero(are_far)
