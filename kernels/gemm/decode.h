@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 #include "kernel.h"
+#include "numbers.h"
 #include "simd.h"
 
 namespace {
@@ -143,6 +144,7 @@ struct Packed {
     for (int v = 0; v < NV; v++) store(out + k * PANEL + v * VL, load_half(p + k * PANEL, v));
 }
 
+#if defined(__AVX2__)
 template <int BITS, class Lookup>
 void decode_words(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
   constexpr int PER = per_word(BITS);
@@ -160,6 +162,20 @@ void decode_words(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* 
       for (vi word = loadi(p); k < n; k++, o += PANEL, word >>= BITS) store(o, lookup(word));
   }
 }
+#else
+template <int BITS, bool OWN>
+void decode_numbers(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
+  typedef Numbers<BITS> N;
+  const N numbers = {w.panel(panel) + k0 / N::PER * PANEL * 4, (char*)out};
+  const float* table = w.table(panel);
+  const int32_t* lanes = w.lanes(panel);
+  const auto table_of = [&](uint64_t row) { return OWN ? table + lanes[row] : table; };
+  const uint64_t whole = (uint64_t)n / N::COUNT * N::ROUND;
+  for (uint64_t i = 0; i < whole; i++) numbers.look(i, table_of, typename N::All());
+  if (n % N::COUNT)
+    for (uint64_t i = whole; i < whole + N::ROUND; i++) numbers.look(i, table_of, (int)(n % N::COUNT));
+}
+#endif
 
 #if defined(__AVX512VBMI__)
 // Four columns at a time, a byte of their floats at a time. Words of 7 and 8 bits hold no more.
@@ -181,11 +197,15 @@ void decode_bytes(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* 
 
 template <int BITS>
 void decode_bits(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
+#if !defined(__AVX2__)
+  w.lanes(panel) ? decode_numbers<BITS, true>(w, panel, k0, n, out) : decode_numbers<BITS, false>(w, panel, k0, n, out);
+#else
   if (w.lanes(panel)) decode_words<BITS, LaneTable<BITS>>(w, panel, k0, n, out);
 #if defined(__AVX512VBMI__)
   else if constexpr (BITS > 6) decode_bytes<BITS>(w, panel, k0, n, out);
 #endif
   else decode_words<BITS, Table<BITS>>(w, panel, k0, n, out);
+#endif
 }
 
 [[maybe_unused]] void decode_codebook(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {

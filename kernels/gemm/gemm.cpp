@@ -211,15 +211,19 @@ class Decoder {
     return floats(at);
   }
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
   // Whether weights of the next part can be looked up while `rows` rows are multiplied.
   bool looks_ahead(const Part& next, int64_t rows) const {
     const bool needed = next.count && after(next) != at && !held[after(next)].is(next);
     return needed && !scaled && decode == decode_codebook && rows >= Ahead::FEWEST_ROWS && !p[PACKED + W_LANES_AT];
   }
-  Ahead ahead(const Part& now, const Part& next, int64_t rows) const {
+  Ahead ahead([[maybe_unused]] const Part& now, const Part& next, [[maybe_unused]] int64_t rows) const {
+#if defined(__AVX512F__)
     const int64_t times = (rows + MR - 1) / MR * ((now.n + STEPS - 1) / STEPS);
     return Ahead(packed, next.panel, next.count, next.k, next.n, floats(after(next)), times);
+#else
+    return Ahead(packed, next.panel, next.k, next.n, floats(after(next)));
+#endif
   }
   void came(Ahead& ahead, const Part& next) {
     ahead.rest();
@@ -309,7 +313,7 @@ struct Block {
       decoder.weights(part, false);
       return each_row(decoder.decode, count, t, false);
     }
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
     if (decoder.looks_ahead(next, rows)) {
       Ahead ahead = decoder.ahead(part, next, rows);
       t.next = &ahead;

@@ -19,7 +19,7 @@ struct Tile {
   const float *scale, *bias;
   float alpha, low, high;
   int64_t ahead;      // floats from each weight to one that will be multiplied soon; 0: none
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
   Ahead* next = nullptr;  // weights to be looked up meanwhile, if any
 #endif
 };
