@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../sparse/rows.h"
+#include "clamp.h"
 #include "taps.h"
 
 namespace {
@@ -34,7 +35,7 @@ inline void expand_vectors(const Expand& e, const Weights& weights, int64_t coun
   };
   each_weight(weights, count, add);
 #pragma GCC unroll 8
-  for (int n = 0; n < N; n++) store(y + n * VL, clamp(sum[n] * scale + bias, e.low, e.high));
+  for (int n = 0; n < N; n++) store(y + n * VL, clamped(sum[n] * scale + bias, e.low, e.high));
 }
 
 template <class Weights, int N>
@@ -50,8 +51,10 @@ void expand_plane(const Expand& e, int64_t first, int64_t count, int64_t row, in
   const Weights weights(e.m, first, row);
   const vf scale = splat(e.scale[row]), bias = splat(e.bias[row]);
   const int64_t vectors = (end - begin) / VL, blocks = (vectors + EXPAND_VECTORS - 1) / EXPAND_VECTORS;
-  for (int64_t b = 0; b < blocks; b++) {
-    const int64_t from = vectors * b / blocks, to = vectors * (b + 1) / blocks;
+  if (!blocks) return;
+  const int64_t least = vectors / blocks, larger = vectors % blocks;  // blocks of nearly equal size; dividing takes longer than a small one
+  for (int64_t b = 0, from = 0, to; b < blocks; b++, from = to) {
+    to = from + least + (b < larger);
     expand_some<Weights, EXPAND_VECTORS>((int)(to - from), e, weights, count, scale, bias, begin + from * VL, y + from * VL);
   }
 }

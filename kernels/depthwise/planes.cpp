@@ -91,8 +91,8 @@ inline void across(const vf (&taps)[K * K], const Strip& strip, int64_t r, const
       }
 #pragma GCC unroll 8
     for (int i = 0; i < R; i++) {
-      if (FULL) store(y + i * width + at, clamp(sum[i], low, high));
-      else store_n(y + i * width, clamp(sum[i], low, high), finish.lanes);
+      if (FULL) store(y + i * width + at, clamped(sum[i], low, high));
+      else store_n(y + i * width, clamped(sum[i], low, high), finish.lanes);
     }
   }
 }
@@ -123,7 +123,7 @@ void any(const Strip& strip, const float* taps, int64_t rows, const Finish& fini
       vf sum = finish.bias;
       for (int64_t kh = 0; kh < p[KH]; kh++)
         for (int64_t kw = 0; kw < p[KW]; kw++) sum += load(strip.tap(r, kh, kw) + at) * taps[(kh * p[KW] + kw) * PANEL];
-      sum = clamp(sum, finish.low, finish.high);
+      sum = clamped(sum, finish.low, finish.high);
       if (finish.lanes == VL) store(y + r * width + at, sum);
       else store_n(y + r * width, sum, finish.lanes);
     }

@@ -2,6 +2,7 @@
 // the edges.
 #pragma once
 
+#include "clamp.h"
 #include "rolling.h"
 #include "shuffle.h"
 
@@ -73,7 +74,7 @@ template <int N, int S>
   };
   const auto write = [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 4
-    for (int i = 0; i < N; i++) store(y + i * gap, clamp(sum[2][i], low, high));
+    for (int i = 0; i < N; i++) store(y + i * gap, clamped(sum[2][i], low, high));
     y += out;
   };
   const auto next = [&](int from) __attribute__((always_inline)) {

@@ -1,4 +1,5 @@
 // Y = W X for a sparse W in tiles of rows and many positions (columns of X): each weight multiplies vectors of positions.
+#include "clamp.h"
 #include "columns.h"
 #include "kernel.h"
 #include "rows.h"
@@ -96,7 +97,7 @@ inline void rows(const RowTiles* m, const List& list, const float* x, const Colu
       sum[N - 1] += last == VL ? load(addend + (N - 1) * VL) : load_n(addend + (N - 1) * VL, last);
     }
 #pragma GCC unroll 8
-    for (int n = 0; n < N; n++) sum[n] = clamp(sum[n], out.low, out.high);
+    for (int n = 0; n < N; n++) sum[n] = clamped(sum[n], out.low, out.high);
     float* y = out.y + row * out.stride;
     if (last <= 0) {
       put<N>(sum, out, y);
