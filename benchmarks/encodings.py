@@ -27,7 +27,8 @@ ENCODINGS = ("fp32", "fp16", "codebook8", "codebook6", "codebook4", "codebook3",
 
 
 def encoded(shape: tuple[int, ...], encoding: str, rng: np.random.Generator) -> EncodedTensor:
-    """Random weights of that encoding: values, or a structure (``8:32`` windowed, ``4x1`` blocks of which a quarter is kept) and values."""
+    """Random weights of that encoding: values, or a structure (``8:32`` windowed, ``4x1`` blocks of which a quarter is kept) and values.
+    A codebook's name may end in ``-bf16``: entries as the toolchain makes them of bfloat16, 256 of them mirrored."""
     structure_name, _, values_name = encoding.rpartition(" ")
     view = View(shape)
     structure = structure_of(view, structure_name, rng)
@@ -43,8 +44,13 @@ def encoded(shape: tuple[int, ...], encoding: str, rng: np.random.Generator) -> 
         scale = rng.uniform(0.01, 0.02, (shape[0], -(-view.inputs // run))).astype(np.float32)
         values = Affine(_symbols(rng, 2 ** int(bits), held), int(bits), scale, None, run)
     else:
-        count = 2 ** int(values_name.removeprefix("codebook"))
-        values = Codebook(_symbols(rng, count, held), count.bit_length() - 1, rng.standard_normal((1, count)).astype(np.float32))
+        bits, _, entries = values_name.removeprefix("codebook").partition("-")
+        count = 2 ** int(bits)
+        table = rng.standard_normal((1, count)).astype(np.float32)
+        if entries:
+            table = (table.view(np.uint32) & np.uint32(0xffff0000)).view(np.float32)
+            table[:, count // 2:] = -table[:, :count // 2]
+        values = Codebook(_symbols(rng, count, held), int(bits), table)
     return EncodedTensor(shape, "float32", values, structure)
 
 

@@ -34,10 +34,19 @@ def encoded(shape: tuple[int, ...], kind: str, axis: int = 0, groups: int = 1, s
         signs, scale = RNG.integers(0, 2, size).astype(np.uint8), RNG.uniform(0.5, 2, channels).astype(np.float32)
         return EncodedTensor(shape, "float32", Binary(signs, scale), axis=axis)
     bits = int(kind.removeprefix("codebook"))
+    if entries in ("short", "mirrored"):
+        short = (normal(groups, 2 ** bits).view(np.uint32) & np.uint32(0xffff0000)).view(np.float32)
+        book = Codebook(RNG.integers(0, 2 ** bits, size).astype(np.uint8), bits, mirrored(short) if entries == "mirrored" else short)
+        return EncodedTensor(shape, "float32", book, axis=axis)
     used = max(1, 2 ** bits - (bits > 2))  # not every index needs an entry
     table = RNG.integers(-100, 100, (groups, used)).astype(np.int8) if entries == "int8" else normal(groups, used).astype(entries)
     factors = RNG.uniform(0.5, 2, channels).astype(np.float32) if scaled else None
     return EncodedTensor(shape, "float32", Codebook(RNG.integers(0, used, size).astype(np.uint8), bits, table, factors), axis=axis)
+
+
+def mirrored(entries: np.ndarray) -> np.ndarray:
+    half = entries[:, :entries.shape[1] // 2]
+    return np.concatenate([half, -half], axis=1)
 
 
 def close(x: np.ndarray, w: np.ndarray) -> float:
@@ -135,6 +144,34 @@ def test_matrices_larger_than_caches(level: str, kind: str, n: int, k: int) -> N
 @pytest.mark.parametrize("bits", [6, 7, 8])
 def test_columns_of_a_large_codebook(level: str, k: int, groups: int, bits: int) -> None:
     gemm(1, encoded((96, k), f"codebook{bits}", groups=groups), level, 1)
+
+
+@every_level
+@pytest.mark.parametrize("entries", ["short", "mirrored"])
+@pytest.mark.parametrize("bits", [6, 7, 8])
+def test_entries_of_two_bytes(level: str, bits: int, entries: str) -> None:
+    for k in (1, 3, 5, 31, 64):
+        for m in (1, 2):
+            gemm(m, encoded((96, k), f"codebook{bits}", groups=2, entries=entries), level, 1)
+
+
+@every_level
+@pytest.mark.parametrize("entries", ["short", "mirrored"])
+def test_infinite_entries_and_columns_that_are_not_there(level: str, entries: str) -> None:
+    """An entry of Inf that only filled-up columns have, and one in the last column."""
+    for k in (5, 6, 7, 8):
+        book = encoded((21, k), "codebook8", entries=entries).values
+        assert isinstance(book, Codebook)
+        table = book.entries.copy()
+        table[0, [0, 128]] = np.inf, -np.inf  # filled-up columns have index 0
+        indices = np.maximum(book.indices % 128, 1)
+        for last, finite in ((1, True), (128, False)):
+            indices[-1] = last
+            w = EncodedTensor((21, k), "float32", Codebook(indices.copy(), 8, table))
+            x = normal(1, k)
+            expected = x.astype(np.float64) @ w.decode().astype(np.float64).T
+            assert np.isfinite(expected).all() == finite
+            check("Gemm", [x, w.decode()], expected, {**GEMM, "transB": 1}, level=level, weights={1: w}, atol=close(x, table[:, 1:128]))
 
 
 @every_level

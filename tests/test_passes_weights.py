@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from thinfer.formats.graph import Graph, Node, ValueInfo, verify
 from thinfer.formats.tensor import Binary, Codebook, Dense, EncodedTensor, Plain, Sparse
 from thinfer.toolchain.passes import _kmeans
+from thinfer.toolchain.passes._mirrored import rounded
 from thinfer.toolchain.passes.binarize import binarize
 from thinfer.toolchain.passes.cluster import Clustering, cluster
 from thinfer.toolchain.passes.encode import EncodingError, encode
@@ -152,6 +153,39 @@ def test_scaled_channels_share_one_codebook(axis: int, entries: str) -> None:
     error = np.sqrt(((tensor.decode() - w) ** 2).sum(others) / (w ** 2).sum(others))
     assert error.max() < 0.2  # 16 levels bring a normal distribution to about 0.1
     assert np.sqrt((error ** 2).mean()) < 0.12
+
+
+@pytest.mark.parametrize(("bits", "groups"), [(6, 2), (8, 1)])
+@pytest.mark.parametrize("kind", ["even", "positive", "tiny", "huge"])
+def test_bfloat16_entries(kind: str, bits: int, groups: int) -> None:
+    """8 significant bits, and nearly the error of free entries; of both signs alike where weights are."""
+    half = np.random.default_rng(3).standard_normal((20, 150))
+    values = np.concatenate([half, half + 0.1 if kind == "huge" else -half], axis=1)
+    w = np.clip({"even": values, "positive": np.abs(values), "tiny": values * 1e-30, "huge": values * 1e38}[kind], -3.4e38, 3.4e38).astype(np.float32)
+    free, found = (cluster(net(w=w), {"w": Clustering(bits, groups, entries=entries)}).weights["w"] for entries in ("float32", "bfloat16"))
+    assert isinstance(found.values, Codebook)
+    assert found.values.bits == bits
+    assert found.values.entries.dtype == ("float16" if kind in ("even", "positive") else "float32")
+    entries = found.values.entries.astype(np.float32)
+    assert not (entries.view(np.uint32) & 0xffff).any()
+    assert np.isfinite(entries).all()
+    is_mirrored = entries.shape[1] == 256 and np.array_equal(entries[:, 128:], -entries[:, :128])
+    assert is_mirrored == (bits == 8 and kind in ("even", "tiny"))
+    error, least = (np.linalg.norm((t.decode().astype(np.float64) - w) / np.abs(w).max()) for t in (found, free))
+    assert error <= (1.2 if kind == "positive" else 1.1) * least
+    for group, part in zip(entries, np.array_split(np.arange(20), groups)):  # every weight has its nearest entry
+        nearest = np.abs(w[part].astype(np.float64)[..., None] - np.unique(group).astype(np.float64)).min(axis=-1)
+        np.testing.assert_array_equal(np.abs(found.decode()[part].astype(np.float64) - w[part]), nearest)
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=40))
+def test_rounded_to_bfloat16_is_the_nearest(values: list[float]) -> None:
+    numbers = np.array(values, np.float32)
+    around = (numbers.view(np.uint32) & np.uint32(0xffff0000)).view(np.float32)
+    outward = (np.minimum((around.view(np.uint32) & np.uint32(0x7fffffff)) + np.uint32(1 << 16), np.uint32(0x7f7f0000))
+               | (around.view(np.uint32) & np.uint32(1 << 31))).view(np.float32)
+    least = np.minimum(*(np.abs(other.astype(np.float64) - numbers) for other in (around, outward)))
+    np.testing.assert_array_equal(np.abs(rounded(numbers).astype(np.float64) - numbers), least)
 
 
 def test_scales_are_the_best_for_the_chosen_entries() -> None:

@@ -77,7 +77,7 @@ WRONG = {
     "values: {kind: codebook, bits: true}": "values.bits is True;",
     "values: {kind: codebook, bits: four}": "values.bits is 'four';",
     "values: {kind: codebook, bits: 4, groups: 0}": "values.groups is 0; it must be a whole number of at least 1",
-    "values: {kind: codebook, bits: 4, entries: bf16}": "values.entries is 'bf16'; it must be one of float32, float16, int8",
+    "values: {kind: codebook, bits: 4, entries: bf16}": "values.entries is 'bf16'; it must be one of float32, float16, bfloat16, int8",
     "values: {kind: codebook, bits: 4, scale: row}": "values.scale is 'row'; it must be one of none, channel",
     "coder: zip": "coder is 'zip'; it must be one of raw, huffman, rans, arithmetic, smallest, auto",
     "prune_weights: {sparsity: 1}": "prune_weights.sparsity is 1; it must be a number of at least 0 and below 1",

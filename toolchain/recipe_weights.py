@@ -12,7 +12,8 @@ from .strict import Reader, RecipeError, flag, mapping, number, one_of, shown, t
 
 ValueKind = Literal["fp32", "fp16", "binary", "ternary"] | Clustering | Grid
 
-_CLUSTERING = {"bits": whole(1, 8), "groups": whole(1), "entries": one_of("float32", "float16", "int8"), "scale": one_of("none", "channel")}
+_CLUSTERING = {"bits": whole(1, 8), "groups": whole(1), "scale": one_of("none", "channel"),
+               "entries": one_of("float32", "float16", "bfloat16", "int8")}
 _GRID = {"bits": whole(2, 8), "scale": one_of("tensor", "channel", "block"), "block": whole(1), "symmetric": flag}
 _OPTIONS: dict[str, dict[str, Reader]] = {"fp32": {}, "fp16": {}, "codebook": _CLUSTERING, "affine": _GRID, "binary": {}, "ternary": {}}
 KINDS = tuple(_OPTIONS)

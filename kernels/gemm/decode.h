@@ -181,17 +181,19 @@ void decode_numbers(const Packed& w, int64_t panel, int64_t k0, int64_t n, float
 // Four columns at a time, a byte of their floats at a time. Words of 7 and 8 bits hold no more.
 template <int BITS>
 void decode_bytes(const Packed& w, int64_t panel, int64_t k0, int64_t n, float* out) {
-  const ByteTable<BITS> table(w.table(panel));
-  const char* p = w.panel(panel) + k0 * PANEL;
-  for (int64_t k = 0; k < n; k += 4, p += 4 * PANEL, out += 4 * PANEL) {
-    __m512 columns[4];
-    table.columns(_mm512_loadu_si512(p), columns);
-    const int64_t count = n - k < 4 ? n - k : 4;
-    if (count == 4)
-      for (int j = 0; j < 4; j++) store(out + j * PANEL, (vf)columns[j]);
-    else
-      for (int64_t j = 0; j < count; j++) store(out + j * PANEL, (vf)columns[j]);
-  }
+  with_table<BITS>(w.table(panel), [&](const auto& table) {
+    const char* p = w.panel(panel) + k0 * PANEL;
+    float* o = out;
+    for (int64_t k = 0; k < n; k += 4, p += 4 * PANEL, o += 4 * PANEL) {
+      __m512 columns[4];
+      table.columns(_mm512_loadu_si512(p), columns);
+      const int64_t count = n - k < 4 ? n - k : 4;
+      if (count == 4)
+        for (int j = 0; j < 4; j++) store(o + j * PANEL, (vf)columns[j]);
+      else
+        for (int64_t j = 0; j < count; j++) store(o + j * PANEL, (vf)columns[j]);
+    }
+  });
 }
 #endif
 

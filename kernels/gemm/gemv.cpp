@@ -188,50 +188,85 @@ inline void singles(const Layer& layer, int64_t item, const float* x, float* tot
 #endif
 
 #if defined(__AVX512VBMI__)
-// One table of 64, 128 or 256 entries: four columns of all rows at once, a byte of their floats at a time (bytes.h). Lanes of the sums are then
-// columns and rows: vector q has, four by four, the sums of rows q, 4 + q, 8 + q and 12 + q over every fourth column. The fifth column of a word,
-// which 6 bits have room for, is looked up row by row.
-template <int BITS>
-inline void bytes_of_words(const Layer& layer, const ByteTable<BITS>& table, int64_t item, const float* x, float* total) {
+// x with the middle two of the four columns exchanged that a word begins with. Zeros after the last column.
+template <int PER>
+const float* exchanged(const float* x, int64_t n, float* out) {
+  for (int64_t k = 0; k < n; k += PER) {
+    const __mmask8 there = (__mmask8)(n - k < PER ? (1 << (n - k)) - 1 : 15);
+    _mm_storeu_ps(out + k, _mm_permute_ps(_mm_maskz_loadu_ps(there, x + k), 0xd8));
+    if (PER == 5 && k + PER <= n) out[k + 4] = x[k + 4];
+  }
+  return out;
+}
+
+// One table of 64, 128 or 256 entries: four columns of all rows at once, a byte of their floats at a time (bytes.h). Lanes of the sums are then columns and
+// rows. The fifth column of a word, which 6 bits have room for, is looked up row by row. `four`: x, exchanged where floats come IN_PAIRS.
+template <int BITS, class Bytes>
+inline void bytes_of_words(const Layer& layer, const Bytes& table, int64_t item, const float* four, float* total) {
   constexpr int PER = per_word(BITS);
   const int64_t n = layer.p[K];
   const char* w = layer.packed.panel(item);
   const Table<BITS> fifth(layer.packed.table(item), nullptr, 0);
   __m512 sums[4] = {};
   vf fifths = {};
+  const auto seen = [](const float* x, [[maybe_unused]] int q) __attribute__((always_inline)) {  // the columns that out[q] of Bytes::rows meets
+    if constexpr (Bytes::IN_PAIRS) {
+      double pair;
+      __builtin_memcpy(&pair, x + q % 2 * 2, sizeof pair);
+      return (__m512)_mm512_set1_pd(pair);
+    } else {
+      return _mm512_broadcast_f32x4(_mm_loadu_ps(x));
+    }
+  };
   int64_t k = 0;
   for (; k + PER <= n; k += PER, w += 64) {
     __builtin_prefetch(w + AHEAD);
     __m512 rows[4];
-    const __m512i words = _mm512_loadu_si512(w);
+    __m512i words = _mm512_loadu_si512(w);
+    asm("" : "+v"(words));  // GCC would load it again for each plane
     table.rows(words, rows);
-    const __m512 four = _mm512_broadcast_f32x4(_mm_loadu_ps(x + k));
-    for (int q = 0; q < 4; q++) sums[q] = _mm512_fmadd_ps(rows[q], four, sums[q]);
-    if constexpr (PER == 5) fifths += fifth((vi)words >> (4 * BITS)) * x[k + 4];
+    for (int q = 0; q < 4; q++) sums[q] = _mm512_fmadd_ps(rows[q], seen(four + k, q), sums[q]);
+    if constexpr (PER == 5) fifths += fifth((vi)words >> (4 * BITS)) * four[k + 4];
   }
   if (k < n) {
     __m512 rows[4];
     table.rows(_mm512_loadu_si512(w), rows);
-    const __mmask8 there = (__mmask8)((1 << (n - k)) - 1);
-    const __m512 four = _mm512_broadcast_f32x4(_mm_maskz_loadu_ps(there, x + k));
-    const __mmask16 lanes = (__mmask16)(there * 0x1111);  // codes past the last column are nothing that a sum may see
-    for (int q = 0; q < 4; q++) sums[q] = _mm512_mask3_fmadd_ps(rows[q], four, sums[q], lanes);
+    float last[4] = {};  // codes past the last column are nothing that a sum may see
+    int there = 0;
+    for (int i = 0; i < 4; i++) {
+      const int column = Bytes::IN_PAIRS ? i / 2 + i % 2 * 2 : i;
+      if (column >= n - k) continue;
+      last[i] = four[k + i];
+      there |= 1 << i;
+    }
+    for (int q = 0; q < 4; q++) {
+      const int lanes = Bytes::IN_PAIRS ? (there >> q % 2 * 2 & 3) * 0x5555 : there * 0x1111;
+      sums[q] = _mm512_mask3_fmadd_ps(rows[q], seen(last, q), sums[q], (__mmask16)lanes);
+    }
   }
-  alignas(64) float lanes[4][16];
-  for (int q = 0; q < 4; q++) _mm512_store_ps(lanes[q], sums[q]);
-  for (int row = 0; row < PANEL; row++) {
-    const float* four = lanes[row % 4] + row / 4 * 4;
-    total[row] = (four[0] + four[1]) + (four[2] + four[3]) + fifths[row];
+  __m512 done;
+  if constexpr (Bytes::IN_PAIRS) {
+    const __m512 low = _mm512_add_ps(sums[0], sums[1]), high = _mm512_add_ps(sums[2], sums[3]);
+    done = _mm512_add_ps(_mm512_shuffle_ps(low, high, 0x88), _mm512_shuffle_ps(low, high, 0xdd));
+  } else {
+    const __m512 low = _mm512_add_ps(_mm512_unpacklo_ps(sums[0], sums[1]), _mm512_unpackhi_ps(sums[0], sums[1]));
+    const __m512 high = _mm512_add_ps(_mm512_unpacklo_ps(sums[2], sums[3]), _mm512_unpackhi_ps(sums[2], sums[3]));
+    done = _mm512_add_ps(_mm512_shuffle_ps(low, high, 0x44), _mm512_shuffle_ps(low, high, 0xee));
   }
+  store(total, (vf)done + fifths);
 }
 
-// Panels [begin, end), which have one table.
-template <int BITS>
-void bytes_of_panels(const Layer& layer, int64_t begin, int64_t end) {
-  const ByteTable<BITS> table(layer.packed.table(begin));
+// Panels [begin, end), which have one table. Scratch: x, exchanged.
+template <int BITS, class Bytes>
+void bytes_of_panels(const Layer& layer, const Bytes& table, int64_t begin, int64_t end) {
+  const float *x = nullptr, *four = nullptr;
   for (int64_t item = begin; item < end; item++) {
+    if (layer.x(item) != x) {
+      x = layer.x(item);
+      four = Bytes::IN_PAIRS ? exchanged<per_word(BITS)>(x, layer.p[K], (float*)layer.call->scratch) : x;
+    }
     float total[PANEL];
-    bytes_of_words<BITS>(layer, table, item, layer.x(item), total);
+    bytes_of_words<BITS>(layer, table, item, four, total);
     layer.write(item, total);
   }
 }
@@ -260,7 +295,7 @@ void large(const ThinCall* call, int64_t begin, int64_t end) {
     const int64_t run = call->p[PACKED + W_PANELS_PER_TABLE];
     for (int64_t at = begin, next; at < end; at = next) {
       next = (at / run + 1) * run < end ? (at / run + 1) * run : end;
-      bytes_of_panels<BITS>(layer, at, next);
+      with_table<BITS>(layer.packed.table(at), [&](const auto& table) { bytes_of_panels<BITS>(layer, table, at, next); });
     }
     return;
   }

@@ -30,6 +30,8 @@ RUN_BLOCK = 1024
 """Most runs of gemv_runs whose tables, 64 bytes each, are in use together (Runs::BLOCK of runs.cpp)."""
 MOST_FEW_ROWS, MOST_BITS = 32, 6
 """Rows, and bits of an index, up to which weights may be looked up in registers for each block of TILE_ROWS rows (few.cpp)."""
+MOST_BITS_IN_LANES = 5
+"""Bits of an index; more are looked up by bytes where the CPU can (bytes.h)."""
 FEWEST_PANELS_FOR_RUNS = 8
 """Below this many panels, tabling the activations costs more than it saves."""
 
@@ -138,6 +140,8 @@ def _vector(product: Product, layout: PanelLayout, isa: str) -> Way:
     kernel = f"gemv_runs{layout.bits}" if runs else _named("gemv", layout)
     cost = product.weights * _cost_per_weight(f"{kernel}{layout.bits}" if kernel == "gemv_codebook" else kernel, isa)
     scratch = RUN_BLOCK * 64 + layout.panels * PANEL * 4 if runs else 0
+    if isa == "avx512vnni" and layout.bits > MOST_BITS_IN_LANES:
+        scratch = -(-layout.columns // layout.per_word) * layout.per_word * 4  # x in another order
 
     def emit(em: Emitter, buffers: list[Ref]) -> None:
         params = [layout.columns, layout.outputs, layout.groups, *_finish(product, em), int(product.backwards), *layout.params()]

@@ -28,7 +28,7 @@ def even(points: Points, centroids: np.ndarray) -> np.ndarray | None:
         if not np.linalg.det(normal) > 0:
             return None
         first, step = np.linalg.solve(normal, [sums.sum(), sums @ index])
-    return found if _cost(points, found) <= (1 + MOST_ERROR) ** 2 * _cost(points, centroids) else None
+    return found if cost(points, found) <= (1 + MOST_ERROR) ** 2 * cost(points, centroids) else None
 
 
 MOST_SHIFT = 0.04
@@ -54,6 +54,7 @@ def _ends(points: Points, entries: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], inner, [len(points.x)]])
 
 
-def _cost(points: Points, entries: np.ndarray) -> float:
+def cost(points: Points, entries: np.ndarray) -> float:
+    """Sum of squared distances to the nearest of the ascending entries."""
     nearest = np.repeat(entries, np.diff(_ends(points, entries)))
     return float(points.weight @ (points.x - nearest) ** 2)
