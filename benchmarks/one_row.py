@@ -19,7 +19,8 @@ from .kernel_cases import BY_ROW, Layer, NodeCase, integers, nodes_of, of_layer,
 from .nets import single
 from .report import machine, table
 
-FLOATS = (*ENCODINGS, "codebook8-bf16", "codebook7-bf16", "codebook6-bf16", "codebook7", "codebook5", "binary", "affine2/32", "4x4 fp32", "1x4 codebook4")
+FLOATS = (*ENCODINGS, "codebook8-bf16", "codebook7-bf16", "codebook6-bf16",
+          "codebook7", "codebook5", "binary", "affine2/32", "4x4 fp32", "1x4 codebook4")
 INTEGERS = ("codebook8", "codebook6", "codebook4", "codebook3", "codebook2", "binary", "ternary", "affine8", "affine4", "affine3", "affine2")
 TURNS, SECONDS = 5, 0.03
 
