@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -100,9 +102,21 @@ def kept(options: argparse.Namespace, name: str, key: str, entry: Callable[[], r
     print("\n".join(records.lines(found)), flush=True)
 
 
+def laid_out(case: Case, options: argparse.Namespace) -> Path:
+    """The case's folder, prepared by a process of its own: that takes up to 9 times the bytes of the weights, which are free again when times
+    are taken, and where the system ends it for want of memory, other cases go on. Raises ValueError."""
+    line = [sys.executable, "-m", str(__package__), "prepare", case.name, "--work", str(options.work), "--only", options.only]
+    code = subprocess.run(line + (["--peers", str(options.peers)] if options.peers else [])).returncode
+    if code < 0:
+        raise ValueError(f"what lays it out was ended by signal {-code}" + "; the system does so where memory runs out" * (code == -signal.SIGKILL))
+    if code:
+        raise ValueError("it could not be laid out")
+    return Path(options.work / case.name)
+
+
 def contest(case: Case, threads: int, options: argparse.Namespace) -> records.Entry:
     taking_part = contenders(case, options.only)
-    folder = prepare(case, options.work, taking_part, options.peers, say)
+    folder = laid_out(case, options)
     rules = Rules(threads, pinned(threads), options.rounds or case.rounds, options.seconds, options.peers)
     figures = hold(taking_part, folder, rules, cold=case.cold, progress=say)
     if not any("minimum" in values for values in figures.values()):
@@ -147,11 +161,12 @@ def measured(names: Sequence[str], action: str, options: argparse.Namespace) -> 
     code = 0
     try:
         for place, name in enumerate(names, 1):
-            say(f"[{place} of {len(names)}] {name}")
+            if len(names) > 1:
+                say(f"[{place} of {len(names)}] {name}")
             try:
                 one(name, action, options)
             except (packages.Unreachable, ModuleNotFoundError, OSError, MemoryError, ThinferError, ValueError) as reason:
-                say(f"{name}: not measured: {sentence(reason) or reason}")
+                say(f"{name}: not {'measured' if action == 'measure' else 'laid out'}: {sentence(reason) or reason}")
                 code = 1
     except KeyboardInterrupt:
         say("interrupted")

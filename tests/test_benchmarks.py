@@ -141,6 +141,7 @@ def test_unknown_cases_are_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_case_that_nobody_could_run_leaves_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What was measured before with peers must not be lost to a run that forgot them."""
     monkeypatch.setitem(CASES, "small", small())
+    monkeypatch.setattr(command, "laid_out", lambda case, options: prepare(case, options.work, case.contenders, None))
     results = tmp_path / "r.json"
     records.save(results, "small", {"title": "before"})
     assert command.main(["small", "--only", "mkl", "--threads", "1", "--work", str(tmp_path / "work"), "--results", str(results)]) == 1
@@ -184,6 +185,24 @@ def test_an_interrupt_keeps_results(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     said = capsys.readouterr().err.splitlines()
     assert said[1] == "interrupted"
     assert said[2].startswith(f"results: {tmp_path / 'r.json'}")
+
+
+def test_a_case_for_which_memory_does_not_suffice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The system kills what lays it out, and the next case is measured."""
+    killer = tmp_path / "python"
+    killer.write_text("#!/bin/sh\nkill -9 $$\n")
+    killer.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killer))
+    assert command.main(["fc4096", "fc6", "--threads", "1", "--work", str(tmp_path), "--results", str(tmp_path / "r.json")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in said] == ["[1 of 2] fc4096", "fc4096", "[2 of 2] fc6", "fc6"]
+    assert said[1] == "fc4096: not measured: what lays it out was ended by signal 9; the system does so where memory runs out"
+
+
+def test_cases_are_laid_out_by_a_process_of_its_own(tmp_path: Path) -> None:
+    options = command.parser().parse_args(["depthwise-96", "--only", "thinfer", "--work", str(tmp_path)])
+    assert command.laid_out(CASES["depthwise-96"], options) == tmp_path / "depthwise-96"
+    assert (tmp_path / "depthwise-96/dense.thin").exists()
 
 
 def test_list_takes_names(capsys: pytest.CaptureFixture[str]) -> None:
