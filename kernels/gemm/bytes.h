@@ -8,10 +8,10 @@ namespace {
 
 // What a table leaves to be looked up. WHOLE: four bytes of each float. UPPER: two, as the others are zero (bfloat16). MIRRORED: two of the first 128
 // of 256 entries, as the others are those with the other sign.
-enum Numbers { WHOLE, UPPER, MIRRORED };
+enum Entries { WHOLE, UPPER, MIRRORED };
 
 template <int BITS>
-Numbers numbers_of(const float* table) {
+Entries entries_of(const float* table) {
   constexpr int VECTORS = 1 << (BITS - 4);
   __m512i any = _mm512_setzero_si512(), unlike = any;
   for (int i = 0; i < VECTORS; i++) {
@@ -23,11 +23,11 @@ Numbers numbers_of(const float* table) {
   return BITS == 8 && !_mm512_test_epi32_mask(unlike, unlike) ? MIRRORED : UPPER;
 }
 
-template <int BITS, Numbers NUMBERS>
+template <int BITS, Entries ENTRIES>
 struct ByteTable {
-  static constexpr bool IN_PAIRS = NUMBERS != WHOLE;
+  static constexpr bool IN_PAIRS = ENTRIES != WHOLE;
   static constexpr int FIRST = IN_PAIRS ? 2 : 0;  // of the bytes
-  static constexpr int PARTS = 1 << (BITS - 6 - (NUMBERS == MIRRORED));
+  static constexpr int PARTS = 1 << (BITS - 6 - (ENTRIES == MIRRORED));
   __m512i planes[4][PARTS];  // byte b of entries 64 q … 64 q + 63
 
   explicit ByteTable(const float* table) {
@@ -66,7 +66,7 @@ struct ByteTable {
     if constexpr (PARTS == 4) upper = _mm512_movepi8_mask(index);
     __m512i byte[4];
     for (int b = FIRST; b < 4; b++) byte[b] = found(b, index, upper);
-    if constexpr (NUMBERS == MIRRORED) byte[3] = _mm512_ternarylogic_epi32(byte[3], index, _mm512_set1_epi8((char)0x80), 0x78);  // a ^ b & c
+    if constexpr (ENTRIES == MIRRORED) byte[3] = _mm512_ternarylogic_epi32(byte[3], index, _mm512_set1_epi8((char)0x80), 0x78);  // a ^ b & c
     const __m512i low23 = _mm512_unpacklo_epi8(byte[2], byte[3]), high23 = _mm512_unpackhi_epi8(byte[2], byte[3]);
     if constexpr (IN_PAIRS) {
       const __m512i above = _mm512_set1_epi32((int)0xffff0000);
@@ -105,10 +105,10 @@ struct ByteTable {
 // Calls `use` with the table that fits these entries.
 template <int BITS, class Use>
 inline void with_table(const float* table, Use use) {
-  const Numbers numbers = numbers_of<BITS>(table);
-  if (numbers == WHOLE) return use(ByteTable<BITS, WHOLE>(table));
+  const Entries entries = entries_of<BITS>(table);
+  if (entries == WHOLE) return use(ByteTable<BITS, WHOLE>(table));
   if constexpr (BITS == 8)
-    if (numbers == MIRRORED) return use(ByteTable<BITS, MIRRORED>(table));
+    if (entries == MIRRORED) return use(ByteTable<BITS, MIRRORED>(table));
   use(ByteTable<BITS, UPPER>(table));
 }
 
