@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("names", nargs="*", metavar="NAME | prepare NAME … | list | report")
     found.add_argument("--only", default="", type=programs, metavar="PROGRAM,…", help="only these programs take part; `thinfer` needs NumPy alone")
     found.add_argument("--peers", type=Path, metavar="FOLDER", help="of the environments that tools/peers.py made")
-    found.add_argument("--threads", type=natural, help="of every contender; without it each case's own list: 1, and 2 for some")
+    found.add_argument("--threads", type=natural, help="of every contender; without it each case's own list: 1, and 2 where something is asked for")
     found.add_argument("--rounds", type=natural, help="blocks of each contender; without it the case's own")
     found.add_argument("--seconds", type=duration, default=0.2, help="length of a block")
     found.add_argument("--work", type=Path, help="where cases are laid out; without it the cache folder (THINFER_CACHE)")

@@ -82,7 +82,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Case:
-    """One contest. ``group``: what plots put together. ``threads``: thread counts that a whole run takes."""
+    """One contest."""
 
     name: str
     title: str
@@ -91,10 +91,14 @@ class Case:
     rivals: tuple[Contender, ...]
     targets: tuple[Target, ...] = ()
     cold: bool = False
-    threads: tuple[int, ...] = (1,)
     rounds: int = 4
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What plots and tables need to know: sparsity, bits, layer."""
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """Thread counts that a whole run takes: what is asked for on one thread is asked for on two."""
+        return (1, 2) if self.targets else (1,)
 
     @property
     def contenders(self) -> tuple[Contender, ...]:

@@ -89,7 +89,7 @@ CASES = (
           *compressed(*EIGHT_BITS, *FOUR_BITS)),
          (Target("thinfer fp32", DENSE, 1.0), Target("thinfer int8", EIGHT_BITS, 1.0), Target("thinfer codebook-4-int8", FOUR_BITS, 1.0),
           Target("thinfer codebook-3-int8", FOUR_BITS, 0.9), Target("thinfer codebook-2-int8", FOUR_BITS, 0.75),
-          Target("thinfer codebook-4", ("numpy fp32",), 1 / 7), Target("thinfer binary", ("numpy fp32",), 1 / 20)), threads=(1, 2)),
+          Target("thinfer codebook-4", ("numpy fp32",), 1 / 7), Target("thinfer binary", ("numpy fp32",), 1 / 20))),
     Case("xnor4096", "y = Wx, 4096 × 4096, weights and activations of signs", partial(signs, 4096, 4096),
          {"xnor": Packing({"values": "binary", "activations": "binary"})},
          (Contender("numpy", "fp32"), *fp32("onnxruntime")), (Target("thinfer xnor", ("numpy fp32",), 1 / 90),)),

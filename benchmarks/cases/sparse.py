@@ -51,7 +51,7 @@ def _vector(percent: int) -> Case:
         targets.append(Target(f"thinfer windowed-{n}:32-codebook-4", ("numpy fp32",), 1 / 60))
     return Case(f"sparse-{percent}", f"y = Wx, 4096 × 4096, {percent} % sparse", partial(product, SIZE, SIZE, percent / 100, 1), packings,
                 (Contender("numpy", "fp32"), Contender("mkl", "csr"), Contender("mkl", "scipy"), Contender("torch", "csr"),
-                 *fp32("onnxruntime", "deepsparse")), tuple(targets), threads=(1, 2) if percent == 90 else (1,), facts={"sparsity": percent / 100})
+                 *fp32("onnxruntime", "deepsparse")), tuple(targets), facts={"sparsity": percent / 100})
 
 
 def _columns(percent: int) -> Case:
@@ -61,7 +61,7 @@ def _columns(percent: int) -> Case:
                 (Contender("numpy", "fp32"), Contender("mkl", "csr"), Contender("mkl", "scipy"), Contender("torch", "csr"),
                  *fp32("onnxruntime", "deepsparse")),
                 tuple(Target(f"thinfer {name}", rivals, 0.8) for name in ("sparse", "sparse-columns")),
-                threads=(1, 2) if percent == 90 else (1,), facts={"sparsity": percent / 100})
+                facts={"sparsity": percent / 100})
 
 
 CASES = (*(_vector(percent) for percent in WINDOWS), *(_columns(percent) for percent in WINDOWS))
