@@ -1,5 +1,7 @@
-// y[M, N] = clamp(alpha * scale * (x[M, K] · Wᵀ) + bias) for a few rows of x: every weight is looked up in registers once for up to ROWS of them.
+// y[M, N] = clamp(alpha * scale * (x[M, K] · Wᵀ) + bias) for a few rows of x: every weight is looked up once for up to ROWS of them, in registers or,
+// where vectors have four lanes, in memory.
 #include "decode.h"
+#include "few_pairs.h"
 
 namespace {
 
@@ -9,8 +11,6 @@ enum Param { M, K, N, LDX, ALPHA, LOW, HIGH, PACKED };
 constexpr int ROWS = 8;
 #elif defined(__AVX2__)
 constexpr int ROWS = 4;
-#else
-constexpr int ROWS = 2;
 #endif
 
 struct Layer {
@@ -30,6 +30,7 @@ struct Layer {
     else if (left > 0) store_n(y, done, (int)left);
   }
 
+#if defined(__AVX2__)
   // Rows [row, row + R) × a panel. The fewer rows, the more sums of each, to hide the latency of the additions.
   template <int BITS, int R>
   void rows(int64_t item, int64_t row) const {
@@ -72,26 +73,43 @@ struct Layer {
     if (count == R) rows<BITS, R>(item, row);
     else if constexpr (R > 1) rows_of<BITS, R - 1>(count, item, row);
   }
+#endif
 };
 
 template <int BITS>
 void panels(const ThinCall* call, int64_t begin, int64_t end) {
   const Layer layer{call};
   const int64_t m = call->p[M], blocks = (m + ROWS - 1) / ROWS;
+#if defined(__AVX2__)
   for (int64_t item = begin; item < end; item++)
     for (int64_t i = 0; i < blocks; i++) layer.rows_of<BITS, ROWS>(m * (i + 1) / blocks - m * i / blocks, item, m * i / blocks);
+#else
+  Pairs<BITS> pairs;
+  float total[ROWS][PANEL];
+  for (int64_t item = begin; item < end; item++) {
+    pairs.make(layer.packed.table(item));
+    for (int64_t i = 0; i < blocks; i++) {
+      const int64_t row = m * i / blocks, count = m * (i + 1) / blocks - row, ldx = call->p[LDX];
+      few_rows_of<BITS, ROWS>(layer.packed, item, pairs, (const float*)call->buf[0] + row * ldx, ldx, call->p[K], (int)count, total);
+      for (int64_t r = 0; r < count; r++)
+        for (int v = 0; v < NV; v++) layer.write(item, v, row + r, load(total[r] + v * VL));
+    }
+  }
+#endif
 }
 
 }  // namespace
 
-// buf: x, packed weights of at most 6 bits without lanes and groups, bias [panels * 16], y. p: Param. One work item per panel.
+// buf: x, packed weights of at most 6 bits (vectors of four lanes: 5) without lanes and groups, bias [panels * 16], y. p: Param. One work item per panel.
 THIN_KERNEL(few_codebook) {
   switch (call->p[PACKED + W_BITS]) {
     case 1: return panels<1>(call, begin, end);
     case 2: return panels<2>(call, begin, end);
     case 3: return panels<3>(call, begin, end);
     case 4: return panels<4>(call, begin, end);
-    case 5: return panels<5>(call, begin, end);
-    default: return panels<6>(call, begin, end);
+#if defined(__AVX2__)
+    case 6: return panels<6>(call, begin, end);
+#endif
+    default: return panels<5>(call, begin, end);
   }
 }

@@ -30,6 +30,8 @@ RUN_BLOCK = 1024
 """Most runs of gemv_runs whose tables, 64 bytes each, are in use together (Runs::BLOCK of runs.cpp)."""
 MOST_FEW_ROWS, MOST_BITS = 32, 6
 """Rows, and bits of an index, up to which weights may be looked up in registers for each block of TILE_ROWS rows (few.cpp)."""
+GATHERED_ROWS, PAIRED_BITS = 4, 5
+"""The same where 6 bits are gathered (AVX2), whose rows are then those of one block, and where pairs of entries lie in memory."""
 MOST_BITS_IN_LANES = 5
 """Bits of an index; more are looked up by bytes where the CPU can (bytes.h)."""
 FEWEST_PANELS_FOR_RUNS = 8
@@ -109,7 +111,7 @@ def way_of(product: Product, threads: int, isa: str) -> Way:
     elif product.rows == 1 and product.geometry is None and layout.kind == "tiles" and cast("TileLayout", layout).is_grid:
         way = _grid(product, cast("TileLayout", layout), isa)
     else:
-        way = min([_matrix(product, threads), *_few(product)], key=lambda found: found.cost)
+        way = min([_matrix(product, threads), *_few(product, isa)], key=lambda found: found.cost)
         way = replace(way, cost=way.cost * costs.SLOWER.get(isa, 1.0))
     return replace(way, cost=costs.STEP + way.cost)
 
@@ -163,12 +165,16 @@ def _grid(product: Product, layout: TileLayout, isa: str) -> Way:
     return Way("gemv_affine", product.weights * layout.kept * per_weight, emit)
 
 
-def _few(product: Product) -> Iterator[Way]:
-    """Rows that share what is looked up in registers."""
+def _few(product: Product, isa: str) -> Iterator[Way]:
+    """Rows that share what is looked up: in registers or, where these hold no floats, in pairs of entries, if so many weights are worth them."""
     layout = product.layout
     if not isinstance(layout, PanelLayout) or product.geometry is not None or layout.groups > 1 or layout.own_tables:
         return
     if layout.kind != "codebook" or layout.bits > MOST_BITS or product.rows > MOST_FEW_ROWS:
+        return
+    if isa == "avx2" and layout.bits == MOST_BITS and product.rows > GATHERED_ROWS:
+        return
+    if not isa.startswith("avx") and (layout.bits > PAIRED_BITS or product.weights < layout.tables * 4 << 2 * layout.bits):
         return
 
     def emit(em: Emitter, buffers: list[Ref]) -> None:
