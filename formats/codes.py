@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 
 import numpy as np
@@ -92,6 +92,7 @@ def most_elements(nbytes: int, structure: str) -> int:
     return nbytes * 8 * MAX_RUN * POSITIONS[structure]
 
 
+@cache
 def little_endian(dtype: str) -> np.dtype:
     return np.dtype(dtype).newbyteorder("<")
 
@@ -113,8 +114,8 @@ def read_dims(cursor: Cursor, rank: int, what: str) -> tuple[int, ...]:
 def read_array(cursor: Cursor, dtype: str, count: int, what: str) -> np.ndarray:
     """``count`` elements, native byte order, a view where that is possible; BooleanError if a boolean is neither 0 nor 1."""
     little = little_endian(dtype)
-    data = np.frombuffer(cursor.take(count * little.itemsize, what), np.uint8)
-    if dtype == "bool" and data.size and int(data.max()) > 1:
-        cursor.fail(BooleanError, f"{what} has a boolean {int(data.max())}, but they are 0 or 1")
-    array = data.view(little).astype(np.dtype(dtype), copy=False)
+    data = cursor.take(count * little.itemsize, what)
+    if dtype == "bool" and count and (most := int(np.frombuffer(data, np.uint8).max())) > 1:
+        cursor.fail(BooleanError, f"{what} has a boolean {most}, but they are 0 or 1")
+    array = np.frombuffer(data, little).astype(dtype, copy=False)
     return array if array.flags.aligned else array.copy()

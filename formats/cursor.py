@@ -45,6 +45,9 @@ class Cursor:
     def varint(self, what: str) -> int:
         """An unsigned integer below 2**64, 7 bits a byte, least significant first, in as few bytes as it can be."""
         start, value, shift = self.position, 0, 0
+        if start < self.end and (byte := self.buffer[start]) < 128:  # as most are
+            self.position = start + 1
+            return byte
         while True:
             byte = self.byte(what)
             value |= (byte & 127) << shift

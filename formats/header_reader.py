@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,8 @@ from .record import replace
 from .strings import StringReader
 from .tensor import CODERS
 
+DIGITS = frozenset("0123456789")
+
 
 def parse_header(buffer: memoryview, start: int, end: int) -> tuple[Graph, list[WeightEntry]]:
     """The graph (with an empty weight table) and its weights, not placed yet. Raises a FormatError for whatever is wrong.
@@ -24,7 +25,7 @@ def parse_header(buffer: memoryview, start: int, end: int) -> tuple[Graph, list[
     """
     reader = _HeaderReader(Cursor(buffer, start, end, "header"), "%")
     graph, entries = reader.read()
-    clashes = [text for text in reader.stored if re.match("%+[0-9]", text)]
+    clashes = [text for text in reader.stored if text[0] == "%" and text.lstrip("%")[:1] in DIGITS]
     if clashes:
         prefix = "%" * (1 + max(len(text) - len(text.lstrip("%")) for text in clashes))
         graph, entries = _HeaderReader(Cursor(buffer, start, end, "header"), prefix).read()

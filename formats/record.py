@@ -34,7 +34,10 @@ else:
             for name, default in defaults.items():
                 if isinstance(default, _Factory):
                     delattr(cls, name)
-            cls.__init__ = _init(cls, names, defaults)
+            places = [place for place, name in enumerate(names) if name in defaults]
+            if places != [*range(len(names) - len(places), len(names))]:
+                raise TypeError(f"{cls.__name__}: a field without a default follows one with a default")
+            cls.__init__ = _Init(cls, names, defaults)
             cls.__repr__ = _repr
             cls.__dataclass_fields__ = _RealFields()
             if frozen:
@@ -49,16 +52,31 @@ else:
 
     def replace(record, /, **changes):
         """A copy with some fields changed."""
-        held = record.__dict__
-        return type(record)(*[changes.pop(name) if name in changes else held[name] for name in record._fields], **changes)
+        held, copy = record.__dict__, object.__new__(type(record))
+        found = copy.__dict__
+        for name in record._fields:  # what was computed of the record (cached properties) stays behind
+            found[name] = held[name]
+        found.update(changes)
+        if len(found) > len(record._fields):
+            raise TypeError(f"{type(record).__name__} has no field {next(name for name in changes if name not in held)!r}")
+        return copy
+
+    class _Init:
+        """In the place of ``__init__`` until somebody asks for it: of the classes that a process imports it makes a record of half."""
+
+        def __init__(self, *given):
+            self._given = given
+
+        def __get__(self, record, owner):
+            cls = self._given[0]
+            if cls.__dict__["__init__"] is self:
+                cls.__init__ = _init(*self._given)
+            return cls.__init__.__get__(record, owner)
 
     def _init(cls, names, defaults):
         """A method that takes the fields as its parameters: the template for so many, with their names in the place of its own."""
         code = _TEMPLATES[len(names)].__code__
         keys = {f"{place:x}": name for place, name in enumerate(names)}
-        places = [place for place, name in enumerate(names) if name in defaults]
-        if places != [*range(len(names) - len(places), len(names))]:
-            raise TypeError(f"{cls.__name__}: a field without a default follows one with a default")
         code = code.replace(co_name=f"{cls.__name__}.__init__", co_varnames=("self", *names, *code.co_varnames[len(names) + 1:]),
                             co_consts=tuple([keys.get(const, const) for const in code.co_consts]))
         store = FunctionType(code, globals(), "__init__", tuple([defaults[name] for name in names if name in defaults]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import prod
 from typing import Final, Literal
 
 import numpy as np
@@ -57,7 +58,7 @@ class EncodedTensor:
     @property
     def size(self) -> int:
         """Number of positions, held or not."""
-        return self.view.size
+        return prod(self.shape)
 
     @property
     def held(self) -> int:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import mmap
 from _thread import _local  # as threading.local, which would take a millisecond to import
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 ALIGNMENT = 64
 HUGE_PAGE = 2 << 20
 SLAB = 16 << 20
-LARGEST = 4 << 20
-"""Bytes from which on an array has memory of its own: NumPy asks for huge pages itself there."""
+LARGEST = SLAB
+"""Bytes from which on an array has memory of its own: NumPy asks for huge pages itself there, but both ends lie in small ones."""
 FIRST = 2 << 20
 """Bytes that a session takes in small pages before, so that small models need not fill a huge one. Others waste one at most; those that will
-surely take twice as much take no small pages, of which 512 take some times longer to get than the huge one in their place."""
+surely take more take no small pages, of which 512 take some times longer to get than the huge one in their place."""
 
 _using = _local()
 
@@ -26,7 +24,7 @@ class Slabs:
 
     def __init__(self, expected: int = 0) -> None:
         """``expected``: bytes that will be taken, as far as is known."""
-        self._first = FIRST if expected < 2 * FIRST else 0
+        self._first = FIRST if expected <= FIRST else 0
         self._taken = self._at = 0
         self._slab: np.ndarray | None = None
 
@@ -58,13 +56,16 @@ def _slab() -> np.ndarray | None:
     return found[start:start + SLAB]
 
 
-@contextmanager
-def taken_from(slabs: Slabs) -> Iterator[None]:
+class taken_from:  # contextlib would take some times longer, once a weight
     """``aligned`` takes its memory from there meanwhile, in this thread."""
-    _using.slabs = slabs
-    try:
-        yield
-    finally:
+
+    def __init__(self, slabs: Slabs) -> None:
+        self._slabs = slabs
+
+    def __enter__(self) -> None:
+        _using.slabs = self._slabs
+
+    def __exit__(self, *error: object) -> None:
         _using.slabs = None
 
 

@@ -43,7 +43,8 @@ def _greedily(lifetimes: Sequence[Lifetime], order: Sequence[int]) -> tuple[list
         wanted = lifetimes[index]
         size = _rounded(wanted.nbytes)
         offset = 0
-        for start, end in sorted((s, e) for s, e, other in placed if _meet(other, wanted)):
+        first, last = wanted.first, wanted.last
+        for start, end in sorted([(s, e) for s, e, other in placed if other.first <= last and first <= other.last]):
             if offset + size <= start:
                 break
             offset = max(offset, end)

@@ -106,12 +106,13 @@ class Partitioner:
 
     def site(self, node: Node) -> Site | None:
         """The node as kernels see it; None if compiled ones cannot take it (dtype, unknown shape, no elements)."""
-        inputs = tuple(self.types[name] if name else None for name in node.inputs)
-        names = tuple(filter(None, node.outputs))
-        outputs = tuple(kind for name in names if (kind := self.types[name]) is not None)
+        inputs = tuple([self.types[name] if name else None for name in node.inputs])
+        names = tuple([name for name in node.outputs if name])
+        outputs = tuple([kind for name in names if (kind := self.types[name]) is not None])
         if len(outputs) < len(names) or names != node.outputs[:len(names)]:
             return None
         weights: dict[int, EncodedTensor] = {}
+        varies = False
         for i, (name, kind) in enumerate(zip(node.inputs, inputs)):
             if not name:
                 continue
@@ -121,9 +122,11 @@ class Partitioner:
                 weights[i] = EncodedTensor.dense(self.known[name])
             elif kind is None or kind.dtype not in DTYPES or kind.size == 0:
                 return None
-        if max([len(kind.shape) for kind in (*inputs, *outputs) if kind is not None], default=0) > MOST_AXES:
+            else:
+                varies = True
+        if any([len(kind.shape) > MOST_AXES for kind in (*inputs, *outputs) if kind is not None]):
             return None
-        if any([kind.dtype not in DTYPES or kind.size == 0 for kind in outputs]) or len(weights) == len(list(filter(None, node.inputs))):
+        if not varies or any([kind.dtype not in DTYPES or kind.size == 0 for kind in outputs]):
             return None
         attrs = ops.get(node.op).attrs_of(node)
         return Site(node, attrs, inputs, outputs, weights, self.threads, self.isa or "")

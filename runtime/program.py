@@ -10,13 +10,13 @@ import numpy as np
 from ..formats.record import dataclass
 from ..formats.tensor import EncodedTensor
 from ..kernels.lowering import Band, Ending, Layout, Lowering, Part, Ref, channels_last
-from ..kernels.movement.copies import emit_copy, emit_reorder, reorder_is_free
+from ..kernels.movement.copies import emit_move, emit_reorder, reorder_is_free
 from ..kernels.ops._op import Type
 from .arena import Lifetime, place
 from .bands import Sum, banded, bands_of, pitch_of, sum_after
 from .partition import Types, Unit
 from .stage import EngineProgram, Slot
-from .strips import Link, chain_at, expands, lanes, schedule, strip_height
+from .strips import Link, chain_at, expands, strips_of
 from .weights import PackedWeights
 
 ARENA, WEIGHT, INPUT, OUTPUT = range(4)
@@ -97,6 +97,7 @@ class _Buffer:
     nbytes: int
     space: int = ARENA
     index: int = 0
+    offset: int = 0
 
 
 @dataclass(eq=False)
@@ -171,12 +172,11 @@ class ProgramBuilder:
 
     def _emit_strips(self, links: Sequence[Link]) -> None:
         """The units of a chain, strip by strip; each thread makes rows of its own, with buffers of its own."""
-        parts, height = lanes(links, links[0].unit.site.threads), strip_height(links)
+        parts = strips_of(links)
         self._enter(links[0].place, links[0].unit, links[0].option)
         source = self.input(0)
-        for lane, (first, last) in enumerate(parts):
+        for lane, (works, capacity) in enumerate(parts):
             self.lane(lane if len(parts) > 1 else None)
-            works, capacity = schedule(links, first, last, height)
             lines = [self.temporary(rows * link.row_bytes) for rows, link in zip(capacity, links)]
             for work in works:
                 link = links[work.index]
@@ -185,7 +185,7 @@ class ProgramBuilder:
                 y = lines[work.index].plus(work.at * link.row_bytes) if link is not links[-1] else self.output().plus(work.first * link.row_step)
                 place, rows = work.moved
                 if rows:
-                    emit_copy(self, lines[work.index].plus(place * link.row_bytes), lines[work.index], [rows * link.row_bytes // 4], [1], [1])
+                    emit_move(self, lines[work.index].plus(place * link.row_bytes), lines[work.index], rows * link.row_bytes // 4)
                 link.strips.emit(self, x, work.x0, y, work.first, work.last)
         self.lane(None)
 
@@ -357,22 +357,18 @@ class ProgramBuilder:
                     last[key] = step.group
         own = [buffer for buffer in first if buffer.space == ARENA]
         offsets, arena = place([Lifetime(buffer.nbytes, first[buffer], last[buffer]) for buffer in own], halves)
-        at_offset = {id(buffer): offset for buffer, offset in zip(own, offsets)}
-
-        def resolve(key: _Buffer | int, offset: int) -> tuple[int, int, int]:
-            if isinstance(key, int):
-                return WEIGHT, key, offset
-            return key.space, key.index, at_offset.get(id(key), 0) + offset
-
-        steps = tuple(Step(s.kernel, s.items, tuple(resolve(*b) for b in s.buffers), s.params, s.unit, s.lane, s.group) for s in self._steps)
+        for buffer, offset in zip(own, offsets):
+            buffer.offset = offset
+        steps = tuple([Step(s.kernel, s.items, tuple([(WEIGHT, key, offset) if isinstance(key, int) else (key.space, key.index, key.offset + offset)
+                                                      for key, offset in s.buffers]), s.params, s.unit, s.lane, s.group) for s in self._steps])
         return Program(steps, self._weights, self._names, tuple(self.inputs), tuple(self.outputs), arena, self._scratch, self._traffic(units), cost)
 
     def _traffic(self, units: int) -> tuple[tuple[int, int], ...]:
         touched: list[set[_Buffer | int]] = [set() for _ in range(units)]
         for step in self._steps:
-            touched[step.unit].update(key for key, _ in step.buffers)
-        return tuple((sum(key.nbytes for key in keys if isinstance(key, _Buffer)),
-                      sum(self._weights[key].nbytes for key in keys if isinstance(key, int))) for keys in touched)
+            touched[step.unit].update([key for key, _ in step.buffers])
+        return tuple([(sum([key.nbytes for key in keys if isinstance(key, _Buffer)]),
+                       sum([self._weights[key].nbytes for key in keys if isinstance(key, int)])) for keys in touched])
 
 
 def _expanded(tensor: EncodedTensor, layout: Layout) -> np.ndarray:

@@ -7,7 +7,6 @@ hardware pipelines do (Fused-layer CNN accelerators, Alwani et al., MICRO 2016);
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from math import prod
 
@@ -125,24 +124,35 @@ def schedule(links: Sequence[Link], first: int, last: int, height: int) -> tuple
     return found, [line.capacity for line in lines]
 
 
-def strip_height(links: Sequence[Link]) -> int:
-    """Rows of the chain's output per strip: as many as the buffers have room for, but so many that moved rows do not overlap their places."""
-    total = links[-1].height
+def strips_of(links: Sequence[Link]) -> list[tuple[list[Work], list[int]]]:
+    """What each thread does, as ``schedule`` says it. Strips have as many rows of the chain's output as the buffers have room for, but so many that
+    moved rows do not overlap their places."""
+    threads, total = links[0].unit.site.threads, links[-1].height
     most = HELD * ROOMIER if links[0].unit.site.isa.startswith("avx512") else HELD
     heights = list(dict.fromkeys(-(-total // parts) for parts in range(1, total + 1)))
-    fits = bisect_left(heights, True, key=lambda height: _held(links, height, 3 * height)[0] <= most)  # three strips tell of most heights
-    for height in heights[fits:]:
-        held, moves = _held(links, height, total)
-        if moves and held <= most:
-            return height
-    return next(height for height in reversed(heights) if _held(links, height, total)[1])  # the whole in one strip moves nothing
+    first, last = 0, len(heights)
+    while first < last:
+        middle = (first + last) // 2
+        tried = schedule(links, 0, min(3 * heights[middle], total), heights[middle])  # three strips tell of most heights
+        first, last = (first, middle) if _held(links, tried) <= most else (middle + 1, last)
+    for height in heights[first:]:
+        whole = schedule(links, 0, total, height)
+        if _held(links, whole) <= most and _is_apart(whole):
+            break
+    else:
+        height, whole = next((height, found) for height in reversed(heights)  # the whole in one strip moves nothing
+                             if _is_apart(found := schedule(links, 0, total, height)))
+    return [whole if part == (0, total) else schedule(links, *part, height) for part in lanes(links, threads)]
 
 
-def _held(links: Sequence[Link], height: int, rows: int) -> tuple[int, bool]:
-    """(bytes of the buffers of strips that make the first ``rows``, whether no rows move onto their own places)."""
-    works, capacity = schedule(links, 0, min(rows, links[-1].height), height)
-    return (sum(count * link.row_bytes for count, link in zip(capacity, links)),
-            all(count <= place for place, count in (work.moved for work in works)))
+def _held(links: Sequence[Link], strips: tuple[list[Work], list[int]]) -> int:
+    """Bytes of the buffers."""
+    return sum([count * link.row_bytes for count, link in zip(strips[1], links)])
+
+
+def _is_apart(strips: tuple[list[Work], list[int]]) -> bool:
+    """Whether no rows move onto their own places."""
+    return all([count <= place for place, count in [work.moved for work in strips[0]]])
 
 
 def lanes(links: Sequence[Link], threads: int) -> list[tuple[int, int]]:

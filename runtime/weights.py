@@ -41,16 +41,16 @@ class PackedWeights:
         with self._lock:
             found = self._packed.get((name, layout))
             if found is None:
-                found = self._packed[name, layout] = self._made(name, pack)
-                release = getattr(self.source, "release", None)  # of a table that lies in a file
+                source = self.source
+                found = self._packed[name, layout] = self._made(source, name, pack)
+                release = getattr(source, "release", None)  # of a table that lies in a file
                 if release is not None:
                     release(name)
             return found
 
-    def _made(self, name: str, pack: Pack) -> np.ndarray:
+    def _made(self, source: Mapping[str, EncodedTensor], name: str, pack: Pack) -> np.ndarray:
         from ..kernels.slabs import ALIGNMENT, Slabs, aligned, taken_from
 
-        source = self.source
         self._slabs = self._slabs or Slabs(getattr(source, "nbytes", 0))
         with taken_from(self._slabs):
             flat = np.ascontiguousarray(pack(source[name])).reshape(-1).view(np.uint8)

@@ -116,7 +116,7 @@ def row_bias(site: Site, i: int, outputs: int) -> tuple[np.ndarray | None, bool]
     bias = site.constant(i)
     if bias is None or prod(bias.shape[:-1]) != 1:
         return None, False
-    return np.broadcast_to(bias.reshape(-1), (outputs,)).astype(np.float32), True
+    return (bias.reshape(-1) if bias.size == outputs else np.full(outputs, bias.item(), bias.dtype)).astype(np.float32), True
 
 
 def rows_of(shape: tuple[int, ...], groups: int, win: Window, in_order: bool) -> tuple[int, int, tuple[int, ...] | None]:

@@ -134,8 +134,8 @@ def plan(tensor: EncodedTensor, groups: int, order: Order) -> PanelLayout | None
     columns = tensor.size // tensor.shape[out_axis]
     place = (" of columns" if order == "columns" else "") + (f" in {groups} groups" if groups > 1 else "")
     if isinstance(values, Plain):
-        kinds: dict[str, Kind] = {"float32": "fp32", "float16": "fp16"}
-        kind = kinds.get(values.data.dtype.name)
+        kinds: dict[str, Kind] = {"f": "fp32", "e": "fp16"}
+        kind = kinds.get(values.data.dtype.char)
         return PanelLayout(kind, f"panel16 {kind}{place}", groups, outputs, columns, order) if kind else None
     book = table_of(tensor)
     if book is None or (tensor.axis != out_axis and (len(book.entries) > 1 or book.scale is not None)):
@@ -218,7 +218,7 @@ def _fill(body: np.ndarray, data: np.ndarray, layout: PanelLayout) -> None:
     whole = layout.outputs // PANEL if layout.groups == 1 else 0  # panels that are filled at once
     if whole:
         body[:whole] = _rows(data, 0, 0, whole * PANEL, layout).reshape(layout.columns, -1, PANEL).transpose(1, 0, 2)
-    for panel, group, first, last in _each_panel(layout)[whole:]:
+    for panel, group, first, last in _each_panel(layout)[whole:] if whole < layout.panels else ():
         body[panel, :, :last - first] = _rows(data, group, first, last, layout)
 
 

@@ -194,7 +194,7 @@ def _matrix(product: Product, threads: int) -> Way:
         em.step(kernel, buffers, params, cut.items, cut.scratch)
 
     # The cost of one thread's cut, so that the choice of kernels, and with it the last bits, do not depend on the number of threads.
-    return Way(kernel, _cost(product, Cut.of(product, 1)), emit)
+    return Way(kernel, _cost(product, cut if threads == 1 else Cut.of(product, 1)), emit)
 
 
 @dataclass(frozen=True)

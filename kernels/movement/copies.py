@@ -43,6 +43,12 @@ def emit_copy(em: Emitter, src: Ref, dst: Ref, shape: Sequence[int], src_strides
     em.step("copy_tiles", [src, dst], [lengths[unit], lengths[-1], xs[-1], ys[unit], *outer], items)
 
 
+def emit_move(em: Emitter, src: Ref, dst: Ref, count: int) -> None:
+    """A step that copies so many floats, one or more, which lie side by side."""
+    block = min(count, ROW_BLOCK)
+    em.step("copy_rows", [src, dst], [count, block, 1, 1, 0], -(-count // block))
+
+
 def emit_reorder(em: Emitter, src: Ref, dst: Ref, shape: Sequence[int], from_layout: Layout, to_layout: Layout,
                  itemsize: int = FLOAT) -> None:
     """Steps that copy a value of logical ``shape`` from one layout into another (or the same one)."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import keyword
-import re
 from functools import cache
 
 from ._op import DOMAIN, Op
@@ -16,14 +15,24 @@ from ._op import DOMAIN, Op
 
 def _file_of(op_name: str) -> str:
     """``GlobalAveragePool`` → ``global_average_pool``; ``MatMul`` → ``mat_mul``; ``LSTM`` → ``lstm``; ``Not`` → ``not_``."""
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", op_name.rpartition("::")[2]).lower()
-    return f"{name}_" if keyword.iskeyword(name) else name
+    name = op_name.rpartition("::")[2]
+    words = ["_" + char if char.isupper() and (before.islower() or before.isdigit() or (before.isupper() and after.islower())) else char
+             for before, char, after in zip(" " + name, name, name[1:] + " ")]
+    found = "".join(words).lower()
+    return f"{found}_" if keyword.iskeyword(found) else found
+
+
+def _is_name(op_name: str) -> bool:
+    """Whether it looks like ``GatherND`` or ``com.microsoft::MatMulNBits``. Without ``re``, which takes longer to compile what to look for."""
+    domain, colons, name = op_name.rpartition("::")
+    return (op_name.isascii() and name.isalnum() and name[0].isupper() and (bool(domain) or not colons)
+            and all(char == "." or char.islower() for char in domain))
 
 
 @cache
 def find(op_name: str) -> Op | None:
     """The operator of that (ONNX) name, after ``domain::`` if it is not of the standard domain, or None if there is no file for it."""
-    if not re.fullmatch(r"([a-z.]+::)?[A-Z][A-Za-z0-9]*", op_name):
+    if not _is_name(op_name):
         return None  # names come from files, and only operators' names may become names of modules
     if op_name.startswith(DOMAIN):
         from ._integer import planned

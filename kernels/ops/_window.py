@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -58,7 +59,19 @@ def window(place: str, attrs: Mapping[str, Any], spatial: Sequence[int], kernel:
 
     Raises OpError (naming the node by ``place``) where attributes contradict each other or no window fits.
     """
-    rank = len(spatial)
+    given = [attrs[name] if attrs[name] is None else tuple(attrs[name]) for name in ("strides", "dilations", "pads")]
+    try:
+        return _window(attrs["auto_pad"], bool(attrs.get("ceil_mode", 0)), *given, tuple(spatial), tuple(kernel))
+    except OpError as error:
+        raise OpError(f"{place}{error}") from None
+
+
+@lru_cache(1 << 10)
+def _window(auto_pad: str, ceil: bool, strides: tuple[int, ...] | None, dilations: tuple[int, ...] | None, pads: tuple[int, ...] | None,
+            spatial: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
+    """Many nodes have the same one, and each of them is asked for by the node's shape rule and by every family of kernels."""
+    attrs = {"auto_pad": auto_pad, "strides": strides, "dilations": dilations, "pads": pads}
+    place, rank = "", len(spatial)
     strides = per_axis(place, attrs, "strides", rank, 1)
     dilations = per_axis(place, attrs, "dilations", rank, 1)
     if len(kernel) != rank or any(k < 1 for k in kernel):
@@ -67,7 +80,6 @@ def window(place: str, attrs: Mapping[str, Any], spatial: Sequence[int], kernel:
     begin, end = _pads(place, attrs, spatial, reach, strides)
     # The formula that the specification gives for VALID does not change with ceil_mode; onnxruntime and onnx's own shape
     # inference round up all the same, and models are made to run there. SAME paddings leave nothing to round.
-    ceil = bool(attrs.get("ceil_mode", 0))
     out = tuple(_positions(n + b + e, r, s, n + b, ceil) for n, b, e, r, s in zip(spatial, begin, end, reach, strides))
     if any(n < 1 for n in out):
         raise OpError(f"{place} has windows that reach over {text(reach)} of an input that with padding has only "

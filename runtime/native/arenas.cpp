@@ -11,9 +11,12 @@ namespace {
 constexpr int64_t LINE = 64;
 constexpr int64_t HUGE_PAGE = 2 << 20;
 
-// Blocks of several huge pages ask for such: they are there some times sooner at first touch, and take fewer entries of the TLB.
+// Blocks from which on a huge page wastes less than half of itself ask for such: they are there some times sooner at first touch (0.3 ms in the
+// place of 1.3 for the small ones), and take fewer entries of the TLB.
+constexpr int64_t LARGE = HUGE_PAGE / 2;
+
 char* allocate(int64_t bytes) {
-  const bool large = bytes >= 2 * HUGE_PAGE;
+  const bool large = bytes >= LARGE;
   char* memory = static_cast<char*>(aligned_alloc(static_cast<size_t>(large ? HUGE_PAGE : LINE), static_cast<size_t>(bytes)));
   if (!memory) throw std::bad_alloc();
 #if defined(MADV_HUGEPAGE)
@@ -23,7 +26,7 @@ char* allocate(int64_t bytes) {
 }
 
 int64_t rounded(int64_t bytes) {
-  const int64_t step = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : LINE;
+  const int64_t step = bytes >= LARGE ? HUGE_PAGE : LINE;
   return (bytes + step - 1) / step * step;
 }
 
