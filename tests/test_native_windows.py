@@ -11,7 +11,8 @@ from thinfer.kernels.sparse.windows import AHEAD, PANEL, RUN, encoding_of, pack_
 
 __all__ = ["pytestmark"]
 
-KINDS = ("fp32", "fp16", "binary", "ternary", *(f"codebook{bits}" for bits in range(1, 9)), "codebook3 in groups", "codebook4 scaled")
+KINDS = ("fp32", "fp16", "binary", "ternary", *(f"codebook{bits}" for bits in range(1, 9)), "codebook3 in groups", "codebook4 scaled",
+         "codebook4 short", "codebook5 short")
 SHAPES = [(1, 64), (15, 65), (16, 95), (17, 96), (63, 127), (64, 128), (65, 129), (129, 200)]
 """Outputs and columns: around a panel, four panels, and windows."""
 
@@ -27,7 +28,10 @@ def values_of(rng: np.random.Generator, kind: str, held: int, channels: int) -> 
     bits, groups = int(kind[8]), min(3, channels) if "groups" in kind else 1
     indices = rng.integers(0, 2 ** bits, held).astype(np.uint8)
     indices[-1] = 2 ** bits - 1
-    return Codebook(indices, bits, rng.standard_normal((groups, 2 ** bits)).astype(np.float32), scale if "scaled" in kind else None)
+    entries = rng.standard_normal((groups, 2 ** bits)).astype(np.float32)
+    if "short" in kind:
+        entries = (entries.view(np.uint32) & np.uint32(0xffff0000)).view(np.float32)
+    return Codebook(indices, bits, entries, scale if "scaled" in kind else None)
 
 
 def windowed(rng: np.random.Generator, view: View, n: int, m: int) -> Windowed:
@@ -86,7 +90,7 @@ def test_kinds_of_values(level: str, kind: str, structure: str) -> None:
 def test_odd_shapes(level: str, structure: str) -> None:
     rng = np.random.default_rng(6)
     for outputs, columns in SHAPES:
-        for kind in ("fp32", "codebook4"):
+        for kind in ("fp32", "codebook4", "codebook4 short"):
             compare(rng.standard_normal((1, columns)).astype(np.float32), weight(rng, (outputs, columns), structure, kind), level)
 
 
@@ -103,7 +107,7 @@ def test_fewest_columns(level: str, structure: str) -> None:
 
 
 @every_level
-@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook4", "codebook7", "binary"])
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "codebook4", "codebook4 short", "codebook7", "binary"])
 @pytest.mark.parametrize("structure", ["3:32", "2:16", "5:64", "0.1"])
 def test_absent_weights_take_nothing_from_what_is_not_finite(level: str, kind: str, structure: str) -> None:
     rng = np.random.default_rng(3)

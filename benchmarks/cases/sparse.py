@@ -17,7 +17,7 @@ WINDOWS = {80: 6, 90: 3, 95: 2}
 """Percent of weights that are absent → weights kept of every 32."""
 OVER_DENSE = {80: 1 / 12, 90: 1 / 25, 95: 1 / 36}
 SPARSE = {"sparsify": 0.3}
-CODEBOOK = {"values": {"kind": "codebook", "bits": 4, "scale": "channel"}}
+CODEBOOK = {"values": {"kind": "codebook", "bits": 4, "scale": "channel", "entries": "bfloat16"}}
 
 
 def pruned(w: np.ndarray, sparsity: float) -> np.ndarray:

@@ -28,10 +28,10 @@ struct Windows {
 
 // Bits of slot k's place and codebook index in a word of `per` slots, as Encoding.fields in windows.py says. `code`: bits of an index that is looked
 // up in registers, at most; else 0.
-constexpr bool spread(int place_bits, int per, int code) { return place_bits == 5 && per == 3 && code == 4; }
-constexpr int place_bit(int place_bits, int per, int code, int k) { return (spread(place_bits, per, code) ? 9 : 32 / per) * k; }
+constexpr bool spread(int place_bits, int per, int code) { return place_bits == 5 && per == 3 && code; }
+constexpr int place_bit(int place_bits, int per, int code, int k) { return (spread(place_bits, per, code) ? 5 : 32 / per) * k; }
 constexpr int code_bit(int place_bits, int per, int code, int k) {
-  return spread(place_bits, per, code) && k == 2 ? 24 : place_bit(place_bits, per, code, k) + place_bits;
+  return place_bit(place_bits, per, code, k) + (spread(place_bits, per, code) ? 16 : place_bits);
 }
 
 // 2^BITS inputs: side by side, or two runs of 16. `at`: for each lane the one that the symbol's low BITS bits name.
@@ -96,15 +96,18 @@ inline vf only(vf x, uint32_t mask, [[maybe_unused]] int lane) {
 #endif
 }
 
-// How values are found. `at`: VL of those of a slot: vector i of it, which is slot s of those from `panel` on, or what `code` stands for.
+// How values are found. `at`: VL of those of a slot: vector i of it, which is slot s of those from `panel` on, or what `code` stands for. BESIDE: what
+// `code` is found beside a place, in the word as it is shifted for that.
 struct PlainFloats {
   static constexpr int CODE = 0;
+  static constexpr bool BESIDE = false;
   const float* v;
   PlainFloats(const Windows* m, int64_t panel) : v((const float*)(m->base() + m->values) + m->start(panel) * PANEL) {}
   vf at(int64_t s, int n, int i, vi) const { return load(v + s * n * VL + i * VL); }
 };
 struct PlainHalves {
   static constexpr int CODE = 0;
+  static constexpr bool BESIDE = false;
   const uint16_t* v;
   PlainHalves(const Windows* m, int64_t panel) : v((const uint16_t*)(m->base() + m->values) + m->start(panel) * PANEL) {}
   vf at(int64_t s, int n, int i, vi) const { return load_half(v + s * n * VL, i); }
@@ -112,12 +115,36 @@ struct PlainHalves {
 template <int BITS>
 struct OneTable {
   static constexpr int CODE = BITS;
+  static constexpr bool BESIDE = false;
   Table<BITS> table;
   OneTable(const Windows* m, int64_t) : table((const float*)(m->base() + m->tables), nullptr, 0) {}
   vf at(int64_t, int, int, vi code) const { return table(code); }
 };
+#if defined(__AVX512F__)
+// Entries of 8 significant bits (bfloat16), found as the upper halves of floats by the upper halves of words: what brings a place to the low end of a
+// word brings its index there, too.
+struct UpperTable {
+  static constexpr int CODE = 5;
+  static constexpr bool BESIDE = true;
+  __m512i table;
+  UpperTable(const Windows* m, int64_t) {
+    alignas(64) uint16_t halves[32];
+    for (int i = 0; i < 32; i++) halves[i] = (uint16_t)(bits_of(m)[i] >> 16);
+    table = _mm512_load_si512(halves);
+  }
+  vf at(int64_t, int, int, vi symbol) const { return (vf)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, (__m512i)symbol, table); }
+
+  static const uint32_t* bits_of(const Windows* m) { return (const uint32_t*)(m->base() + m->tables); }  // of 32 entries, few of them repeated
+  static bool fits(const Windows* m) {
+    uint32_t any = 0;
+    for (int i = 0; i < 32; i++) any |= bits_of(m)[i];
+    return !(any & 0xffff);
+  }
+};
+#endif
 struct ManyTables {
   static constexpr int CODE = 0;
+  static constexpr bool BESIDE = false;
   const float* table;
   const int32_t* place;  // of each row's table
   ManyTables(const Windows* m, int64_t panel)

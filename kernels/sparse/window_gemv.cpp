@@ -37,11 +37,12 @@ void sums_of(const Windows* m, int64_t panel, const float* x, vf* sums) {
     const Window<WB> window = window_of<WB, ELASTIC>(x, base, s + k);
 #pragma GCC unroll 16
     for (int i = 0; i < N; i++) {
-      vf seen = window.at(held[i] >> place_bit(WB, PER, CODE, k));
+      const vi symbol = held[i] >> place_bit(WB, PER, CODE, k);
+      vf seen = window.at(symbol);
       if (ELASTIC) seen = only(seen, mask[s + k], i * VL);
       // Shifts wait for the same ports as permutes, loads do not (but elastic windows have many of their own): another load shifts by whole bytes.
       const int bit = code_bit(WB, PER, CODE, k);
-      const vi code = CODE && !ELASTIC && bit % 8 == 0 ? loadi((const char*)(word + i * VL) + bit / 8) : held[i] >> bit;
+      const vi code = Values::BESIDE ? symbol : CODE && !ELASTIC && bit % 8 == 0 ? loadi((const char*)(word + i * VL) + bit / 8) : held[i] >> bit;
       sum[k % DEPTH][i] += seen * values.at(s + k, N, i, code);
     }
   };
@@ -194,6 +195,10 @@ void codebook(const ThinCall* call, int64_t begin, int64_t end) {
   if (m->per_word == ONE) return gemv<WB, ONE, OneTable<4>, ELASTIC>(call, begin, end);
   if (WB == 4 && m->per_word == 5) return gemv<WB, 5, OneTable<4>, ELASTIC>(call, begin, end);
   if (THREE != 3 && m->per_word == THREE) return gemv<WB, THREE, OneTable<4>, ELASTIC>(call, begin, end);
+#if defined(__AVX512F__)
+  if constexpr (WB == 5)
+    if (UpperTable::fits(m)) return gemv<WB, 3, UpperTable, ELASTIC>(call, begin, end);
+#endif
   if (m->entries <= 16) return gemv<WB, 3, OneTable<4>, ELASTIC>(call, begin, end);
   gemv<WB, 3, OneTable<5>, ELASTIC>(call, begin, end);
 #endif

@@ -50,8 +50,8 @@ class Encoding:
     def fields(self) -> list[tuple[int, int]]:
         """For each slot of a word the lowest bits of its place and of its codebook's index."""
         bits, stride = self.window.bit_length() - 1, 32 // self.per_word
-        if self.window == 32 and self.symbol == 4 and not self.tables:  # the last index begins with a byte: another load brings it there
-            return [(0, 5), (9, 14), (18, 24)]
+        if self.window == 32 and stride == 10 and not self.tables:  # one shift brings a place and an index to where look-ups see them
+            return [(0, 16), (5, 21), (10, 26)]
         return [(at, at + bits) for at in range(0, stride * self.per_word, stride)]
 
     @property
