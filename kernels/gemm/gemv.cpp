@@ -155,17 +155,28 @@ inline void words(const Layer& layer, int64_t item, const float* x, float* total
 // Tables that do not fit registers: a multiply-add a weight with the number in memory that its index finds, where gathers take twice as long.
 constexpr int SINGLE_ROWS = 8;
 
+// The columns of a panel's last word, which is not full.
+template <int BITS>
+inline void last_columns(const uint32_t* w, const float* x, int64_t n, const float* table, float* total) {
+  for (int j = 0; j < n; j++)
+    for (int r = 0; r < PANEL; r++) total[r] += table[w[r] >> (BITS * j) & ((1u << BITS) - 1)] * x[j];
+}
+
 template <int BITS>
 inline void singles(const Layer& layer, int64_t item, const float* x, float* total) {
   constexpr int PER = per_word(BITS);
   constexpr uint32_t MASK = (1u << BITS) - 1;
   const float* table = layer.packed.table(item);
+  const uint32_t* words = (const uint32_t*)layer.packed.panel(item);
   const int64_t n = layer.p[K], whole = n / PER * PER;
+  uint32_t by[PER];  // in registers: a shift by one of them copies, too
+  for (int j = 0; j < PER; j++) {
+    by[j] = (uint32_t)(BITS * j);
+    asm("" : "+r"(by[j]));
+  }
   for (int first = 0; first < PANEL; first += SINGLE_ROWS) {
-    const uint32_t* w = (const uint32_t*)layer.packed.panel(item) + first;
+    const uint32_t* w = words + first;
     float sum[SINGLE_ROWS] = {};
-    // compilers load first, and then move registers about
-    const auto add = [&](int r, uint32_t index, float at) { asm("vfmadd231ss %2, %1, %0" : "+x"(sum[r]) : "x"(at), "m"(table[index & MASK])); };
     for (int64_t k = 0; k < whole; k += PER, w += PANEL) {
       float at[PER];
 #pragma GCC unroll 5
@@ -177,12 +188,68 @@ inline void singles(const Layer& layer, int64_t item, const float* x, float* tot
       for (int r = 0; r < SINGLE_ROWS; r++) {
         uint32_t word = w[r];
 #pragma GCC unroll 5
-        for (int j = 0; j < PER; j++, word >>= BITS) add(r, word, at[j]);
+        for (int j = 0; j < PER; j++) {
+          uint64_t index = word & MASK;
+          if constexpr (BITS == 8) word >>= BITS;  // bytes have instructions of their own
+          else if (j > 0) index = j < PER - 1 ? word >> by[j] & MASK : word >> by[j];  // nothing lies above the last one
+          // compilers load first, and then move registers about
+          asm("vfmadd231ss %2, %1, %0" : "+x"(sum[r]) : "x"(at[j]), "m"(table[index]));
+        }
       }
     }
-    for (int j = 0; j < n - whole; j++)
-      for (int r = 0; r < SINGLE_ROWS; r++) add(r, w[r] >> (BITS * j), x[whole + j]);
     for (int r = 0; r < SINGLE_ROWS; r++) total[first + r] = sum[r];
+  }
+  last_columns<BITS>(words + whole / PER * PANEL, x + whole, n - whole, table, total);
+}
+
+// Two columns at a time, in a table of all pairs of entries, the first one named by the low bits. Behind it lies one more, as loads are of four floats.
+template <int BITS>
+inline void paired(const Layer& layer, int64_t item, const float* pairs, const float* x, float* total) {
+  constexpr int PER = per_word(BITS), COUNT = PER / 2;
+  constexpr uint32_t MASK = (1u << (2 * BITS)) - 1;
+  const uint32_t* words = (const uint32_t*)layer.packed.panel(item);
+  const int64_t n = layer.p[K], whole = n / PER * PER;
+  uint32_t by[COUNT];
+  for (int j = 0; j < COUNT; j++) {
+    by[j] = (uint32_t)(2 * BITS * j);
+    asm("" : "+r"(by[j]));
+  }
+  for (int first = 0; first < PANEL; first += SINGLE_ROWS) {
+    const uint32_t* w = words + first;
+    __m128 sum[SINGLE_ROWS] = {};
+    for (int64_t k = 0; k < whole; k += PER, w += PANEL) {
+      __m128 at[COUNT];
+      for (int j = 0; j < COUNT; j++) at[j] = (__m128)_mm_loadl_epi64((const __m128i*)(x + k + 2 * j));
+#pragma GCC unroll 8
+      for (int r = 0; r < SINGLE_ROWS; r++) {
+        const uint32_t word = w[r];
+#pragma GCC unroll 4
+        for (int j = 0; j < COUNT; j++) {
+          const uint64_t index = j == 0 ? word & MASK : j == COUNT - 1 ? word >> by[j] : word >> by[j] & MASK;
+          asm("vfmadd231ps %2, %1, %0" : "+x"(sum[r]) : "x"(at[j]), "m"(*(const __m128_u*)(pairs + 2 * index)));
+        }
+      }
+    }
+    for (int r = 0; r < SINGLE_ROWS; r++) total[first + r] = sum[r][0] + sum[r][1];
+  }
+  last_columns<BITS>(words + whole / PER * PANEL, x + whole, n - whole, layer.packed.table(item), total);
+}
+
+constexpr int PAIRED = 5;                            // bits of an index: 8 KB of pairs
+constexpr int64_t FEWEST_PAIRED = 4 << (2 * PAIRED);  // weights that are worth making them
+
+void looked_up_in_pairs(const Layer& layer, int64_t begin, int64_t end) {
+  constexpr int COUNT = 1 << PAIRED;
+  alignas(64) float pairs[2 * COUNT * COUNT + 2] = {};
+  const float* made = nullptr;
+  for (int64_t item = begin; item < end; item++) {
+    if (const float* table = layer.packed.table(item); table != made) {
+      made = table;
+      for (int i = 0; i < COUNT * COUNT; i++) pairs[2 * i] = table[i % COUNT], pairs[2 * i + 1] = table[i / COUNT];
+    }
+    float total[PANEL];
+    paired<PAIRED>(layer, item, pairs, layer.x(item), total);
+    layer.write(item, total);
   }
 }
 #endif
@@ -275,6 +342,10 @@ void bytes_of_panels(const Layer& layer, const Bytes& table, int64_t begin, int6
 template <int BITS>
 void looked_up(const ThinCall* call, int64_t begin, int64_t end) {
   const Layer layer(call);
+#if !defined(__AVX512F__)
+  if constexpr (BITS == PAIRED)
+    if (!layer.packed.lanes(0) && (end - begin) * PANEL * layer.p[K] >= FEWEST_PAIRED) return looked_up_in_pairs(layer, begin, end);
+#endif
   for (int64_t item = begin; item < end; item++) {
     float total[PANEL];
     if (layer.packed.lanes(item)) words<BITS, LaneTable<BITS>>(layer, item, layer.x(item), total);
