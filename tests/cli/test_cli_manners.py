@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pty
 import re
@@ -14,11 +15,26 @@ from pathlib import Path
 
 import pytest
 from command_line import COMMAND, environment, fails, works
+from thinfer.toolchain import cli
 
 
 def test_help_and_version() -> None:
     for arguments in ((), ("--help",), ("pack", "--help")):
         assert works(*arguments).startswith("Usage: toolchain")
+
+
+def test_version_of_what_is_installed_and_of_a_source_tree(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: "1.2.3" if package == "thinfer" else "")
+    assert cli.execute(["--version"]) == 0
+    assert capsys.readouterr().out == "thinfer, version 1.2.3\n"
+
+    def missing(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert cli.execute(["--version"]) == 0
+    root = Path(cli.__file__).resolve().parents[2]
+    assert capsys.readouterr().out == f"thinfer, of the source tree {root}, which is not installed\n"
 
 
 def test_usage_mistakes(net: Path, thin: Path) -> None:

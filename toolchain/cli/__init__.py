@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -36,8 +37,20 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _say_version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"thinfer, version {version('thinfer')}")
+    except PackageNotFoundError:
+        click.echo(f"thinfer, of the source tree {Path(__file__).resolve().parents[2]}, which is not installed")
+    context.exit()
+
+
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="thinfer", prog_name="thinfer")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version, help="Show the version and exit.")
 def commands() -> None:
     """Packs a trained network into a small .thin file, and shows what that cost and gained."""
 
