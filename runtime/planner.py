@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from .plan_cache import PlanCache
 
 Shapes = tuple[tuple[int, ...], ...]
+
+SEVERAL = 2
+"""What is planned for in the place of a symbolic length: the least one for which weights are packed as for all larger ones."""
 
 # What makes plans is imported when one is made: a plan that was kept needs none of it, and the imports take as long as the rest of its load.
 
@@ -45,6 +49,17 @@ class _Model:
         from .explicit import explicit
 
         return explicit(self.graph, None if self._isa is None else "int8" if self._isa in ARM_LEVELS else "uint8")
+
+
+def _likely_shapes(inputs: Sequence[ValueInfo]) -> list[Shapes]:
+    """Shapes that symbolic lengths leave open, the likeliest first: one sample, of which nothing else has length 1, for weights of a product with one
+    row are packed as no other length reads them; then length 1 everywhere."""
+    samples = {info.shape[0] for info in inputs if info.shape}
+
+    def shapes(length: int) -> Shapes:
+        return tuple(tuple((1 if dim in samples else length) if isinstance(dim, str) else dim for dim in info.shape) for info in inputs)
+
+    return list(dict.fromkeys([shapes(SEVERAL), shapes(1)]))
 
 
 class Planner:
@@ -100,17 +115,23 @@ class Planner:
         return made
 
     def first(self) -> tuple[Shapes, Plan | KeptPlan | None]:
-        """The plan for inputs whose symbolic lengths are 1, and these shapes; None where there is none.
+        """A plan for inputs of likely lengths, and these shapes; None where there is none.
 
         Raises now what is wrong with the file or the graph: a first plan packs the weights that it reads, and what it leaves (all of them where no
-        plan can be made for length 1, then the first run plans) is decoded once. Where a plan was kept, all of it was right.
+        plan can be made for these lengths, then the first run plans) is decoded once. Where a plan was kept, all of it was right.
         """
-        shapes = tuple(tuple(1 if isinstance(dim, str) else dim for dim in info.shape) for info in self.inputs)
+        likely = _likely_shapes(self.inputs)
         with enough_memory():
-            found = self._kept(shapes)
-        if found is not None or self.kept:
-            return shapes, found
-        made = self._made_if_lengths_allow(shapes)
+            for shapes in likely:
+                found = self._kept(shapes)
+                if found is not None:
+                    return shapes, found
+        if self.kept:
+            return likely[0], None
+        for shapes in likely:
+            made = self._made_if_lengths_allow(shapes)
+            if made is not None:
+                break
         held = self.weights.memory()
         for name in self.graph.weights:
             if name not in held:
