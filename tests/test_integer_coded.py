@@ -129,6 +129,21 @@ def test_bytes_in_ram() -> None:
         assert share < packed[0] / (256 * 1024) < 1.05 * share + 0.02
 
 
+def test_a_length_that_is_open_is_planned_for_several() -> None:
+    """One row has kernels of its own, which read the weight in another layout: it is packed for those when a run has one."""
+    held, w, scale = encoded("codebook 4", (512, 256), np.random.default_rng(8))
+    graph = Graph((ValueInfo("x", "float32", ("N", "length", 256)),), (ValueInfo("y", "float32", ("N", "length", 512)),),
+                  (Node("MatMul", ("x", "w"), ("y",)),), {"w": EncodedTensor((256, 512), "float32", held.with_symbols(
+                      held.symbols.reshape(512, 256).T.ravel()), axis=1)}, {"x": ROW})
+    session = runtime.load(graph)
+    packed = layouts(session)
+    for length in (2, 7, 1):
+        x = np.random.default_rng(length).normal(0, 2, (1, length, 256)).astype(F)
+        found = quantize(x, ROW)
+        np.testing.assert_array_equal(session.run({"x": x})["y"], (found.values.astype(np.int64) @ w.T).astype(F) * (found.scale * scale))
+        assert length == 1 or layouts(session) == packed
+
+
 def layouts(session: runtime.Session) -> list[tuple[str, int]]:
     return [(str(held["layout"]), int(held["nbytes"])) for held in session.weight_memory().values()]
 
