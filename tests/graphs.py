@@ -62,6 +62,9 @@ def values_of(rng: np.random.Generator, view: View, name: str, array: np.ndarray
     entries = rng.uniform(-1, 1, (min(3, view.channels) if "groups" in details else 1, 2**bits)).astype(np.float32)
     if "int8" in details:
         return Codebook(symbols, bits, np.round(entries * 127).astype(np.int8), scale / 127)
+    if "bf16" in details:  # 8 significant bits, the second half of the entries with the other sign
+        entries = (entries.view(np.uint32) & np.uint32(0xffff0000)).view(np.float32)
+        entries[:, 2**bits // 2:] = -entries[:, :2**bits // 2]
     return Codebook(symbols, bits, entries.astype(np.float16) if "fp16" in details else entries)
 
 

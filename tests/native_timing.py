@@ -105,8 +105,8 @@ def resample(level: str) -> Iterator[Line]:
 
 def recurrent(level: str) -> Iterator[Line]:
     """100 steps of one sequence. Sparse weights and blocks: 30 % of them are there."""
-    kinds = ("fp32", "fp16", "codebook8", "codebook4", "codebook2", "binary", "affine4-block", "affine8-channel-symmetric", "8:32 codebook4",
-             "6:32 fp16", "2:32 fp32", "4x1 fp32", "sparse fp32", "sparse codebook4")
+    kinds = ("fp32", "fp16", "codebook8", "codebook8-bf16", "codebook4", "codebook2", "binary", "affine4-block", "affine8-channel-symmetric",
+             "8:32 codebook4", "6:32 fp16", "2:32 fp32", "4x1 fp32", "sparse fp32", "sparse codebook4")
     for hidden in (256, 512):
         for op, gates, attrs in (("LSTM", 4, {}), ("GRU", 3, {"linear_before_reset": 1})):
             for kind in kinds:
