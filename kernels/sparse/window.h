@@ -11,7 +11,7 @@ namespace {
 // Header of a packed weight; offsets in bytes from its start.
 struct Windows {
   int64_t panels, together;  // panels of 16 rows; so many of them (or 1) have their slots side by side
-  int64_t bits, per_word;    // of a place in a window: 4, 5 or 6; slots of a word
+  int64_t bits, per_word;    // of a place in a window: 4, 5 or 6; slots of a word, or by bytes such as follow each other in one window
   int64_t entries;           // of the codebook if all rows share it and it has at most 32, else 0
   int64_t slots;             // of each panel, if all have the same windows, else 0
   int64_t rows, starts, bases, masks, words, values, tables, places;

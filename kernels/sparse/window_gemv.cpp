@@ -132,7 +132,7 @@ void finish(const Windows* m, int64_t panel, const vf* sums, const Result& r) {
 }
 
 // buf: packed weight, x, scale, bias, y. p: low, high, floats from one row of x to the next (all that the weight reads), the same of y.
-// Scratch: a row of x, where it does not lie at a multiple of 64 bytes: every load of a window would touch two cache lines. By bytes: its planes.
+// Scratch: a row of x, where it does not lie at a multiple of 64 bytes: every load of a window would touch two cache lines. By bytes: its planes, behind a table.
 template <int WB, int PER, class Values, bool ELASTIC>
 void gemv(const ThinCall* call, int64_t begin, int64_t end) {
   const Windows* m = (const Windows*)call->buf[0];
@@ -145,8 +145,10 @@ void gemv(const ThinCall* call, int64_t begin, int64_t end) {
       x = (const float*)call->buf[1] + row * call->p[2];
 #if defined(__ARM_NEON)
       if constexpr (PER == BYTES) {
-        write_planes<WB>(x, call->p[2], (uint8_t*)call->scratch);
-        x = (const float*)call->scratch;
+        uint8_t* planes = (uint8_t*)call->scratch + Values::TABLE;
+        Values::write(m, planes - Values::TABLE);
+        write_planes<WB>(x, call->p[2], planes);
+        x = (const float*)planes;
       }
 #endif
       if ((uintptr_t)x % 64) x = (const float*)memcpy(call->scratch, x, (size_t)call->p[2] * sizeof(float));
@@ -185,7 +187,7 @@ void codebook(const ThinCall* call, int64_t begin, int64_t end) {
   if (m->entries == 0) return gemv<WB, ANY, ManyTables, ELASTIC>(call, begin, end);
 #if defined(__ARM_NEON)
   if constexpr (!ELASTIC)
-    if (m->entries <= 16) return gemv<WB, BYTES, HalfBytes, false>(call, begin, end);
+    if (m->entries <= 16) return gemv<WB, BYTES, PairsOfCodes, false>(call, begin, end);
 #endif
   if (m->entries <= 16) return gemv<WB, ANY, OneTable<4>, ELASTIC>(call, begin, end);
   gemv<WB, ANY, OneTable<5>, ELASTIC>(call, begin, end);

@@ -8,23 +8,43 @@
 #if defined(__ARM_NEON)
 namespace {
 
-// Values of slot s of panel i of n that lie together: those of `PlainFloats` and `PlainHalves`, or half bytes.
+// Values of slot s of panel i of n that lie together, counted from the `first` one of them: those of `PlainFloats` and `PlainHalves`, or codes.
 template <class Plain>
 struct ByteValues {
+  static constexpr int64_t TABLE = 0;  // bytes of scratch before the planes
+  static constexpr int MOST_RUN = sizeof *Plain::v == sizeof(float) ? 3 : 2;  // slots at a time, for which the registers last
+  static void write(const Windows*, uint8_t*) {}
   Plain plain;
-  ByteValues(const Windows* m, int64_t panel) : plain(m, panel) {}
+  int64_t first;
+  ByteValues(const Windows* m, int64_t panel, int64_t first_, const uint8_t*) : plain(m, panel), first(first_) {}
   [[gnu::always_inline]] void at(int64_t s, int n, int i, vf (&out)[4]) const {
-    for (int v = 0; v < 4; v++) out[v] = plain.at(s, n * NV, i * NV + v, vi{});
+    for (int v = 0; v < 4; v++) out[v] = plain.at(s, n * NV, (int)(first + i) * NV + v, vi{});
   }
 };
-struct HalfBytes {
-  Planes<1> table;
-  const uint8_t* codes;
-  HalfBytes(const Windows* m, int64_t panel)
-      : table((const float*)(m->base() + m->tables)), codes((const uint8_t*)(m->base() + m->values) + m->start(panel) / 2 * PANEL) {}
+// Two codes in a byte name two entries that one load brings: loads and integers have less to do here than vectors.
+struct PairsOfCodes {
+  static constexpr int64_t TABLE = 256 * 2 * sizeof(float);
+  static constexpr int MOST_RUN = 3;
+  static void write(const Windows* m, uint8_t* to) {
+    const float* entries = (const float*)(m->base() + m->tables);
+    float* pairs = (float*)to;
+    for (int i = 0; i < 256; i++) {
+      pairs[2 * i] = entries[i % 16];
+      pairs[2 * i + 1] = entries[i / 16];
+    }
+  }
+  const uint64_t* pairs;
+  const uint8_t* codes;  // [slots][n][8]
+  PairsOfCodes(const Windows* m, int64_t panel, int64_t first, const uint8_t* planes)
+      : pairs((const uint64_t*)(planes - TABLE)), codes((const uint8_t*)(m->base() + m->values) + (m->start(panel) + first) * (PANEL / 2)) {}
   [[gnu::always_inline]] void at(int64_t s, int n, int i, vf (&out)[4]) const {
-    const uint8x16_t two = vld1q_u8(codes + (s / 2 * n + i) * PANEL);
-    table.at(s % 2 ? vshrq_n_u8(two, 4) : vandq_u8(two, vdupq_n_u8(15)), out);
+    uint64_t all;
+    __builtin_memcpy(&all, codes + (s * n + i) * (PANEL / 2), sizeof all);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+      const uint64x2_t two = vcombine_u64(vld1_u64(pairs + (all >> 16 * v & 255)), vdup_n_u64(0));
+      out[v] = (vf)vld1q_lane_u64(pairs + (all >> (16 * v + 8) & 255), two, 1);
+    }
   }
 };
 
@@ -35,39 +55,44 @@ void write_planes(const float* x, int64_t n, uint8_t* planes) {
   for (int64_t at = 0; at < n; at += WINDOW) Planes<WINDOW / 16>(x + (at + WINDOW <= n ? at : n - WINDOW)).write(planes + 4 * at);
 }
 
-// Sums of panels [FIRST, FIRST + COUNT) of P that lie together from `panel` on. x: the planes of a row.
-template <int WB, class Values, int P, int FIRST, int COUNT>
-[[gnu::noinline]] void some_by_bytes(const Windows* m, int64_t panel, const uint8_t* x, vf* sums) {
+// Sums of panels [first, first + COUNT) of P that lie together from `panel` on, RUN slots of each after the other in one window. x: the planes of a
+// row. Windows are read again for each RUN, so that there is one loop.
+template <int WB, class Values, int P, int COUNT, int RUN>
+[[gnu::noinline]] void some_by_bytes(const Windows* m, int64_t panel, int64_t first, const uint8_t* x, vf* sums) {
   constexpr int64_t WINDOW = 1 << WB;
-  const Values values(m, panel);
-  const uint8_t* places = (const uint8_t*)(m->base() + m->words) + m->start(panel) * PANEL + FIRST * PANEL;
+  const Values values(m, panel, first, x);
+  const uint8_t* places = (const uint8_t*)(m->base() + m->words) + (m->start(panel) + first) * PANEL;
   const uint16_t* base = (const uint16_t*)(m->base() + m->bases);
   vf sum[COUNT][4] = {};
-  for (int64_t s = 0; s < m->slots;) {
-    const uint16_t at = base[s];
-    const Planes<WINDOW / 16> window(x + (at + WINDOW - 1) / WINDOW * WINDOW * 4);
-    for (; s < m->slots && base[s] == at; s++, places += P * PANEL) {
-#pragma GCC unroll 4
+  for (int64_t s = 0; s < m->slots; s += RUN, places += RUN * P * PANEL) {
+    const Planes<WINDOW / 16> window(x + (base[s] + WINDOW - 1) / WINDOW * WINDOW * 4);
+#pragma GCC unroll 3
+    for (int k = 0; k < RUN; k++)
+#pragma GCC unroll 2
       for (int p = 0; p < COUNT; p++) {
         vf seen[4], held[4];
-        window.at(vld1q_u8(places + p * PANEL), seen);
-        values.at(s, P, FIRST + p, held);
+        window.at(vld1q_u8(places + (k * P + p) * PANEL), seen);
+        values.at(s + k, P, p, held);
         for (int v = 0; v < 4; v++) sum[p][v] += seen[v] * held[v];
       }
-    }
   }
   for (int p = 0; p < COUNT; p++)
-    for (int v = 0; v < 4; v++) sums[(FIRST + p) * NV + v] = sum[p][v];
+    for (int v = 0; v < 4; v++) sums[(first + p) * NV + v] = sum[p][v];
 }
 
 // Sums of P panels from `panel` on; all have the same windows. Two at a time: their sums, a window and what is on its way fill the registers.
 template <int WB, class Values, int P>
-void sums_by_bytes(const Windows* m, int64_t panel, const float* x, vf* sums) {
+void sums_by_bytes(const Windows* m, int64_t panel, const float* planes, vf* sums) {
+  const uint8_t* x = (const uint8_t*)planes;
   if constexpr (P == 4) {
-    some_by_bytes<WB, Values, P, 0, 2>(m, panel, (const uint8_t*)x, sums);
-    some_by_bytes<WB, Values, P, 2, 2>(m, panel, (const uint8_t*)x, sums);
+    constexpr int LONG = WB < 6 ? Values::MOST_RUN : 2;
+    for (int64_t first = 0; first < P; first += 2) {
+      if (LONG == 3 && m->per_word == 3) some_by_bytes<WB, Values, P, 2, LONG>(m, panel, first, x, sums);
+      else if (m->per_word == 2) some_by_bytes<WB, Values, P, 2, 2>(m, panel, first, x, sums);
+      else some_by_bytes<WB, Values, P, 2, 1>(m, panel, first, x, sums);
+    }
   } else {
-    some_by_bytes<WB, Values, P, 0, P>(m, panel, (const uint8_t*)x, sums);
+    some_by_bytes<WB, Values, P, P, 1>(m, panel, 0, x, sums);
   }
 }
 

@@ -37,14 +37,15 @@ class Encoding:
 
     @property
     def per_word(self) -> int:
-        """Slots that a word of 32 bits holds; by bytes: those that a byte of values does."""
+        """Slots that a word of 32 bits holds."""
         if self.by_bytes:
-            return 2 if self.symbol else 1
+            return 1
         return 2 if self.tables else 32 // (self.window.bit_length() - 1 + self.symbol)
 
     def row_bytes(self, columns: int) -> int:
-        """Of a row of x in scratch; by bytes: of whole windows."""
-        return 4 * (-(-columns // self.window) * self.window if self.by_bytes else columns)
+        """Of a row of x in scratch; by bytes: of whole windows, and of all pairs of 16 entries."""
+        pairs = 256 * 8 if self.by_bytes and self.symbol else 0
+        return pairs + 4 * (-(-columns // self.window) * self.window if self.by_bytes else columns)
 
     @property
     def fields(self) -> list[tuple[int, int]]:
@@ -137,7 +138,8 @@ def pack_windows(tensor: EncodedTensor, encoding: Encoding, order: Order) -> np.
             content |= symbols << codes
         np.bitwise_or.at(words, _place(slots, together, slots.slot // per, per), content)
         sections = {"words": words, **sections}  # never the last one: kernels read up to 3 bytes behind it
-    fields = [panels, TOGETHER, width, per, entries, 0 if encoding.elastic else int(slots.counts[0])]
+    together_in = _run(slots.bases) if encoding.by_bytes else per
+    fields = [panels, TOGETHER, width, together_in, entries, 0 if encoding.elastic else int(slots.counts[0])]
     return sections_of(fields, ("rows", "starts", "bases", "masks", "words", "values", "tables", "places"), sections)
 
 
@@ -150,19 +152,21 @@ def _place(slots: _Slots, together: np.ndarray, row: np.ndarray, per: int) -> np
 
 
 def _bytes(slots: _Slots, together: np.ndarray, total: int, symbols: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The sections that NEON reads: places uint8[slots][16], and indices two slots in a byte. Rows lie as its look-ups want them."""
-    lane = slots.lane % PANEL
-
-    def place(row: np.ndarray, per: int) -> np.ndarray:
-        return _place(slots, together, row, per) - lane + lane % 4 * 4 + lane // 4
-
+    """The sections that NEON reads: places uint8[slots][16], rows as its look-ups want them, and indices uint8[slots][8], two rows in a byte."""
+    lane, at = slots.lane % PANEL, _place(slots, together, slots.slot, 1)
     places = np.zeros(total * PANEL, np.uint8)
-    places[place(slots.slot, 1)] = slots.place
+    places[at - lane + lane % 4 * 4 + lane // 4] = slots.place
     if symbols is None:
         return {"words": places}
-    halves = np.zeros(total // 2 * PANEL, np.uint8)
-    np.bitwise_or.at(halves, place(slots.slot // 2, 2), (symbols << (slots.slot % 2 * 4).astype(np.uint32)).astype(np.uint8))
+    halves = np.zeros(total * PANEL // 2, np.uint8)
+    np.bitwise_or.at(halves, at // 2, (symbols << (at % 2 * 4).astype(np.uint32)).astype(np.uint8))
     return {"words": places, "values": halves}
+
+
+def _run(bases: np.ndarray) -> int:
+    """How many slots after others lie in one window, in all windows; 3 at most."""
+    lengths = np.unique(bases, return_counts=True)[1]
+    return next(run for run in (3, 2, 1) if not (lengths % run).any())
 
 
 def _fixed(tensor: EncodedTensor, encoding: Encoding, order: Order) -> _Slots:
