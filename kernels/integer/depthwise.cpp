@@ -13,8 +13,11 @@ void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t ro
 #if defined(__aarch64__)
   const int32_t* begun_as = (const int32_t*)(l.table.begun_bias + p[STRIDE]);  // of each chunk
   const bool to_codes = f.is_quick() && *begun_as != AS_THEY_ARE;  // which all are for filters of 129 taps and more
+  ToCodes<FOLDED> folded(f, row);
+  ToCodes<BASED> based(f, row);
 #else
   const bool to_codes = f.is_quick();
+  ToCodes<0> codes(f, row);
 #endif
   const bool to_floats = (f.flags & (TO_FLOATS | TO_CODES)) == TO_FLOATS;
   const bool rolls = p[KH] == 3 && p[KW] == 3 && p[DH] == 1 && (p[SH] == 1 || p[SH] == 2) && (to_codes || to_floats);
@@ -30,19 +33,22 @@ void output_rows(const Layer& l, const Finish& f, const int8_t* rows, int64_t ro
     if (WIDENS && !rolls) widen(weights, l.vectors, wide);
     if (to_floats) {
       float own[CHUNK];
-      chunk_of(l, rolls, weights, x, count, ToFloats(l, f, row, chunk, own));
+      ToFloats end(l, f, row, chunk, own);
+      chunk_of(l, rolls, weights, x, count, end);
     } else if (!to_codes) {
-      chunk_of(l, rolls, weights, x, count, Exactly{&f, &l.table, row, chunk});
+      Exactly end = {&f, &l.table, row, chunk};
+      chunk_of(l, rolls, weights, x, count, end);
     } else {
+#if defined(__aarch64__)
       Weights begun = weights;
-#if defined(__aarch64__)
       begun.start = l.table.begun_start + chunk.index * CHUNK;
-#endif
-#if defined(__aarch64__)
-      uint64_t left = begun_as[chunk.index] == FOLDED ? chunk_of(l, rolls, begun, x, count, ToCodes<FOLDED>(l, f, row, chunk))
-                                         : chunk_of(l, rolls, begun, x, count, ToCodes<BASED>(l, f, row, chunk));
+      const bool is_folded = begun_as[chunk.index] == FOLDED;
+      if (is_folded) folded.tell(l, chunk);
+      else based.tell(l, chunk);
+      uint64_t left = is_folded ? chunk_of(l, rolls, begun, x, count, folded) : chunk_of(l, rolls, begun, x, count, based);
 #else
-      uint64_t left = chunk_of(l, rolls, begun, x, count, ToCodes<0>(l, f, row, chunk));
+      codes.tell(l, chunk);
+      uint64_t left = chunk_of(l, rolls, weights, x, count, codes);
 #endif
       if (!left) return;
       if (WIDENS && rolls) widen(weights, l.vectors, wide);

@@ -45,19 +45,24 @@ template <typename F>
 #endif
 }
 
-// What becomes of the sums of row o of a chunk. Taken by value, as `Quick`.
+// What becomes of the sums of row o of the chunk that it was told of last; `row`: the first one.
 #if defined(__aarch64__)
 template <int BEGUN>
 struct ToCodes {
   QuickNeon quick;
-  int8_t* to;
-  const float *m, *bias;
-  int64_t n;
+  int8_t *row_codes, *to = nullptr;
+  const float *m = nullptr, *bias = nullptr;
+  int64_t n = 0;
   uint64_t near = 0;
 
-  ToCodes(const Layer& l, const Finish& f, int64_t row, const Chunk& chunk)
-      : quick(f), to(f.codes + row * f.ld + chunk.at), m(l.table.quick_m + chunk.index * CHUNK),
-        bias(l.table.begun_bias + chunk.index * CHUNK), n(chunk.n) {}
+  ToCodes(const Finish& f, int64_t row) : quick(f), row_codes(f.codes + row * f.ld) {}
+  void tell(const Layer& l, const Chunk& chunk) {
+    near = 0;
+    to = row_codes + chunk.at;
+    m = l.table.quick_m + chunk.index * CHUNK;
+    bias = l.table.begun_bias + chunk.index * CHUNK;
+    n = chunk.n;
+  }
   [[gnu::always_inline]] void operator()(const vi (&sums)[4], int64_t o) {
     uint16x8_t least;
     vf value[4];
@@ -73,14 +78,19 @@ struct ToCodes {
 template <int>
 struct ToCodes {
   Quick quick;
-  int8_t* to;
-  const float *m, *bias;
-  int64_t n;
-  uint64_t near;  // bit o: row o lies near a tie, and is left to others
+  int8_t *row_codes, *to = nullptr;
+  const float *m = nullptr, *bias = nullptr;
+  int64_t n = 0;
+  uint64_t near = 0;  // bit o: row o lies near a tie, and is left to others
 
-  ToCodes(const Layer& l, const Finish& f, int64_t row, const Chunk& chunk)
-      : quick(f.quick()), to(f.codes + row * f.ld + chunk.at), m(l.table.quick_m + chunk.index * CHUNK), bias(l.table.quick_bias + chunk.index * CHUNK),
-        n(chunk.n), near(0) {}
+  ToCodes(const Finish& f, int64_t row) : quick(f.quick()), row_codes(f.codes + row * f.ld) {}
+  void tell(const Layer& l, const Chunk& chunk) {
+    near = 0;
+    to = row_codes + chunk.at;
+    m = l.table.quick_m + chunk.index * CHUNK;
+    bias = l.table.quick_bias + chunk.index * CHUNK;
+    n = chunk.n;
+  }
   [[gnu::always_inline]] void operator()(const vi (&sums)[4], int64_t o) {
     vi q[4];
     vu least = {};

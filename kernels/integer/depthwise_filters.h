@@ -56,8 +56,17 @@ struct Weights {
   W at(int64_t i) const { return WIDENS ? wide[i] : signed_words(loadi(w + i * CHUNK)); }
 };
 
+// How a filter takes the end of its sums: its numbers in registers, or where loads cost less than registers do, in memory.
+#if defined(__aarch64__)
 template <typename End>
-uint64_t any_filter(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, End end);
+using Taken = End&;
+#else
+template <typename End>
+using Taken = End;
+#endif
+
+template <typename End>
+uint64_t any_filter(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, Taken<End> end);
 
 #if defined(__aarch64__) && !defined(__ARM_FEATURE_DOTPROD)
 // Rows of one chunk of a filter of 3 × 3, without dot products: tap by tap, two products added in 16 bits. `fits` unless two weights that meet are -128.
@@ -78,9 +87,9 @@ struct Taps {
   }
 };
 template <int STRIDE, typename End>
-[[gnu::noinline]] uint64_t rolled(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, End end) {
+[[gnu::noinline]] uint64_t rolled(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, Taken<End> end) {
   const Taps taps(weights);
-  if (!taps.fits) return any_filter(l, weights, x, count, end);
+  if (!taps.fits) return any_filter<End>(l, weights, x, count, end);
   const int64_t places[3] = {0, l.taps_at[1], l.taps_at[2]}, step = l.row_bytes;
   const vi start[4] = {weights.first(0), weights.first(1), weights.first(2), weights.first(3)};
   for (int64_t o = 0; o < count; o++, x += STRIDE * step) {
@@ -110,7 +119,7 @@ template <int STRIDE, typename End>
 // Rows of one chunk of a filter of 3 × 3: weights stay in registers and each row is interleaved once. Nothing is called here, as that would send
 // all registers to memory.
 template <int STRIDE, typename End>
-[[gnu::noinline]] uint64_t rolled(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, End end) {
+[[gnu::noinline]] uint64_t rolled(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, Taken<End> end) {
   const int64_t t1 = l.taps_at[1], t2 = l.taps_at[2], step = l.row_bytes;
   W w[3][4];
 #pragma GCC unroll 3
@@ -206,7 +215,7 @@ template <int ROWS, typename End>
 
 // All rows of a chunk.
 template <typename End>
-[[gnu::noinline]] uint64_t any_filter(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, End end) {
+[[gnu::noinline]] uint64_t any_filter(const Layer& l, const Weights& weights, const int8_t* x, int64_t count, Taken<End> end) {
   int64_t o = 0;
   if (l.p[DH] == 1) {
     for (; o + TOGETHER <= count; o += TOGETHER) some_rows<TOGETHER>(l, weights, x, o, end);
@@ -224,9 +233,9 @@ template <typename End>
 }
 
 template <typename End>
-inline uint64_t chunk_of(const Layer& l, bool rolls, const Weights& weights, const int8_t* x, int64_t count, const End& end) {
-  if (!rolls) return any_filter(l, weights, x, count, end);
-  return l.p[SH] == 1 ? rolled<1>(l, weights, x, count, end) : rolled<2>(l, weights, x, count, end);
+inline uint64_t chunk_of(const Layer& l, bool rolls, const Weights& weights, const int8_t* x, int64_t count, End& end) {
+  if (!rolls) return any_filter<End>(l, weights, x, count, end);
+  return l.p[SH] == 1 ? rolled<1, End>(l, weights, x, count, end) : rolled<2, End>(l, weights, x, count, end);
 }
 
 }  // namespace

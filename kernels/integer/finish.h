@@ -71,17 +71,25 @@ struct Finish {
   int64_t group(int64_t row) const { return p[F_GROUP_ROWS] == 1 ? row : row / p[F_GROUP_ROWS]; }
   bool share(int64_t row, int64_t n) const { return n == 1 || row % p[F_GROUP_ROWS] + n <= p[F_GROUP_ROWS]; }
 
+#if defined(__aarch64__)
+  RowNeon row_neon() const {
+    const float low = thin_f32(p[F_LOW]), high = thin_f32(p[F_HIGH]);
+    return {splat(low), splat(high), Divided(grid.inverse, p[F_ZERO], p[F_CODE_LOW], p[F_CODE_HIGH], flags & UNSIGNED), (flags & ADDS) != 0,
+            (flags & TO_FLOATS) != 0, (flags & TO_CODES) != 0, low > -__builtin_inff() || high < __builtin_inff()};
+  }
+#endif
+
   // n outputs from `column` on of `rows` rows from `row` on, whose sums lie in order, `lds` apart, and whose entries of the table begin at `t`.
   [[gnu::noinline]] void exactly(const int32_t* sums, int64_t lds, int64_t rows, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
     const bool together = !(flags & DYNAMIC) && grid.inverse != 0.0f;
 #if defined(__aarch64__)
     if (together && (n == 16 || n == 8)) {
-      const RowNeon f = {t.m + at, t.bias + at, splat(thin_f32(p[F_LOW])), splat(thin_f32(p[F_HIGH])),
-                         Divided(grid.inverse, p[F_ZERO], p[F_CODE_LOW], p[F_CODE_HIGH], flags & UNSIGNED), (flags & ADDS) != 0,
-                         (flags & TO_FLOATS) != 0, (flags & TO_CODES) != 0};
+      const RowNeon f = row_neon();
       for (int64_t r = 0; r < rows; r++, sums += lds) {
         const int64_t place = (row + r) * ld + column;
-        const bool done = n == 16 ? f.row<4>(sums, y + place, codes + place, addend + place) : f.row<2>(sums, y + place, codes + place, addend + place);
+        const vi four[4] = {loadi(sums), loadi(sums + VL), loadi(sums + (n - 2 * VL)), loadi(sums + (n - VL))}, two[2] = {four[0], four[1]};
+        const bool done = n == 16 ? f.row<4>(four, t.m + at, t.bias + at, y + place, codes + place, addend + place)
+                                  : f.row<2>(two, t.m + at, t.bias + at, y + place, codes + place, addend + place);
         if (!done) row_apart(sums, t, at, row + r, column, n);
       }
       return;
@@ -138,7 +146,7 @@ struct Finish {
     }
   };
 
-  void row_apart(const int32_t* sums, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
+  [[gnu::noinline]] void row_apart(const int32_t* sums, const Table& t, int64_t at, int64_t row, int64_t column, int64_t n) const {
     const vf floor = splat(thin_f32(p[F_LOW])), ceiling = splat(thin_f32(p[F_HIGH])), alpha = splat(thin_f32(p[F_ALPHA]));
     const vf scale = splat((flags & DYNAMIC) ? scales[group(row)] : 1.0f);
     const int64_t place = row * ld + column;

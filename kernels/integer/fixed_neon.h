@@ -7,6 +7,13 @@
 #if defined(__aarch64__)
 namespace {
 
+// Numbers of a table that are read again wherever they are used, as loads cost less than copies of registers.
+template <typename T>
+[[gnu::always_inline]] inline const T* read_again(const T* p) {
+  asm volatile("" : "+r"(p));
+  return p;
+}
+
 // Floats moved to between 1 and 2 are codes in bits 15 to 22, above their distances from the next lower ones, in 2^-15. The largest code that may be
 // ends at 2: there bits 15 to 30, which keep the order of floats, are as large as 16 bits with a sign can be, so that narrowing clamps what is larger.
 struct Fixed {
@@ -75,7 +82,7 @@ struct Divided {
  private:
   // `most` becomes NaN where one is.
   [[gnu::always_inline]] vf moved(vf value, float32x4_t& most) const {
-    const vf found = (vf)vfmaq_f32((float32x4_t)fixed.offset, (float32x4_t)value, (float32x4_t)inverse);
+    const vf found = (vf)vfmaq_f32(*read_again((const float32x4_t*)&fixed.offset), (float32x4_t)value, (float32x4_t)inverse);
     most = vmaxq_f32(most, (float32x4_t)found);
     return found;
   }
@@ -92,13 +99,6 @@ struct Divided {
   int8_t each[16];
   for (int j = 0; j < 4; j++) store_codes(each + j * VL, codes_of(value[j], g));
   return loadi(each);
-}
-
-// Numbers of a table that are read again wherever they are used, as loads cost less than copies of registers.
-template <typename T>
-[[gnu::always_inline]] inline const T* read_again(const T* p) {
-  asm volatile("" : "+r"(p));
-  return p;
 }
 
 }  // namespace

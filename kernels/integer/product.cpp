@@ -46,17 +46,7 @@ template <int P>
 inline void all_rows(int64_t rows, const Tile& block) {
   Tile t = block;
 #if defined(__aarch64__)
-#if defined(THIN_QUADS)
-  const bool together = t.pairs && t.words >= 4 + 4 * (t.tail != 0);
-#else
-  const bool together = t.words >= 4 + (t.tail != 0) && !t.flip;
-#endif
-  if (together && t.finish->is_quick() && t.columns >= PANEL) {
-#if defined(THIN_QUADS)
-    const int64_t done = t.begun == FOLDED ? quick_rows<FOLDED>(rows, t) : t.begun == BASED ? quick_rows<BASED>(rows, t) : quick_rows<AS_THEY_ARE>(rows, t);
-#else
-    const int64_t done = quick_rows(rows, t);
-#endif
+  if (const int64_t done = t.columns >= PANEL ? fours_of_rows(rows, t) : 0) {
     if (!t.upwards) {
       t.x += done * t.ldx;
       t.row += done;

@@ -65,18 +65,21 @@ template <int BEGUN>
   }
   return count;
 }
+
+// Rows of a whole panel that are made by fours: all but three of them, or none. Says how many.
+inline int64_t fours_of_rows(int64_t rows, const Tile& t) {
+  if (!t.finish->is_quick() || !t.pairs || t.words < 4 + 4 * (t.tail != 0)) return 0;
+  return t.begun == FOLDED ? quick_rows<FOLDED>(rows, t) : t.begun == BASED ? quick_rows<BASED>(rows, t) : quick_rows<AS_THEY_ARE>(rows, t);
+}
 #else
-// The same with dot products, of rows of sixteen columns and more; their codes have the right sign.
-[[gnu::noinline]] int64_t quick_rows(int64_t rows, const Tile& t) {
-  const QuickNeon f = *t.quick;
-  const float *factors = t.table.quick_m + t.at, *bias = t.table.begun_bias + t.at;
-  const vf m[NV] = {load(factors), load(factors + VL), load(factors + 2 * VL), load(factors + 3 * VL)};
-  const int begun = t.begun;
+// The same with dot products, of rows of sixteen columns and more whose codes have the right sign. `end` gets the sums of four rows from one on.
+template <typename End>
+[[gnu::always_inline]] inline int64_t each_four(int64_t rows, const Tile& t, End end) {
   const int64_t count = rows / 4 * 4, columns = t.tail ? 4 * t.words - 4 + t.tail : 4 * t.words, whole = columns / 16 * 4, rest = t.words - whole;
-  const int64_t ldx = t.ldx, step = t.upwards ? -4 : 4, first = t.upwards ? rows - 4 : 0;
-  const int8_t *x = t.x + first * ldx, *w = t.w;
-  int8_t* to = f.codes + (t.row + first) * f.ld + t.column;
-  for (int64_t done = 0; done < count; done += 4, x += step * ldx, to += step * f.ld) {
+  const int64_t ldx = t.ldx, step = t.upwards ? -4 : 4;
+  int64_t row = t.upwards ? rows - 4 : 0;
+  const int8_t *x = t.x + row * ldx, *w = t.w;
+  for (int64_t left = count; left > 0; left -= 4, x += step * ldx, row += step) {
     vi sum[4][NV];
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
@@ -86,16 +89,54 @@ template <int BEGUN>
     }
     add_words<4, false>(sum, x, ldx, w, whole, vi{});
     if (rest) add_last_words<4>(sum, x + columns, ldx, w + whole * 4 * PANEL, rest, t.tail ? t.tail : 4);
+    end(sum, row);
+  }
+  return count;
+}
+
+[[gnu::noinline]] int64_t quick_rows(int64_t rows, const Tile& t) {
+  const QuickNeon f = *t.quick;
+  const float *factors = t.table.quick_m + t.at, *bias = t.table.begun_bias + t.at;
+  const vf m[NV] = {load(factors), load(factors + VL), load(factors + 2 * VL), load(factors + 3 * VL)};
+  const int begun = t.begun;
+  int8_t* const codes = f.codes + t.row * f.ld + t.column;
+  return each_four(rows, t, [&](const vi (&sum)[4][NV], int64_t row) __attribute__((always_inline)) {
     vf value[4][NV];
     floats_of<4>(sum, begun, value);
+    int8_t* to = codes + row * f.ld;
     uint16x8_t least[4];
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) storei(to + r * f.ld, f.bytes_of(value[r], m, read_again(bias), least[r]));
     if (__builtin_expect(f.is_near(vminq_u16(vminq_u16(least[0], least[1]), vminq_u16(least[2], least[3]))), 0))
       for (int r = 0; r < 4; r++)
-        if (f.is_near(least[r])) again<1>(t, first + done / 4 * step + r);
-  }
-  return count;
+        if (f.is_near(least[r])) again<1>(t, row + r);
+  });
+}
+
+// Step by step: a value is added, or floats leave too.
+[[gnu::noinline]] int64_t exact_rows(int64_t rows, const Tile& t) {
+  const Finish& f = *t.finish;
+  const RowNeon how = f.row_neon();
+  return each_four(rows, t, [&](const vi (&sum)[4][NV], int64_t row) __attribute__((always_inline)) {
+    const RowNeon exact = *read_again(&how);  // not before the products, which need all registers
+    const float *m = t.table.m + t.at, *bias = t.table.bias + t.at;
+    int64_t place = (t.row + row) * f.ld + t.column;
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++, place += f.ld)
+      if (!__builtin_expect(exact.row<4>(sum[r], m, bias, f.y + place, f.codes + place, f.addend + place), 1)) {
+        int32_t copied[PANEL];  // sums whose address somebody has would lie in memory
+#pragma GCC unroll 4
+        for (int i = 0; i < NV; i++) storei(copied + i * VL, sum[r][i]);
+        f.row_apart(copied, t.table, t.at, t.row + row + r, t.column, PANEL);
+      }
+  });
+}
+
+inline int64_t fours_of_rows(int64_t rows, const Tile& t) {
+  const Finish& f = *t.finish;
+  if (t.flip || t.words < 4 + (t.tail != 0)) return 0;
+  if (f.is_quick()) return quick_rows(rows, t);
+  return (f.flags & TO_CODES) && !(f.flags & DYNAMIC) && f.grid.inverse != 0.0f ? exact_rows(rows, t) : 0;
 }
 #endif
 

@@ -8,25 +8,25 @@
 namespace {
 
 struct RowNeon {
-  const float *m, *bias;
   vf floor, ceiling;
   Divided grid;
-  bool adds, to_floats, to_codes;
+  bool adds, to_floats, to_codes, clamps;
 
   // 4 V outputs; false if one lies near a tie or is NaN.
   template <int V>
-  [[gnu::always_inline]] bool row(const int32_t* sums, float* y, int8_t* codes, const float* addend) const {
+  [[gnu::always_inline]] bool row(const vi (&sums)[V], const float* m, const float* bias, float* y, int8_t* codes, const float* addend) const {
     vf value[V];
 #pragma GCC unroll 4
     for (int j = 0; j < V; j++) {
-      const vf product = apart(__builtin_convertvector(loadi(sums + j * VL), vf) * load(m + j * VL));
+      const vf product = apart(__builtin_convertvector(sums[j], vf) * load(m + j * VL));
       value[j] = product + load(bias + j * VL);
     }
     if (adds)
 #pragma GCC unroll 4
       for (int j = 0; j < V; j++) value[j] += load(addend + j * VL);
+    if (clamps)
 #pragma GCC unroll 4
-    for (int j = 0; j < V; j++) value[j] = clamped(value[j], floor, ceiling);
+      for (int j = 0; j < V; j++) value[j] = clamped(value[j], floor, ceiling);
     if (to_floats)
 #pragma GCC unroll 4
       for (int j = 0; j < V; j++) store(y + j * VL, value[j]);
