@@ -140,33 +140,44 @@ inline void panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps
 }
 
 // Indices multiplied as they are, where tables are grids: field f stays where it lies in its byte, so that its products are 2^(B f) times too large and
-// have sums of their own. No look-up: vpdpbusd alone bounds it, one cycle per vector of 64 weights on Zen 4.
-template <int B> constexpr bool ON_GRIDS = B == 1 || B == 2 || B == 4;
+// have sums of their own. No look-up: vpdpbusd alone bounds it, one cycle per vector of 64 weights on Zen 4 (3 bits: 1.4).
+template <int B> constexpr bool ON_GRIDS = B <= 4;
 
 template <int B, int P>
 inline void grid_panel(const uint8_t* w, int64_t apart, const Row& row, int64_t steps, int32_t* raw) {
-  constexpr int SUMS = B == 4 ? 2 : 4;  // fields of a byte that have their own; of one bit, the upper four are shifted to where the lower four lie
+  constexpr int SUMS = B < 3 ? 4 : 2;  // fields of a byte that have their own; of one bit, the upper four are shifted to where the lower four lie
   __m512i sum[P][SUMS];
 #pragma GCC unroll 4
   for (int p = 0; p < P; p++)
 #pragma GCC unroll 4
     for (int f = 0; f < SUMS; f++) sum[p][f] = _mm512_setzero_si512();
   const int8_t* x = row.x;
-  for (; steps > 0; steps--, x += STEP<B>, w += 64) {
-    __m512i from[P];
+  for (; steps > 0; steps--, x += STEP<B>, w += STEP_BYTES<B>) {
+    if constexpr (B == 3) {
 #pragma GCC unroll 4
-    for (int p = 0; p < P; p++) from[p] = once(w + p * apart);
-#pragma GCC unroll 2
-    for (int f = 0; f < FIELDS<B>; f += SUMS) {
-#pragma GCC unroll 4
-      for (int g = 0; g < SUMS; g++) {
-        const __m512i codes = four(x + 4 * (f + g)), mask = _mm512_set1_epi8((char)(((1 << B) - 1) << (B * g)));
-#pragma GCC unroll 4
-        for (int p = 0; p < P; p++) add_products(sum[p][g], _mm512_and_si512(from[p], mask), codes);
+      for (int p = 0; p < P; p++) {
+        __m512i from[4];
+        split<B>(w + p * apart, from);
+#pragma GCC unroll 8
+        for (int f = 0; f < FIELDS<B>; f++)
+          add_products_of_four(sum[p][f % SUMS], _mm512_and_si512(from[f / SUMS], _mm512_set1_epi8((char)(7 << (B * (f % SUMS))))), x + 4 * f);
       }
-      if (f + SUMS < FIELDS<B>)
+    } else {
+      __m512i from[P];
 #pragma GCC unroll 4
-        for (int p = 0; p < P; p++) from[p] = _mm512_srli_epi16(from[p], 4);
+      for (int p = 0; p < P; p++) from[p] = once(w + p * apart);
+#pragma GCC unroll 2
+      for (int f = 0; f < FIELDS<B>; f += SUMS) {
+#pragma GCC unroll 4
+        for (int g = 0; g < SUMS; g++) {
+          const __m512i codes = four(x + 4 * (f + g)), mask = _mm512_set1_epi8((char)(((1 << B) - 1) << (B * g)));
+#pragma GCC unroll 4
+          for (int p = 0; p < P; p++) add_products(sum[p][g], _mm512_and_si512(from[p], mask), codes);
+        }
+        if (f + SUMS < FIELDS<B>)
+#pragma GCC unroll 4
+          for (int p = 0; p < P; p++) from[p] = _mm512_srli_epi16(from[p], 4);
+      }
     }
   }
 #pragma GCC unroll 4
