@@ -103,7 +103,7 @@ def kept(options: argparse.Namespace, name: str, key: str, entry: Callable[[], r
 
 
 def laid_out(case: Case, options: argparse.Namespace) -> Path:
-    """The case's folder, prepared by a process of its own: that takes up to 9 times the bytes of the weights, which are free again when times
+    """The case's folder, prepared by a process of its own: that takes many times the bytes of the weights, which are free again when times
     are taken, and where the system ends it for want of memory, other cases go on. Raises ValueError."""
     line = [sys.executable, "-m", str(__package__), "prepare", case.name, "--work", str(options.work), "--only", options.only]
     code = subprocess.run(line + (["--peers", str(options.peers)] if options.peers else [])).returncode
