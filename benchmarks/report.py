@@ -71,19 +71,21 @@ def section(name: str, entry: Entry) -> list[str]:
 
 
 def report(found: Mapping[str, Entry], folder: Path) -> str:
-    """Writes ``README.md`` and the plots into ``folder``; returns the table of ratios."""
+    """Writes ``README.md`` and the plots into ``folder``; returns the table of ratios, or says that none were asked for."""
     folder.mkdir(parents=True, exist_ok=True)
     machines = list(dict.fromkeys(machine(entry["about"]) for entry in found.values()))
     ratios = list(ratio_rows(found))
     lines = ["# Measured beside peers", "", "Made by `python -m thinfer.benchmarks report`. Each contender ran in a process of its own, in blocks "
              "that took turns, the others stopped, pinned, after its output was compared with float64. Ratio: our minimum over the best "
-             "rival's in the same run; below 1 is ahead.", "", *(f"- {text}" for text in machines), "", "## Ratios", "", *table(ratios), ""]
+             "rival's in the same run; below 1 is ahead.", "", *(f"- {text}" for text in machines), ""]
+    if ratios:
+        lines += ["## Ratios", "", *table(ratios), ""]
     for title, file in plots(found, folder):
         lines += [f"## {title}", "", f"![{title}]({file})", ""]
     for name, entry in found.items():
         lines += section(name, entry)
     (folder / REPORT).write_text("\n".join(lines))
-    return "\n".join(table(ratios))
+    return "\n".join(table(ratios)) if ratios else f"{folder / REPORT}: nothing in it was asked to be ahead of a rival"
 
 
 def plots(found: Mapping[str, Entry], folder: Path) -> list[tuple[str, str]]:

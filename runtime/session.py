@@ -47,13 +47,16 @@ def load(model: str | os.PathLike[str] | Graph, *, backend: str | None = None, t
     numpy. ``threads``: of one ``run`` call (native, numba). ``costs``: a file that ``toolchain tune`` wrote on this device, for the planner; None
     takes the one that THINFER_COSTS names, if any. ``cache``: a folder for plans of files, which is made if need be, so that a later process
     loads the same file sooner (``plan_cache.py``); None takes the one that THINFER_PLANS names, if any.
-    Raises FormatError (not a well-formed file), BackendError, CostsError, OpError (operators wrongly used or unknown), OSError (no such file).
+    Raises FormatError (not a well-formed file), BackendError, CostsError, OpError (operators wrongly used or unknown), OSError (no such file),
+    TypeError (no path and no Graph).
     """
     with uncollected():
         if isinstance(model, (str, os.PathLike)):
             return Session(ModelFile(model), backend=backend, threads=threads, costs=costs, cache=cache)
-        from ..formats.graph import verify
+        from ..formats.graph import Graph, verify
 
+        if not isinstance(model, Graph):
+            raise TypeError(f"the model must be the path of a .thin file or a Graph, not {type(model).__name__}")
         return Session(verify(model), backend=backend, threads=threads, costs=costs)
 
 

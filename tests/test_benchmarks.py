@@ -64,6 +64,8 @@ def test_a_contest(tmp_path: Path) -> None:
     assert records.load(tmp_path / "r.json")["small"] == json.loads(json.dumps(entry))
     assert "numpy fp32" in report(records.load(tmp_path / "r.json"), tmp_path / "report")
     assert "64 × 96, half sparse" in (tmp_path / "report/README.md").read_text()
+    assert "nothing in it was asked" in report({"small": entry | {"targets": []}}, tmp_path / "report")
+    assert "## Ratios" not in (tmp_path / "report/README.md").read_text()
 
 
 def test_wrong_outputs_get_no_time(tmp_path: Path) -> None:

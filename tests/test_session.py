@@ -99,6 +99,12 @@ def test_wrong_output_backend_and_threads() -> None:
         runtime.load(small_cnn(), threads=0)
 
 
+@pytest.mark.parametrize("model", [None, 3, b"THIN"])
+def test_no_model_at_all(model: object) -> None:
+    with pytest.raises(TypeError, match=rf"path of a \.thin file or a Graph, not {type(model).__name__}"):
+        runtime.load(model)  # type: ignore[arg-type]
+
+
 def test_all_unsupported_operators_at_once() -> None:
     graph = Graph((ValueInfo("x", "float32", (1,)),), (ValueInfo("z", "float32", (1,)),),
                   (Node("Frob", ("x",), ("y",), name="first"), Node("Grok", ("y",), ("z",), name="second")))
