@@ -160,6 +160,13 @@ def test_entries_of_two_bytes(level: str, bits: int, entries: str) -> None:
 
 
 @every_level
+def test_few_weights_of_five_bits(level: str) -> None:
+    """Enough for a table of pairs as a whole, but not for each of three threads; and too few."""
+    for n, k in ((70, 105), (33, 67), (16, 255), (16, 256)):
+        gemm(1, encoded((n, k), "codebook5"), level, 1)
+
+
+@every_level
 @pytest.mark.parametrize("entries", ["short", "mirrored"])
 def test_infinite_entries_and_columns_that_are_not_there(level: str, entries: str) -> None:
     """An entry of Inf that only filled-up columns have, and one in the last column."""

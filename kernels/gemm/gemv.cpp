@@ -344,7 +344,7 @@ void looked_up(const ThinCall* call, int64_t begin, int64_t end) {
   const Layer layer(call);
 #if !defined(__AVX512F__)
   if constexpr (BITS == PAIRED)
-    if (!layer.packed.lanes(0) && (end - begin) * PANEL * layer.p[K] >= FEWEST_PAIRED) return looked_up_in_pairs(layer, begin, end);
+    if (!layer.packed.lanes(0) && layer.panels * layer.p[GROUPS] * PANEL * layer.p[K] >= FEWEST_PAIRED) return looked_up_in_pairs(layer, begin, end);
 #endif
   for (int64_t item = begin; item < end; item++) {
     float total[PANEL];
