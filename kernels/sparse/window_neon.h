@@ -12,7 +12,7 @@ namespace {
 template <class Plain>
 struct ByteValues {
   static constexpr int64_t TABLE = 0;  // bytes of scratch before the planes
-  static constexpr int MOST_RUN = sizeof *Plain::v == sizeof(float) ? 3 : 2;  // slots at a time, for which the registers last
+  static constexpr int MOST_RUN = sizeof *Plain::v == sizeof(float) ? 3 : 1;  // slots at a time where that saves time
   static void write(const Windows*, uint8_t*) {}
   Plain plain;
   int64_t first;
@@ -85,10 +85,14 @@ template <int WB, class Values, int P>
 void sums_by_bytes(const Windows* m, int64_t panel, const float* planes, vf* sums) {
   const uint8_t* x = (const uint8_t*)planes;
   if constexpr (P == 4) {
-    constexpr int LONG = WB < 6 ? Values::MOST_RUN : 2;
+#if defined(__aarch64__)
+    constexpr int LONG = Values::MOST_RUN == 3 && WB == 6 ? 2 : Values::MOST_RUN, TWO = LONG > 1 ? 2 : 1;
+#else
+    constexpr int LONG = 1, TWO = 1;  // look-ups take long there
+#endif
     for (int64_t first = 0; first < P; first += 2) {
       if (LONG == 3 && m->per_word == 3) some_by_bytes<WB, Values, P, 2, LONG>(m, panel, first, x, sums);
-      else if (m->per_word == 2) some_by_bytes<WB, Values, P, 2, 2>(m, panel, first, x, sums);
+      else if (m->per_word == 2) some_by_bytes<WB, Values, P, 2, TWO>(m, panel, first, x, sums);
       else some_by_bytes<WB, Values, P, 2, 1>(m, panel, first, x, sums);
     }
   } else {
