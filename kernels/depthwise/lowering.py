@@ -13,6 +13,7 @@ from .. import costs
 from ..gemm.lowering import layouts, row_bias
 from ..gemm.pack import PANEL, PanelLayout, Panels
 from ..gemm.product import bias_of
+from ..isa import ARM_LEVELS
 from ..lowering import Band, Emitter, Expands, Layout, Lowering, Planes, Ref, Site, Strips, f32, lowers
 from ..ops._window import Window, window
 
@@ -91,7 +92,7 @@ def lower_depthwise(site: Site) -> Iterator[Lowering]:
 def _channels(site: Site, layout: Panels, bias: np.ndarray | None, shape: Shape) -> Lowering:
     """Channels in lanes: NHWC."""
     cut = _cut_rows(shape, layout.panels, site.threads)
-    rolled = shape.rolls and site.isa.startswith("avx")
+    rolled = shape.rolls and site.isa != "baseline"  # as fast on NEON, which sums each row anew with its edges known (rows_neon.h)
     taps = costs.DEPTHWISE["rolled" if rolled else "tap"] * layout.panels * PANEL
     option = _lowering(site, "depthwise", "NHWC", layout, bias, shape, cut, taps * shape.out[1], 0)
     return replace(option, strips=_strips(layout, bias, shape))
@@ -122,7 +123,8 @@ def _planes(site: Site, layout: PanelLayout, bias: np.ndarray | None, shape: Sha
     """Columns in lanes: NCHW."""
     cut = _cut_planes(shape, site.threads)
     lanes = NARROW if shape.out[1] <= NARROW and site.isa.startswith("avx") else -(-shape.out[1] // PANEL) * PANEL
-    taps = costs.DEPTHWISE["rolled" if shape.rolls and shape.out[1] >= PANEL else "tap"] * shape.channels * lanes
+    rolled = "rolled on NEON" if site.isa in ARM_LEVELS else "rolled"
+    taps = costs.DEPTHWISE[rolled if shape.rolls and shape.out[1] >= PANEL else "tap"] * shape.channels * lanes
     option = _lowering(site, "depthwise_planes", "NCHW", layout, bias, shape, cut, taps, 4 * _strip_floats(shape, cut))
     def rows(bands: int) -> int:
         return _cut_planes(shape, bands).rows
