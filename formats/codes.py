@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from .cursor import Cursor
 from .errors import BooleanError, CodeError, ShapeError
 from .graph import DTYPES
-from .record import dataclass
+from .record import cached_property, dataclass
 from .tensor import Coder, View
 
 PLAIN, HALF, CODEBOOK, BINARY, AFFINE, TERNARY = range(6)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any, Literal, Union
 
 import numpy as np
 
 from .errors import GraphError
-from .record import dataclass, field, replace
+from .record import cached_property, dataclass, field, replace
 from .tensor import CODERS, LEFT_TO_THE_WRITER, EncodedTensor
 from .value_info import Dim, ValueInfo
 

@@ -6,12 +6,11 @@ Windows and blocks lie in the weight's 2-D view: its channels (along ``axis``) b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from math import prod
 
 import numpy as np
 
-from .record import dataclass
+from .record import cached_property, dataclass
 
 WINDOWS = (16, 32, 64)
 """Lengths of a window of ``Windowed``."""

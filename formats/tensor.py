@@ -8,13 +8,12 @@ arrays into the layout that they run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from math import prod
 from typing import Final, Literal
 
 import numpy as np
 
-from .record import dataclass, field, replace
+from .record import cached_property, dataclass, field, replace
 from .structures import BLOCKS, WINDOWS, Blocks, Dense, Sparse, Structure, View, Windowed, absent
 from .values import ENTRY_DTYPES, Affine, Binary, Codebook, Held, Plain, Symbols, Ternary
 

@@ -370,3 +370,18 @@ def test_the_file_leaves_ram_once_its_weights_are_packed(tmp_path: Path) -> None
     write(graph, tmp_path / "big.thin")
     done = subprocess.run([sys.executable, "-c", GROWTH, str(tmp_path / "big.thin")], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 12_000  # KB; the libraries' own pages are a few thousand
+
+
+def test_loading_leaves_cycles_to_later_searches_and_frozen_objects_frozen(tmp_path: Path) -> None:
+    from thinfer.formats.writer import write
+
+    path = tmp_path / "net.thin"
+    write(small_cnn(), path)
+    program = ("import gc, sys\nfrom thinfer import runtime\nsearches = []\n"
+               "gc.collect()\ngc.callbacks.append(lambda phase, info: searches.append(info))\n"
+               "held = runtime.load(sys.argv[1])\nprint(len(searches), gc.isenabled(), gc.get_freeze_count())\n"
+               "gc.freeze()\nbefore = gc.get_freeze_count()\nheld = runtime.load(sys.argv[1])\n"
+               "print(gc.isenabled(), 0 < before < 2 * gc.get_freeze_count())\n"
+               "gc.unfreeze()\ngc.disable()\nruntime.load(sys.argv[1])\nprint(gc.isenabled(), gc.get_freeze_count())")
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["0 True 0", "True True", "False 0"], done.stderr

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
 
-from ...formats.record import dataclass
+from ...formats.record import cached_property, dataclass
 from ...formats.tensor import Dense, EncodedTensor, Plain
 from ..slabs import ALIGNMENT, aligned
 from ..tables import table_of

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 
 import numpy as np
 
 from ...formats.checksum import crc32
-from ...formats.record import dataclass
+from ...formats.record import cached_property, dataclass
 from ..isa import ARM_LEVELS
 from ..lowering import Emitter, Ref, f32
 from ..quantized import largest_code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from math import prod
 from typing import Any, Final, Protocol
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from ...formats.errors import ThinferError
 from ...formats.graph import Node, ValueInfo
-from ...formats.record import dataclass, field
+from ...formats.record import cached_property, dataclass, field
 
 DOMAIN: Final = "thinfer::"
 QUANTIZE: Final = f"{DOMAIN}Quantize"
