@@ -16,8 +16,9 @@ constexpr int per_word(int bits) { return 32 / bits; }
 // The 16 halves at p (vector `v` of them) as floats. Exact: subnormals, infinities and NaNs included.
 [[maybe_unused]] inline vf load_half(const uint16_t* p, int v) {
   p += v * VL;
-#if defined(__AVX512F__)
-  return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+#if defined(__AVX512F__)  // units of 256 bits convert two registers of 8 in less than half the time that one of 16 takes
+  const __m256 low = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)), high = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)));
+  return (vf)_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 #elif defined(__F16C__)
   return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
 #elif defined(__ARM_NEON)  // of 32 bits, too: other NEON arithmetic would take a subnormal half for zero there
