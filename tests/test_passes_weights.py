@@ -188,6 +188,13 @@ def test_rounded_to_bfloat16_is_the_nearest(values: list[float]) -> None:
     np.testing.assert_array_equal(np.abs(rounded(numbers).astype(np.float64) - numbers), least)
 
 
+@pytest.mark.parametrize("entries", ["float32", "float16", "bfloat16", "int8"])
+def test_the_largest_floats_stay_finite(entries: str) -> None:
+    w = np.finfo(np.float32).max * np.sign(gaussian(5, 60)) * np.where(gaussian(5, 60, seed=1) < 0, 1, np.float32(0.996))
+    found = cluster(net(w=w), {"w": Clustering(2, entries=entries, scale="channel")}).weights["w"].decode()
+    np.testing.assert_allclose(found, w, rtol=0.01)
+
+
 def test_scales_are_the_best_for_the_chosen_entries() -> None:
     w = gaussian(6, 50)
     values = codebook_of(cluster(net(w=w), {"w": Clustering(2, scale="channel")}), "w")

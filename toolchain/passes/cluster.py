@@ -70,11 +70,13 @@ def cluster_tensor(name: str, tensor: EncodedTensor, choice: Clustering) -> Enco
     indices = _indices(tensor, values, scale, entries, per_group)
     if choice.scale == "channel" and scale is not None:
         scale = _refitted(tensor, values, kept, scale, entries, indices, per_group)
+    if scale is not None:
+        scale = _finite(scale, entries, per_group)
     if choice.entries == "bfloat16" and np.abs(entries).max() <= LARGEST and np.array_equal(half := entries.astype(np.float16), entries):
         entries = half
     bits = max((entries.shape[1] - 1).bit_length(), 1)
     flat = indices.ravel() if kept is None else indices[kept]
-    return replace(tensor, values=Codebook(flat, bits, entries, None if scale is None else scale.astype(np.float32)))
+    return replace(tensor, values=Codebook(flat, bits, entries, scale))
 
 
 def _root_mean_squares(tensor: EncodedTensor, values: np.ndarray, kept: np.ndarray | None) -> np.ndarray:
@@ -152,3 +154,10 @@ def _refitted(tensor: EncodedTensor, values: np.ndarray, kept: np.ndarray | None
         above, below = (chosen * values[:, part]).sum(axis=(0, 2)), (chosen * chosen).sum(axis=(0, 2))
         best[part] = np.where((above > 0) & (below > 0), above / np.where(below > 0, below, 1), scale[part])
     return best
+
+
+def _finite(scale: np.ndarray, entries: np.ndarray, per_group: int) -> np.ndarray:
+    """float32[channels]: the scales, but none that makes an entry infinite: weights next to the largest float may be rounded up."""
+    most = np.abs(entries.astype(np.float64)).max(axis=1)[np.arange(len(scale)) // per_group]
+    bound = (np.finfo(np.float32).max / np.maximum(most, 1)).astype(np.float32)
+    return np.minimum(scale, np.nextafter(bound, np.float32(0))).astype(np.float32)
