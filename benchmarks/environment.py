@@ -36,8 +36,9 @@ def cpu_name() -> str:
 
 
 def revision() -> str:
-    """The git revision of the checkout; of an install what setup.py wrote there, since it may lie in a checkout of something else."""
-    if not (ROOT / "setup.py").exists():
+    """The git revision of the checkout; of an install what setup.py wrote there. Both it and unpacked sources may lie in a checkout of something
+    else."""
+    if not (ROOT / ".git").exists():
         return BUILT.read_text().strip() if BUILT.exists() else "unknown"
     if shutil.which("git") is None:
         return "unknown"

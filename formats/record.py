@@ -71,7 +71,7 @@ else:
             found[name] = held[name]
         found.update(changes)
         if len(found) > len(record._fields):
-            raise TypeError(f"{type(record).__name__} has no field {next(name for name in changes if name not in held)!r}")
+            raise TypeError(f"{type(record).__name__} has no field {next(name for name in changes if name not in record._fields)!r}")
         return copy
 
     class _Init:

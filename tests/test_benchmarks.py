@@ -228,8 +228,12 @@ def test_what_it_was_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         without.setenv("PATH", str(tmp_path))
         assert environment.revision() == "unknown"
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    somebody = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(tmp_path), *somebody, "commit", "-q", "--allow-empty", "-m", "something else"], check=True)
     monkeypatch.setattr(environment, "ROOT", tmp_path / "site-packages")
     (tmp_path / "site-packages").mkdir()
+    assert environment.revision() == "unknown"
+    (tmp_path / "site-packages/setup.py").touch()  # of unpacked sources
     assert environment.revision() == "unknown"
 
 

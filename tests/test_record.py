@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from thinfer.formats.record import dataclass, field, replace
+from thinfer.formats.record import cached_property, dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,10 @@ class Point:
     x: int
     y: int = 2
     names: list[str] = field(default_factory=list)
+
+    @cached_property
+    def sum(self) -> int:
+        return self.x + self.y
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +66,8 @@ def test_replace_and_the_real_module() -> None:
     assert dataclasses.fields(Point)[0] is dataclasses.fields(Point)[0], "made anew each time, they take a millisecond"
     with pytest.raises(TypeError):
         replace(Point(1), z=1)  # type: ignore[call-arg]
+    point = Point(1)
+    assert point.sum == 3
+    assert "sum" not in vars(replace(point, y=9)), "computed of other fields"
+    with pytest.raises(TypeError, match="no field 'sum'"):
+        replace(point, sum=1)  # type: ignore[call-arg]
