@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 BACKENDS = ("native", "numba", "numpy")
 MOST_PLANS = 8
 """Plans kept per session, least recently used out first; packed weights are shared by all of them."""
+MANY = 10_000
+"""Objects that a load has made, from which on a search for cycles among them takes a millisecond."""
 
 MOST_THREADS = 256
 
@@ -217,15 +219,16 @@ class Session:
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Python looks for no cycles meanwhile: planning makes tens of thousands of small objects and hardly any cycle, and each search goes through
-    all that NumPy's import has left, a tenth of the time that loading takes. Afterwards all of them count as old, as they would after two searches,
-    of which the first alone takes 2 ms."""
+    all that NumPy's import has left, a tenth of the time that loading takes. Afterwards all of them, if they are many, count as old, as they would
+    after two searches, of which the first alone takes 2 ms."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
-            if hasattr(gc, "freeze") and not gc.get_freeze_count():  # else unfreezing would undo what the caller has frozen
+            many = gc.get_count()[0] >= MANY  # asked first, as counting what is frozen goes through all of it
+            if many and hasattr(gc, "freeze") and not gc.get_freeze_count():  # else unfreezing would undo what the caller has frozen
                 gc.freeze()
                 gc.unfreeze()  # into the oldest generation
             gc.enable()

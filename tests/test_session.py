@@ -377,7 +377,8 @@ def test_loading_leaves_cycles_to_later_searches_and_frozen_objects_frozen(tmp_p
 
     path = tmp_path / "net.thin"
     write(small_cnn(), path)
-    program = ("import gc, sys\nfrom thinfer import runtime\nsearches = []\n"
+    program = ("import gc, sys\nfrom thinfer import runtime\nfrom thinfer.runtime import session\nsearches = []\n"
+               "session.MANY = 1000\n"  # as many as this net makes
                "gc.collect()\ngc.callbacks.append(lambda phase, info: searches.append(info))\n"
                "held = runtime.load(sys.argv[1])\nprint(len(searches), gc.isenabled(), gc.get_freeze_count())\n"
                "gc.freeze()\nbefore = gc.get_freeze_count()\nheld = runtime.load(sys.argv[1])\n"
