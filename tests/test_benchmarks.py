@@ -222,6 +222,7 @@ def test_what_it_was_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert environment.cpu_name() == "Raspberry Pi 4 Model B Rev 1.4 (implementer 0x41, part 0xd08)"
     (tmp_path / "cpuinfo").write_text("model name\t: X86\ncpu family\t: 25\nmodel\t\t: 17\n\n")
     assert environment.cpu_name() == "X86 (family 25, model 17)"
+    monkeypatch.setattr(environment, "BUILT", tmp_path / "revision.txt")  # of the install that is tested
     monkeypatch.setattr(importlib.metadata, "version", "version of {}".format)  # that of a source tree nobody knows
     assert environment.describe()["versions"]["thinfer"] == "version of thinfer"
     with monkeypatch.context() as without:
