@@ -11,8 +11,7 @@ MOST_ERROR = 0.05
 """By how much the root mean square error, some 0.5 % of the weights', may rise where negative entries become those of the positive ones. Large
 weights are about as often negative as positive; where they are not, all entries stay free."""
 FULL = 256
-
-
+"""Entries of a codebook of 8 bits."""
 LARGEST = np.uint32(0x7f7f0000)
 """The largest finite bfloat16, as a float32's bits."""
 
